@@ -1,0 +1,77 @@
+# Everything that a fresh machine needs is Python 3.11 or newer, git and a package index.
+#
+#   make demo    set up, run a real model on a local catalog and show what was recorded
+#   make test    set up and run the tests
+#   make lint    set up and check format, rules, types and the direction of imports
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help demo sweep test lint format bench clean
+
+help:
+	@echo "make demo    set up, run a real model on a local catalog and show what was recorded"
+	@echo "make sweep   run the demo's sweep: one parent, three children"
+	@echo "make test    set up and run the tests"
+	@echo "make lint    set up and check format, rules, types and the direction of imports"
+	@echo "make format  put the code into its format"
+	@echo "make bench   measure speed and memory (ratios to a stated baseline)"
+	@echo "make clean   remove the virtual environment and caches (never a catalog)"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and $(PYTHON) is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	@echo "==> Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+
+# A stamp for each set of packages: installing is skipped while pyproject.toml is unchanged.
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "==> Installing deriva-ml with what the demo needs (a minute or two, once)"
+	@$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "==> Installing deriva-ml with what the tests and checks need (a minute or two, once)"
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	@echo "==> Loading the handwritten digits into the local catalog"
+	@$(BIN)/create-demo-catalog
+	@echo "==> Training and evaluating a model: deriva-ml-run +experiment=digits_logistic"
+	@$(BIN)/deriva-ml-run --allow-dirty +experiment=digits_logistic
+	@echo
+	@echo "Next, a sweep of three runs under one parent:"
+	@echo "    $(BIN)/deriva-ml-run --allow-dirty +multirun=digits_sweep"
+	@echo "and what was recorded so far:"
+	@echo "    $(BIN)/deriva-ml-show"
+
+sweep: $(VENV)/.demo
+	@$(BIN)/create-demo-catalog
+	@$(BIN)/deriva-ml-run --allow-dirty +multirun=digits_sweep
+
+test: $(VENV)/.dev
+	@echo "==> Running the tests"
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.dev
+	@echo "==> Format"
+	@$(BIN)/ruff format --check .
+	@echo "==> Rules"
+	@$(BIN)/ruff check .
+	@echo "==> Types"
+	@$(BIN)/mypy
+	@echo "==> Direction of imports"
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev
+	@for file in benchmarks/*.py; do echo "==> $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

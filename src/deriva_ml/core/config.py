@@ -1,0 +1,141 @@
+"""Settings: where a catalog lives, and what the environment says. The one reader of the environment for the library."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deriva_ml.core.exceptions import DerivaMLConfigurationError
+
+if TYPE_CHECKING:
+    from deriva_ml.core.ml_config import DerivaMLConfig
+
+__all__ = ["MARKER", "DerivaMLConfig", "Place", "Settings", "default_workdir", "folder_identity", "resolve_place"]
+
+MARKER = "deriva-ml-catalog.json"
+"""The file that makes a folder a catalog's folder and holds its identity."""
+
+LOCAL = "local"
+"""The host name that stands for this machine's own catalog folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says, read once where it is needed.
+
+    Attributes:
+        home: The folder that holds working directories and caches (``~/.deriva-ml``).
+        local: The folder of the catalog that ``hostname="local"`` names (``DERIVA_ML_LOCAL``).
+        allow_dirty: Code with uncommitted changes may run (``DERIVA_ML_ALLOW_DIRTY``).
+    """
+
+    home: Path
+    local: Path
+    allow_dirty: bool = False
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings from an environment.
+
+        Args:
+            environ: The variables; by default the process's own.
+        """
+        home = Path(environ.get("HOME") or Path.home()) / ".deriva-ml"
+        local = environ.get("DERIVA_ML_LOCAL")
+        return cls(
+            home=home,
+            local=Path(local).expanduser().absolute() if local else home / LOCAL,
+            allow_dirty=environ.get("DERIVA_ML_ALLOW_DIRTY", "").lower() in {"1", "true", "yes"},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a catalog service is.
+
+    Attributes:
+        hostname: As the user named it: ``local``, a path, a host name, or a URL.
+        root: The folder, if the service is embedded; else None.
+        base_url: Scheme and authority of the service, if it is reached over a network; else None.
+        is_default: The place is the one that is made on first use.
+    """
+
+    hostname: str
+    root: Path | None
+    base_url: str | None
+    is_default: bool = False
+
+    def __str__(self) -> str:
+        return str(self.root) if self.root is not None else str(self.base_url)
+
+
+def resolve_place(hostname: str, settings: Settings | None = None) -> Place:
+    """Turn what a user wrote for a host into the place of a catalog service.
+
+    ``local`` is this machine's own folder; whatever holds a slash or begins with ``.`` or ``~`` is a path;
+    ``http://`` and ``https://`` begin a URL; anything else is the name of a host that answers HTTPS.
+
+    Raises:
+        DerivaMLConfigurationError: Nothing was given.
+    """
+    settings = settings or Settings.read()
+    text = str(hostname or "").strip()
+    if not text:
+        raise DerivaMLConfigurationError(
+            "No catalog host was given.",
+            allowed=["local", "a path", "a host name", "http(s)://host:port"],
+            hint="set deriva_ml.hostname in the configuration, or --host",
+        )
+    if text == LOCAL:
+        return Place(text, settings.local, None, is_default=True)
+    if text.startswith(("http://", "https://")):
+        return Place(text, None, text.rstrip("/"))
+    if "/" in text or text.startswith((".", "~")):
+        return Place(text, Path(text).expanduser().absolute(), None)
+    return Place(text, None, f"https://{text}")
+
+
+def folder_identity(root: Path) -> str | None:
+    """The identity that an embedded catalog's folder carries, or None if the folder is not one."""
+    try:
+        marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
+        return str(marker["identity"])
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        # What is wrong with a damaged marker is said where the folder is opened.
+        return None
+
+
+def default_workdir(settings: Settings, hostname: str | None = None, catalog_id: str | int | None = None) -> Path:
+    """The working directory of a catalog where none was chosen.
+
+    Below ``~/.deriva-ml``: ``work/<identity>/<catalog>`` for a folder, by the first eight digits of its identity, so
+    that a folder made anew at the same path never meets the runs of the old one; ``<host>/<catalog>`` for a host.
+
+    Args:
+        settings: Where the home is.
+        hostname: The host, as in ``DerivaMLConfig``.
+        catalog_id: The catalog; a snapshot after ``@`` does not count.
+    """
+    path = settings.home
+    if hostname is not None:
+        place = resolve_place(hostname, settings)
+        if place.root is not None:
+            path = path / "work" / (folder_identity(place.root) or "new")[:8]
+        else:
+            path = path / str(place.base_url).partition("://")[2].replace("/", "-").replace(":", "-")
+    if catalog_id is not None:
+        path = path / str(catalog_id).partition("@")[0]
+    return path
+
+
+def __getattr__(name: str) -> Any:
+    # pydantic takes 45 ms to import: the class is made when it is first named.
+    if name == "DerivaMLConfig":
+        from deriva_ml.core.ml_config import DerivaMLConfig
+
+        return DerivaMLConfig
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,300 @@
+"""Every error that deriva-ml raises, as one tree.
+
+The branches follow what the caller can do about it:
+
+    DerivaMLException                      anything of ours
+    ├── DerivaMLConfigurationError         mend the configuration or the command line
+    │   ├── DerivaMLSchemaError            the catalog's schema is not what is needed
+    │   └── DerivaMLAuthenticationError    log in, or ask for rights
+    ├── DerivaMLDataError                  the request names something wrong
+    │   ├── DerivaMLNotFoundError
+    │   │   ├── DerivaMLRidsNotFound
+    │   │   ├── DerivaMLDatasetNotFound
+    │   │   ├── DerivaMLVersionNotFound
+    │   │   ├── DerivaMLTableNotFound
+    │   │   └── DerivaMLInvalidTerm
+    │   ├── DerivaMLTableTypeError
+    │   ├── DerivaMLValidationError
+    │   └── DerivaMLCycleError
+    ├── DerivaMLExecutionError             a run went wrong
+    │   ├── DerivaMLWorkflowError
+    │   │   └── DerivaMLDirtyWorkflowError
+    │   ├── DerivaMLInvalidTransition
+    │   ├── DerivaMLModelError             the user's model raised
+    │   └── DerivaMLUploadError            the upload is incomplete and can be resumed
+    ├── DerivaMLReadOnlyError
+    ├── DerivaMLMissingExtra               install an optional extra
+    ├── DerivaMLCatalogError               the catalog answered with an error
+    └── DerivaMLUnreachable                the catalog cannot be reached
+
+Rules:
+
+1. An error carries its facts as attributes; the message is built from them and is never parsed.
+2. ``exit_code`` and ``http_status`` are class attributes, so that the command line and the service only read them.
+3. Every error survives pickling with its attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+__all__ = [
+    "DerivaMLAuthenticationError",
+    "DerivaMLCatalogError",
+    "DerivaMLConfigurationError",
+    "DerivaMLCycleError",
+    "DerivaMLDataError",
+    "DerivaMLDatasetNotFound",
+    "DerivaMLDirtyWorkflowError",
+    "DerivaMLException",
+    "DerivaMLExecutionError",
+    "DerivaMLInvalidTerm",
+    "DerivaMLInvalidTransition",
+    "DerivaMLMissingExtra",
+    "DerivaMLModelError",
+    "DerivaMLNotFoundError",
+    "DerivaMLReadOnlyError",
+    "DerivaMLRidsNotFound",
+    "DerivaMLSchemaError",
+    "DerivaMLTableNotFound",
+    "DerivaMLTableTypeError",
+    "DerivaMLUnreachable",
+    "DerivaMLUploadError",
+    "DerivaMLValidationError",
+    "DerivaMLVersionNotFound",
+    "DerivaMLWorkflowError",
+]
+
+
+def _rebuild(cls: type[DerivaMLException], state: dict[str, object]) -> DerivaMLException:
+    """Make an error again from its attributes, without calling its own constructor."""
+    error = cls.__new__(cls)
+    error.__dict__.update(state)
+    error.args = (state["_msg"],)
+    return error
+
+
+class DerivaMLException(Exception):
+    """Base of every error that deriva-ml raises.
+
+    Args:
+        msg: What was wrong, with the offending item in it.
+        source: Where it came from: a file, a configuration group, an override, an RID.
+        allowed: What would have been accepted, nearest first.
+        hint: What to do about it.
+
+    Attributes:
+        exit_code: What a command exits with (1 the run failed, 2 the request was wrong, 4 the upload is incomplete,
+            5 the catalog cannot be reached).
+        http_status: What a service answers with.
+    """
+
+    exit_code = 1
+    http_status = 500
+
+    def __init__(
+        self,
+        msg: str = "",
+        *,
+        source: str | None = None,
+        allowed: Iterable[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(msg)
+        self._msg = msg
+        self.source = source
+        self.allowed: tuple[str, ...] = tuple(allowed)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self._msg]
+        if self.source:
+            lines.append(f"  from:    {self.source}")
+        if self.allowed:
+            lines.append(f"  allowed: {', '.join(self.allowed)}")
+        if self.hint:
+            lines.append(f"  do:      {self.hint}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.__dict__.copy()))
+
+
+class DerivaMLConfigurationError(DerivaMLException):
+    """The configuration or the command line is wrong."""
+
+    exit_code = 2
+    http_status = 400
+
+
+class DerivaMLSchemaError(DerivaMLConfigurationError):
+    """The catalog's schema is not what is needed."""
+
+
+class DerivaMLAuthenticationError(DerivaMLConfigurationError):
+    """The catalog does not know the caller, or grants too little."""
+
+    http_status = 401
+
+
+class DerivaMLDataError(DerivaMLException):
+    """A request names data that is wrong or absent."""
+
+    exit_code = 2
+    http_status = 400
+
+
+class DerivaMLNotFoundError(DerivaMLDataError):
+    """Something that was named does not exist."""
+
+    http_status = 404
+
+
+class DerivaMLRidsNotFound(DerivaMLNotFoundError):
+    """Some RIDs do not exist in the catalog; ``missing`` holds only those."""
+
+    def __init__(self, missing: Sequence[str], *, source: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"RID not found in the catalog: {', '.join(missing)}", source=source, hint=hint)
+        self.missing: tuple[str, ...] = tuple(missing)
+
+
+class DerivaMLDatasetNotFound(DerivaMLNotFoundError):
+    """No dataset has this RID."""
+
+    def __init__(self, dataset_rid: str, msg: str = "Dataset not found", *, hint: str | None = None) -> None:
+        super().__init__(f"{msg}: {dataset_rid}", hint=hint)
+        self.dataset_rid = dataset_rid
+
+
+class DerivaMLVersionNotFound(DerivaMLNotFoundError):
+    """The dataset exists and has no such version."""
+
+    def __init__(self, dataset_rid: str, version: str, known: Sequence[str], *, source: str | None = None) -> None:
+        super().__init__(
+            f"Dataset {dataset_rid} has no version {version}",
+            source=source,
+            allowed=known,
+            hint="name one of the versions above in the dataset's configuration",
+        )
+        self.dataset_rid = dataset_rid
+        self.version = version
+        self.known: tuple[str, ...] = tuple(known)
+
+
+class DerivaMLTableNotFound(DerivaMLNotFoundError):
+    """No table has this name."""
+
+    def __init__(self, table_name: str, msg: str = "Table not found", *, allowed: Iterable[str] = ()) -> None:
+        super().__init__(f"{msg}: {table_name}", allowed=allowed)
+        self.table_name = table_name
+
+
+class DerivaMLInvalidTerm(DerivaMLNotFoundError):
+    """A vocabulary has no such term, or has it already where it must be new."""
+
+    def __init__(
+        self, vocabulary: str, term: str, msg: str = "Term doesn't exist", *, allowed: Iterable[str] = ()
+    ) -> None:
+        super().__init__(f"Invalid term {term} in vocabulary {vocabulary}: {msg}.", allowed=allowed)
+        self.vocabulary = vocabulary
+        self.term = term
+
+
+class DerivaMLTableTypeError(DerivaMLDataError):
+    """A table is not of the kind that is needed."""
+
+    def __init__(self, table_type: str, table: str, *, source: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"Table {table} is not of type {table_type}.", source=source, hint=hint)
+        self.table_type = table_type
+        self.table = table
+
+
+class DerivaMLValidationError(DerivaMLDataError):
+    """Values do not satisfy the rules for them."""
+
+
+class DerivaMLCycleError(DerivaMLDataError):
+    """Links would form a cycle; ``cycle_nodes`` names the members in order."""
+
+    def __init__(self, cycle_nodes: Sequence[str], msg: str = "Cycle detected") -> None:
+        super().__init__(f"{msg}: {', '.join(cycle_nodes)}")
+        self.cycle_nodes: tuple[str, ...] = tuple(cycle_nodes)
+
+
+class DerivaMLExecutionError(DerivaMLException):
+    """A run went wrong."""
+
+
+class DerivaMLWorkflowError(DerivaMLExecutionError):
+    """The code of a run cannot be identified."""
+
+    exit_code = 2
+
+
+class DerivaMLDirtyWorkflowError(DerivaMLWorkflowError):
+    """The code differs from the last commit; ``paths`` names what differs."""
+
+    def __init__(self, path: str | Path, paths: Sequence[str] = ()) -> None:
+        super().__init__(
+            f"File {path} has uncommitted changes. Commit before running, or use --allow-dirty to override.",
+            source=", ".join(paths) or None,
+            hint="git commit the changes, or add --allow-dirty: the run is then recorded as made from changed code",
+        )
+        self.path = str(path)
+        self.paths: tuple[str, ...] = tuple(paths)
+
+
+class DerivaMLInvalidTransition(DerivaMLExecutionError):
+    """An execution cannot move from one status to another."""
+
+    def __init__(self, start: str, finish: str, allowed: Iterable[str] = ()) -> None:
+        super().__init__(f"An execution that is {start} cannot become {finish}.", allowed=allowed)
+        self.start = start
+        self.finish = finish
+
+
+class DerivaMLModelError(DerivaMLExecutionError):
+    """The user's model raised; the original error is the ``__cause__``."""
+
+
+class DerivaMLUploadError(DerivaMLExecutionError):
+    """Some outputs did not reach the catalog; the upload can be resumed."""
+
+    exit_code = 4
+
+
+class DerivaMLReadOnlyError(DerivaMLException):
+    """A write to something that cannot be written: a snapshot, a bag, a dry run."""
+
+    exit_code = 2
+    http_status = 403
+
+
+class DerivaMLMissingExtra(DerivaMLConfigurationError):
+    """A feature needs a package of an optional extra."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"This needs the package {package}.", hint=f"pip install 'deriva-ml[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+class DerivaMLCatalogError(DerivaMLException):
+    """The catalog refused a request; ``status`` is its HTTP status, ``detail`` its text."""
+
+    def __init__(self, status: int, detail: str, *, method: str = "", target: str = "") -> None:
+        super().__init__(
+            f"The catalog answered {status}: {detail.strip()}", source=f"{method} {target}".strip() or None
+        )
+        self.status = status
+        self.detail = detail
+        self.method = method
+        self.target = target
+
+
+class DerivaMLUnreachable(DerivaMLException):
+    """The catalog could not be reached."""
+
+    exit_code = 5
+    http_status = 503

@@ -1,0 +1,174 @@
+"""Files: hashing, atomic writing, sizes in words, and the one door to optional packages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import IO
+
+from deriva_ml.core.exceptions import DerivaMLMissingExtra
+
+__all__ = [
+    "Digests",
+    "atomic_write",
+    "copy_hashed",
+    "file_lock",
+    "fsync_directory",
+    "hash_file",
+    "human_size",
+    "nearest",
+    "require",
+]
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """What identifies the content of a file.
+
+    Attributes:
+        md5: Hexadecimal MD5.
+        sha256: Hexadecimal SHA-256.
+        length: Size in bytes.
+    """
+
+    md5: str
+    sha256: str
+    length: int
+
+    @property
+    def md5_base64(self) -> str:
+        """The MD5 as HTTP's Content-MD5 writes it."""
+        return base64.b64encode(bytes.fromhex(self.md5)).decode()
+
+    @property
+    def sha256_base64(self) -> str:
+        """The SHA-256 as Content-SHA256 writes it."""
+        return base64.b64encode(bytes.fromhex(self.sha256)).decode()
+
+
+def hash_parts(parts: Iterable[bytes], out: IO[bytes] | None = None) -> Digests:
+    """Hash content part by part, writing it to ``out`` on the way if that is given."""
+    md5, sha256, length = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
+    for part in parts:
+        md5.update(part)
+        sha256.update(part)
+        length += len(part)
+        if out is not None:
+            out.write(part)
+    return Digests(md5.hexdigest(), sha256.hexdigest(), length)
+
+
+def read_parts(source: IO[bytes], size: int = BLOCK) -> Iterator[bytes]:
+    """The rest of an open file in parts of at most ``size`` bytes."""
+    while part := source.read(size):
+        yield part
+
+
+def hash_file(path: Path) -> Digests:
+    """Read a file once and give its size, MD5 and SHA-256."""
+    with path.open("rb") as source:
+        return hash_parts(read_parts(source))
+
+
+def copy_hashed(source: IO[bytes], out: IO[bytes]) -> Digests:
+    """Copy an open file to another and hash it on the way."""
+    return hash_parts(read_parts(source), out)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Write a file so that it is there whole or not at all.
+
+    The content goes into a file of a unique name in the same directory and takes the final name at the end; if the
+    block raises, nothing is left.
+
+    Args:
+        path: The final name; its directory is made if need be.
+        durable: Wait until the content is on the disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            yield out
+            out.flush()
+            if durable:
+                os.fsync(out.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    if durable:
+        fsync_directory(path.parent)
+
+
+def human_size(size: float) -> str:
+    """A number of bytes in words: ``0 B``, ``1.5 KB``, ``2.0 MB``."""
+    if size < 1024:
+        return f"{int(size)} B"
+    for unit in ("KB", "MB", "GB", "TB"):
+        size /= 1024
+        if size < 1024 or unit == "TB":
+            break
+    return f"{size:.1f} {unit}"
+
+
+def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """The known names most like this one, the likest first; all of them (up to ten) if none is like it."""
+    import difflib
+
+    names = sorted(set(known))
+    return difflib.get_close_matches(name, names, n=limit, cutoff=0.5) or names[:10]
+
+
+def require(package: str, extra: str) -> ModuleType:
+    """Import an optional package.
+
+    Args:
+        package: The module to import.
+        extra: The extra of deriva-ml that installs it.
+
+    Raises:
+        DerivaMLMissingExtra: It is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise DerivaMLMissingExtra(package, extra) from error
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold a lock that one process at a time can have; it is given back even if the process is killed.
+
+    Args:
+        path: The file that stands for the lock; it is made if need be and stays.
+    """
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)

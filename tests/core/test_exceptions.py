@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from deriva_ml.core import exceptions as ex
+
+MADE = [
+    ex.DerivaMLException("plain", source="here", allowed=["a", "b"], hint="do it"),
+    ex.DerivaMLConfigurationError("config"),
+    ex.DerivaMLSchemaError("schema"),
+    ex.DerivaMLAuthenticationError("auth"),
+    ex.DerivaMLDataError("data"),
+    ex.DerivaMLNotFoundError("gone"),
+    ex.DerivaMLRidsNotFound(["1-ABCD", "2"]),
+    ex.DerivaMLDatasetNotFound("1-ABCD"),
+    ex.DerivaMLVersionNotFound("1-ABCD", "2.0.0", ["1.0.0"]),
+    ex.DerivaMLTableNotFound("Tabel", allowed=["Table"]),
+    ex.DerivaMLInvalidTerm("Asset_Type", "Modle_File"),
+    ex.DerivaMLTableTypeError("vocabulary", "Image"),
+    ex.DerivaMLValidationError("invalid"),
+    ex.DerivaMLCycleError(["1", "2", "1"]),
+    ex.DerivaMLExecutionError("run"),
+    ex.DerivaMLWorkflowError("code"),
+    ex.DerivaMLDirtyWorkflowError(Path("a.py"), ["a.py", "b.py"]),
+    ex.DerivaMLInvalidTransition("Completed", "Running", ["Completed"]),
+    ex.DerivaMLModelError("model"),
+    ex.DerivaMLUploadError("upload"),
+    ex.DerivaMLReadOnlyError("snapshot"),
+    ex.DerivaMLMissingExtra("ray", "ray"),
+    ex.DerivaMLCatalogError(409, "conflict", method="POST", target="/ermrest/catalog"),
+    ex.DerivaMLUnreachable("down"),
+]
+
+
+def test_every_class_of_the_tree_is_tried_here() -> None:
+    assert {type(error).__name__ for error in MADE} == set(ex.__all__)
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+def test_an_error_survives_pickling_with_its_attributes(error: ex.DerivaMLException) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert again.__dict__ == error.__dict__
+    assert str(again) == str(error)
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+def test_an_error_knows_its_codes(error: ex.DerivaMLException) -> None:
+    assert error.exit_code in {1, 2, 4, 5}
+    assert 400 <= error.http_status < 600
+
+
+def test_the_message_says_what_where_and_what_to_do() -> None:
+    assert str(MADE[0]) == "plain\n  from:    here\n  allowed: a, b\n  do:      do it"
+
+
+def test_the_drawn_tree_is_the_tree() -> None:
+    drawn = ex.__doc__ or ""
+    assert all(name in drawn for name in ex.__all__)
