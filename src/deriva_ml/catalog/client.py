@@ -1,0 +1,486 @@
+"""The rows and the model of one catalog, or of one snapshot of it.
+
+Work is per operation, never per row: rows travel in batches, and a list of values is split by the bytes that it takes
+in a request, so that no list is too long and no row is lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from deriva_ml.catalog.exchange import json_body, read_whole
+from deriva_ml.catalog.transport import Retry, Transport
+from deriva_ml.core.codes import normalise
+from deriva_ml.core.exceptions import (
+    DerivaMLCatalogError,
+    DerivaMLDataError,
+    DerivaMLReadOnlyError,
+    DerivaMLTableNotFound,
+)
+from deriva_ml.core.files import nearest
+from deriva_ml.wire import targets
+from deriva_ml.wire.http import Request, Response
+from deriva_ml.wire.model import ForeignKey, Json, Model, Table, model_from_document
+from deriva_ml.wire.path import ColumnLike, Path, any_of, encode, table
+from deriva_ml.wire.syntax import Bin, Call
+
+__all__ = ["CatalogClient", "Row"]
+
+Row: TypeAlias = dict[str, Json]
+Document: TypeAlias = Mapping[str, Json]
+ItemLike: TypeAlias = ColumnLike | Call | Bin
+
+SYSTEM_COLUMNS = ("RID", "RCT", "RMT", "RCB", "RMB")
+
+TARGET_BYTES = 4096
+"""The longest request target that is sent; some services and proxies refuse longer ones, with a misleading 404."""
+
+BATCH_ROWS = 10_000
+BATCH_BYTES = 4 << 20
+"""Rows are sent in batches of at most this many rows and about this many bytes."""
+
+
+class CatalogClient:
+    """The rows and the model of a catalog.
+
+    Args:
+        transport: The way to the service; shared, and closed by whoever made it.
+        catalog_id: The catalog.
+        snaptime: A moment: the client then sees the catalog as it was, and changes nothing.
+        target_bytes: The longest request target to send.
+        retry: When to repeat a reading request whose answer broke off.
+
+    Attributes:
+        transport: The way to the service.
+        catalog_id: The catalog.
+        snaptime: The moment, or None for the present.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        catalog_id: str,
+        snaptime: str | None = None,
+        *,
+        target_bytes: int = TARGET_BYTES,
+        retry: Retry | None = None,
+    ) -> None:
+        self.transport = transport
+        self.catalog_id = catalog_id
+        self.snaptime = snaptime
+        self._base = targets.catalog(catalog_id, snaptime)
+        self._target_bytes = target_bytes
+        self._retry = retry or Retry(attempts=3)
+        self._model: Model | None = None
+        self._model_tag: str | None = None
+        self._model_is_current = False
+
+    def __repr__(self) -> str:
+        return f"CatalogClient({self._base!r})"
+
+    # ------------------------------------------------------------------------------------------ requests
+
+    def send(
+        self, method: str, target: str, *, document: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Send a request below the catalog and read its answer.
+
+        Args:
+            method: The HTTP method.
+            target: Relative to the catalog, beginning with a slash.
+            document: The body, sent as JSON.
+            headers: Further header fields, with names in lower case.
+
+        Raises:
+            DerivaMLReadOnlyError: A change to a snapshot.
+            DerivaMLAuthenticationError: The catalog does not know the client, or grants too little.
+            DerivaMLCatalogError: Any other refusal.
+            DerivaMLUnreachable: There was no answer.
+        """
+        if self.snaptime and method not in {"GET", "HEAD"}:
+            raise DerivaMLReadOnlyError(
+                f"A snapshot cannot be changed: {self.catalog_id}@{self.snaptime}", source=f"{method} {target[:200]}"
+            )
+        fields = {"accept": "application/json", **(headers or {})}
+        body = None
+        if document is not None:
+            body = json_body(document)
+            fields["content-type"] = "application/json"
+        return read_whole(self.transport, Request(method, self._base + target, fields, body), self._retry)
+
+    def get(self, target: str) -> Any:
+        """The JSON document at a target below the catalog."""
+        return json.loads(self.send("GET", target).read())
+
+    def _change(self, method: str, target: str, document: Any = None) -> Any:
+        """Change the model; give the document that the catalog answers, if any."""
+        self._model_is_current = False
+        content = self.send(method, target, document=document).read()
+        return json.loads(content) if content.strip() else None
+
+    # ------------------------------------------------------------------------------------------ the catalog
+
+    def info(self) -> Row:
+        """The catalog's own document: snaptime, rights, features."""
+        return cast("Row", self.get("/"))
+
+    def latest_snaptime(self) -> str:
+        """The moment of the catalog's latest change, of its rows or of its model."""
+        return str(self.info()["snaptime"])
+
+    def snapshot(self, snaptime: str) -> CatalogClient:
+        """The catalog as it was at a moment; shares the transport."""
+        return CatalogClient(
+            self.transport, self.catalog_id, snaptime, target_bytes=self._target_bytes, retry=self._retry
+        )
+
+    def model(self, *, refresh: bool = False) -> Model:
+        """The catalog's model.
+
+        It is kept, and asked for again (which costs little if it is unchanged) after this client has changed it.
+
+        Args:
+            refresh: Ask for it in any case: another client may have changed it.
+        """
+        if self._model is None or refresh or not self._model_is_current:
+            known = self._model is not None and self._model_tag is not None
+            answer = self.send("GET", "/schema", headers={"if-none-match": str(self._model_tag)} if known else {})
+            if answer.status != 304 or self._model is None:
+                self._model = model_from_document(json.loads(answer.read()))
+                self._model_tag = answer.headers.get("etag")
+            self._model_is_current = True
+        return self._model
+
+    def table(self, schema: str, name: str) -> Table:
+        """One table of the model.
+
+        Raises:
+            DerivaMLTableNotFound: There is none of this name.
+        """
+        model = self.model()
+        found = model.table(schema, name)
+        if found is None:
+            known = [t.name for t in model.tables() if t.schema == schema]
+            raise DerivaMLTableNotFound(f"{schema}:{name}", allowed=nearest(name, known))
+        return found
+
+    # ------------------------------------------------------------------------------------------ reading rows
+
+    def rows(self, path: Path) -> list[Row]:
+        """The rows of a path's context table."""
+        return cast("list[Row]", self.get(path.entity()))
+
+    def attributes(self, path: Path, *columns: ItemLike, **named: ItemLike) -> list[Row]:
+        """Some columns of a path's rows; those given by keyword are called by it."""
+        return cast("list[Row]", self.get(path.attributes(*columns, **named)))
+
+    def aggregate(self, path: Path, **aggregates: Call) -> Row:
+        """Aggregates over all rows of a path."""
+        return cast("Row", self.get(path.aggregate(**aggregates))[0])
+
+    def attributegroup(self, path: Path, keys: Sequence[ItemLike], **aggregates: ItemLike) -> list[Row]:
+        """One row for each combination of the keys' values."""
+        return cast("list[Row]", self.get(path.attributegroup(keys, **aggregates)))
+
+    def rows_by(
+        self,
+        schema: str,
+        table_name: str,
+        column: str,
+        values: Iterable[Json],
+        *,
+        columns: Sequence[ItemLike] | None = None,
+    ) -> list[Row]:
+        """The rows in which a column has one of the values, however many they are.
+
+        Args:
+            schema: The table's schema.
+            table_name: The table.
+            column: The column.
+            values: The values; repeated ones and nulls are left out.
+            columns: Only these columns of the rows; all by default.
+        """
+        base = table(schema, table_name)
+        found: list[Row] = []
+        for part in self._split(base, column, values, columns or ()):
+            path = base.where(any_of(column, part))
+            found.extend(self.rows(path) if columns is None else self.attributes(path, *columns))
+        return found
+
+    def _split(
+        self, base: Path, column: str, values: Iterable[Json], columns: Sequence[ItemLike]
+    ) -> Iterator[list[Any]]:
+        """Parts of a list of values, each as long as a request target may be."""
+        frame = len(self._base) + len(base.where(any_of(column, ("",))).attributes("RID", *columns)) + 1
+        room = max(self._target_bytes - frame, 1)
+        part: list[Any] = []
+        used = 0
+        for value in dict.fromkeys(value for value in values if value is not None):
+            size = len(encode(str(value))) + 1
+            if part and used + size > room:
+                yield part
+                part, used = [], 0
+            part.append(value)
+            used += size
+        if part:
+            yield part
+
+    def resolve_rids(self, rids: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Find the tables of rows.
+
+        One row is asked for by itself; then all others are looked for in its table at once, and so on: the number of
+        requests grows with the number of tables, and with that of RIDs that do not exist, not with that of rows.
+
+        Returns:
+            The schema and the table of each RID; those of no row are absent.
+        """
+        left = dict.fromkeys(rids)
+        found: dict[str, tuple[str, str]] = {}
+        while left:
+            rid = next(iter(left))
+            del left[rid]
+            place = self._place(rid)
+            if place is None:
+                continue
+            found[rid] = place
+            if left:
+                present = {str(row["RID"]) for row in self.rows_by(*place, "RID", left, columns=["RID"])}
+                here = [other for other in left if other in present or normalise(other) in present]
+                found.update(dict.fromkeys(here, place))
+                left = {other: None for other in left if other not in found}
+        return found
+
+    def _place(self, rid: str) -> tuple[str, str] | None:
+        try:
+            row = self.get(targets.entity_rid(rid))
+        except DerivaMLCatalogError as error:
+            if error.status in {400, 404, 409}:  # unknown; not an RID at all
+                return None
+            raise
+        if row.get("deleted_at") is not None or "table_name" not in row:
+            return None
+        return str(row["schema_name"]), str(row["table_name"])
+
+    # ------------------------------------------------------------------------------------------ writing rows
+
+    def insert(
+        self,
+        schema: str,
+        table_name: str,
+        rows: Iterable[Document],
+        *,
+        defaults: Collection[str] = (),
+        nondefaults: Collection[str] = (),
+        on_conflict_skip: bool = False,
+    ) -> list[Row]:
+        """Add rows.
+
+        A batch is added whole or not at all; a list of rows longer than ``BATCH_ROWS`` is several batches.
+
+        Args:
+            schema: The table's schema.
+            table_name: The table.
+            rows: The rows. A column that none of them has takes its default; one that only some have is null in others.
+            defaults: Columns that take their default, whatever the rows say.
+            nondefaults: System columns that take what the rows say, such as a leased RID.
+            on_conflict_skip: Leave out rows that are there already, by any key; the rest is added and returned.
+
+        Returns:
+            The rows as they are stored, in the order in which they were given.
+
+        Raises:
+            DerivaMLDataError: A row has a column that the table lacks.
+        """
+        given = list(rows)
+        if not given:
+            return []
+        defaulted = self._defaulted(self.table(schema, table_name), given, set(defaults), set(nondefaults))
+        target = targets.insertion(
+            schema, table_name, defaults=defaulted, nondefaults=sorted(nondefaults), on_conflict_skip=on_conflict_skip
+        )
+        stored: list[Row] = []
+        for batch in _batches(given):
+            stored.extend(self._exchange_rows("POST", target, batch))
+        return stored
+
+    @staticmethod
+    def _defaulted(into: Table, rows: list[Document], defaults: set[str], nondefaults: set[str]) -> list[str]:
+        """The columns that take their default; also refuses rows with columns that the table lacks."""
+        used = set().union(*rows)
+        names = [column.name for column in into.columns]
+        if unknown := sorted((used | defaults) - set(names)):
+            raise DerivaMLDataError(
+                f"Table {into.schema}:{into.name} has no column {', '.join(unknown)}.",
+                allowed=nearest(unknown[0], names),
+            )
+        system = set(SYSTEM_COLUMNS) - nondefaults
+        return [name for name in names if name not in system and (name in defaults or name not in used)]
+
+    def _exchange_rows(self, method: str, target: str, rows: Sequence[Document]) -> list[Row]:
+        return cast("list[Row]", json.loads(self.send(method, target, document=rows).read()))
+
+    def update(
+        self,
+        schema: str,
+        table_name: str,
+        rows: Iterable[Document],
+        *,
+        keys: Sequence[str] = ("RID",),
+        columns: Sequence[str] | None = None,
+    ) -> list[Row]:
+        """Change columns of rows that are there.
+
+        Args:
+            schema: The table's schema.
+            table_name: The table.
+            rows: The keys of the rows to change, with the new values. Rows may differ in the columns that they have;
+                a column that a row does not have is not changed in it.
+            keys: The columns by which rows are found.
+            columns: Change these columns only; by default, all that a row has beside its keys.
+
+        Returns:
+            Keys and new values of the rows that were changed. A row that is not found is left out.
+        """
+        fixed = {*keys, *SYSTEM_COLUMNS}
+        groups: dict[tuple[str, ...], list[Document]] = {}
+        for row in rows:
+            names = tuple(columns) if columns is not None else tuple(sorted(name for name in row if name not in fixed))
+            if names:
+                groups.setdefault(names, []).append(row)
+        changed: list[Row] = []
+        for names, members in groups.items():
+            target = targets.update(schema, table_name, keys, names)
+            wanted = (*keys, *names)
+            slim = [{name: row.get(name) for name in wanted} for row in members]
+            for batch in _batches(slim):
+                changed.extend(self._exchange_rows("PUT", target, batch))
+        return changed
+
+    def upsert(self, schema: str, table_name: str, rows: Iterable[Document]) -> list[Row]:
+        """Add rows, or overwrite those with equal keys; a column that a row does not have becomes null."""
+        stored: list[Row] = []
+        for batch in _batches(list(rows)):
+            stored.extend(self._exchange_rows("PUT", targets.upsert(schema, table_name), batch))
+        return stored
+
+    def delete(self, path: Path) -> bool:
+        """Delete the rows of a path's context table.
+
+        Returns:
+            Whether there were any.
+        """
+        try:
+            self.send("DELETE", path.entity())
+        except DerivaMLCatalogError as error:
+            # The catalog has one status for "no such catalog" and for "no such rows".
+            if error.status == 404 and "entities matching" in error.detail:
+                return False
+            raise
+        return True
+
+    def lease_rids(self, count: int) -> list[str]:
+        """Take new RIDs, for rows that are to be inserted later with ``nondefaults={"RID"}``."""
+        target = targets.insertion("public", "ERMrest_RID_Lease")
+        leased: list[Row] = []
+        for batch in _batches([{"ID": None}] * count):
+            leased.extend(self._exchange_rows("POST", target, batch))
+        return [str(row["RID"]) for row in leased]
+
+    # ------------------------------------------------------------------------------------------ changing the model
+
+    def create_schema(self, name: str, comment: str | None = None) -> None:
+        """Add an empty schema."""
+        self._change("POST", targets.schema(), [{"schema_name": name, "comment": comment}])
+
+    def create_table(self, schema: str, document: Document) -> Table:
+        """Add a table.
+
+        Args:
+            schema: Its schema.
+            document: Its definition, as ERMrest writes it.
+        """
+        made = self._change("POST", targets.table(schema), dict(document))
+        return self.table(schema, str(made["table_name"]))
+
+    def create_tables(self, documents: Sequence[Document]) -> list[Table]:
+        """Add schemas and tables, with references among them in any order, in one request.
+
+        Args:
+            documents: Definitions of schemas (``schema_name`` and perhaps ``tables``) and of tables.
+
+        Returns:
+            The tables, in the order of the catalog's answer.
+        """
+        made = self._change("POST", targets.schema(), [dict(document) for document in documents])
+        names: list[tuple[str, str]] = []
+        for document in made:
+            for name, member in dict(document.get("tables") or {}).items():
+                names.append((str(member.get("schema_name") or document["schema_name"]), name))
+            if "table_name" in document:
+                names.append((str(document["schema_name"]), str(document["table_name"])))
+        return [self.table(schema, name) for schema, name in names]
+
+    def create_column(self, schema: str, table_name: str, document: Document) -> None:
+        """Add a column to a table."""
+        self._change("POST", targets.column(schema, table_name), dict(document))
+
+    def create_key(self, schema: str, table_name: str, document: Document) -> None:
+        """Add a unique key to a table."""
+        self._change("POST", targets.key(schema, table_name), dict(document))
+
+    def create_foreign_key(self, schema: str, table_name: str, document: Document) -> None:
+        """Add a foreign key to a table."""
+        self._change("POST", targets.foreign_key(schema, table_name), dict(document))
+
+    def alter(self, changes: Document, schema: str, table_name: str | None = None, column: str | None = None) -> None:
+        """Change a schema, a table or a column: what the document names, nothing else."""
+        self._change("PUT", targets.element(schema, table_name, column), dict(changes))
+
+    def drop_schema(self, schema: str) -> None:
+        """Remove an empty schema."""
+        self._change("DELETE", targets.schema(schema))
+
+    def drop_table(self, schema: str, table_name: str) -> None:
+        """Remove a table to which nothing refers."""
+        self._change("DELETE", targets.table(schema, table_name))
+
+    def drop_column(self, schema: str, table_name: str, column: str) -> None:
+        """Remove a column."""
+        self._change("DELETE", targets.column(schema, table_name, column))
+
+    def drop_key(self, schema: str, table_name: str, columns: Sequence[str]) -> None:
+        """Remove a unique key."""
+        self._change("DELETE", targets.key(schema, table_name, columns))
+
+    def drop_foreign_key(self, fk: ForeignKey) -> None:
+        """Remove a foreign key."""
+        target = targets.foreign_key(*fk.table, fk.columns, fk.referenced_table, fk.referenced_columns)
+        self._change("DELETE", target)
+
+    def set_annotation(
+        self, name: str, value: Json, schema: str | None = None, table: str | None = None, column: str | None = None
+    ) -> None:
+        """Annotate the catalog, or the schema, the table or the column that is named; None removes the annotation."""
+        target = targets.annotation(targets.element(schema, table, column), name)
+        if value is None:
+            self._change("DELETE", target)
+        else:
+            self._change("PUT", target, value)
+
+
+def _batches(rows: Sequence[Document]) -> Iterator[list[Document]]:
+    """Rows in batches of bounded number and size, in order."""
+    batch: list[Document] = []
+    size = 0
+    for row in rows:
+        # The text of a row is estimated, not made: making it costs as much as sending it.
+        weight = 16 * len(row) + sum(len(value) if isinstance(value, str) else 16 for value in row.values())
+        if batch and (len(batch) >= BATCH_ROWS or size + weight > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += weight
+    if batch:
+        yield batch

@@ -1,0 +1,54 @@
+"""One request and its whole answer, with what the catalog objects to raised as an error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from deriva_ml.catalog.transport import Retry, Transport
+from deriva_ml.core.exceptions import DerivaMLAuthenticationError, DerivaMLCatalogError, DerivaMLUnreachable
+from deriva_ml.wire.http import Request, Response
+
+__all__ = ["check", "json_body", "read_whole"]
+
+
+def check(request: Request, answer: Response) -> Response:
+    """Give the answer if it is one; raise what the catalog objects to.
+
+    Raises:
+        DerivaMLAuthenticationError: The catalog does not know the client, or grants too little.
+        DerivaMLCatalogError: Any other refusal.
+    """
+    if answer.status < 400:
+        return answer
+    detail = answer.read().decode("utf-8", "replace").strip()
+    if answer.status in {401, 403}:
+        unknown = answer.status == 401
+        raise DerivaMLAuthenticationError(
+            f"The catalog {'does not know who asks' if unknown else 'does not allow this'} ({answer.status}): {detail}",
+            source=f"{request.method} {request.target[:200]}",
+            hint="log in with deriva-auth, or give a token"
+            if unknown
+            else "ask the owner of the catalog for the right",
+        )
+    raise DerivaMLCatalogError(answer.status, detail, method=request.method, target=request.target[:500])
+
+
+def read_whole(transport: Transport, request: Request, retry: Retry) -> Response:
+    """Send a request and read all of its answer; a connection lost in the middle of one that only reads is retried."""
+    attempt = 1
+    while True:
+        try:
+            answer = transport.send(request)
+            answer.read()
+        except DerivaMLUnreachable:
+            if request.method not in {"GET", "HEAD"} or not retry.again(attempt):
+                raise
+            attempt += 1
+        else:
+            return check(request, answer)
+
+
+def json_body(document: Any) -> bytes:
+    """A document as the body of a request."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,444 @@
+"""The bytes of assets: up to the object store and down from it, through the catalog's transport.
+
+What arrives is verified before it gets its name; what is there already is not sent again; a connection that breaks is
+taken up at the byte that was reached.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from deriva_ml.catalog.exchange import check, read_whole
+from deriva_ml.catalog.transport import PASSING, Retry, Transport
+from deriva_ml.core.exceptions import (
+    DerivaMLCatalogError,
+    DerivaMLDataError,
+    DerivaMLException,
+    DerivaMLUnreachable,
+    DerivaMLValidationError,
+)
+from deriva_ml.core.files import Digests, atomic_write, hash_file, hash_parts
+from deriva_ml.wire.hatrac import NAMESPACE_TYPE, parse_object_target
+from deriva_ml.wire.http import Request, Response
+
+__all__ = ["Head", "ObjectClient"]
+
+SMALL = 1 << 20
+"""Files up to this size are read at once."""
+
+PLAIN = {"accept-encoding": "identity"}
+"""Content travels as it is: its length and its ranges are those of the file."""
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the store says of an object.
+
+    Attributes:
+        length: Size in bytes.
+        md5: Hexadecimal MD5, if known.
+        sha256: Hexadecimal SHA-256, if known.
+        version: The version.
+        url: The URL path with the version.
+    """
+
+    length: int
+    md5: str | None
+    sha256: str | None
+    version: str | None
+    url: str
+
+
+class ObjectClient:
+    """The objects of one service.
+
+    Args:
+        transport: The way to the service; shared, and closed by whoever made it.
+        retry: When to take up a transfer that broke off.
+    """
+
+    def __init__(self, transport: Transport, *, retry: Retry | None = None) -> None:
+        self.transport = transport
+        self._retry = retry or Retry(attempts=5)
+
+    # ------------------------------------------------------------------------------------------ up
+
+    def put(
+        self,
+        name: str,
+        source: Path | bytes,
+        *,
+        digests: Digests | None = None,
+        content_type: str | None = None,
+        filename: str | None = None,
+        progress: Progress | None = None,
+    ) -> str:
+        """Store content under a name, unless it is there already; namespaces on the way are made.
+
+        Args:
+            name: The URL path, as ``wire.hatrac.object_name`` makes it.
+            source: A file, or the content itself.
+            digests: What the content is, if it has been hashed already.
+            content_type: Its media type.
+            filename: The name under which a browser saves it; by default the last part of ``name``.
+            progress: Called with the number of bytes each time some have been sent.
+
+        Returns:
+            The URL path with the version.
+
+        Raises:
+            DerivaMLDataError: The name is not an object's, or the file is not what ``digests`` says.
+        """
+        target = parse_object_target(_relative(name))
+        if target.version or target.sub or not target.name:
+            raise DerivaMLDataError(f"Not the name of an object: {name}")
+        if digests is None:
+            digests = hash_parts([source]) if isinstance(source, bytes) else hash_file(source)
+        present = self.find(target.url)
+        if present is not None and _is_same(present, digests):
+            return present.url
+        headers = {"content-md5": digests.md5_base64, "content-sha256": digests.sha256_base64}
+        if content_type:
+            headers["content-type"] = content_type
+        if filename:
+            headers["content-disposition"] = f"filename*=UTF-8''{_quoted(filename)}"
+        limit = self.transport.body_limit
+        if limit is not None and digests.length > limit:
+            return self._put_chunks(target.url, source, digests, headers, limit, progress or _ignore)
+        return self._put_whole(target.url, source, digests, headers, progress or _ignore)
+
+    def _put_whole(
+        self, url: str, source: Path | bytes, digests: Digests, headers: dict[str, str], progress: Progress
+    ) -> str:
+        fields = {"content-type": "application/octet-stream", **headers, "content-length": str(digests.length)}
+        with _open(source, digests) as body:
+            content = body.read() if digests.length <= SMALL else cast("IO[bytes]", _Counted(body, progress))
+            request = Request("PUT", f"{url}?parents=true", fields, content)
+            answer = self._stored(request, source)
+            if digests.length <= SMALL:
+                progress(digests.length)
+        return answer
+
+    def _stored(self, request: Request, source: Path | bytes) -> str:
+        """Send content; give the URL of what was stored."""
+        try:
+            return check(request, self.transport.send(request)).read().decode().strip()
+        except DerivaMLCatalogError as error:
+            if error.status == 400 and "does not match" in error.detail and isinstance(source, Path):
+                raise DerivaMLValidationError(
+                    f"{source} has changed since it was hashed: {error.detail}",
+                    source=str(source),
+                    hint="do not write to a file while it is uploaded",
+                ) from error
+            raise
+
+    def _put_chunks(
+        self,
+        url: str,
+        source: Path | bytes,
+        digests: Digests,
+        headers: dict[str, str],
+        chunk: int,
+        progress: Progress,
+    ) -> str:
+        document = {"chunk-length": chunk, "content-length": digests.length, **headers}
+        document.setdefault("content-type", "application/octet-stream")
+        json_type = {"content-type": "application/json"}
+        begin = Request("POST", f"{url};upload?parents=true", json_type, json.dumps(document).encode())
+        job = check(begin, self.transport.send(begin)).read().decode().strip()
+        try:
+            with _open(source, digests) as body:
+                for position in range(-(-digests.length // chunk)):
+                    part = body.read(chunk)
+                    # Each chunk is a request of its own that the transport repeats if need be.
+                    sending = Request("PUT", f"{job}/{position}", {"content-type": "application/octet-stream"}, part)
+                    check(sending, self.transport.send(sending)).read()
+                    progress(len(part))
+            return self._stored(Request("POST", job), source)
+        except BaseException:
+            self._cancel(job)
+            raise
+
+    def _cancel(self, job: str) -> None:
+        try:
+            self.transport.send(Request("DELETE", job)).read()
+        except DerivaMLUnreachable:
+            return  # the first error is the one to show; the store forgets the job in time
+
+    def create_namespace(self, name: str) -> None:
+        """Make a namespace and those that it lies in; nothing happens if it is there."""
+        target = parse_object_target(_relative(name))
+        request = Request("PUT", f"{target.url}?parents=true", {"content-type": NAMESPACE_TYPE})
+        answer = self.transport.send(request)
+        if answer.status == 409 and "already exists" in answer.read().decode("utf-8", "replace"):
+            return
+        check(request, answer).read()
+
+    # ------------------------------------------------------------------------------------------ asking
+
+    def find(self, url: str) -> Head | None:
+        """What the store says of an object; None if it has no such content."""
+        request = Request("HEAD", _relative(url), PLAIN)
+        answer = self.transport.send(request)
+        if answer.status in {404, 409}:
+            answer.read()
+            return None
+        return _head(url, check(request, answer))
+
+    def head(self, url: str) -> Head:
+        """What the store says of an object.
+
+        Raises:
+            DerivaMLCatalogError: Status 404 or 409: it has no such content.
+        """
+        request = Request("HEAD", _relative(url), PLAIN)
+        return _head(url, check(request, self.transport.send(request)))
+
+    def local_path(self, url: str) -> Path | None:
+        """A file on this machine with an object's bytes, where the store keeps one; it must not be written."""
+        return self.transport.local_path(_relative(url))
+
+    def delete(self, url: str) -> None:
+        """Delete an object, a version of it, or a namespace with all that is in it."""
+        read_whole(self.transport, Request("DELETE", _relative(url)), self._retry)
+
+    # ------------------------------------------------------------------------------------------ down
+
+    def fetch(
+        self,
+        url: str,
+        target: Path,
+        *,
+        md5: str | None = None,
+        sha256: str | None = None,
+        length: int | None = None,
+        progress: Progress | None = None,
+    ) -> Digests:
+        """Bring an object to a file, which is there whole and verified, or not at all.
+
+        Args:
+            url: The object, best with its version.
+            target: The file.
+            md5: Hexadecimal MD5 that it must have; what the store says must hold in any case.
+            sha256: Hexadecimal SHA-256 that it must have.
+            length: Size that it must have.
+            progress: Called with the number of bytes each time some have arrived.
+
+        Raises:
+            DerivaMLValidationError: What arrived is not what was asked for.
+            DerivaMLUnreachable: The connection broke and could not be taken up again.
+            DerivaMLException: The file cannot be written.
+        """
+        try:
+            with atomic_write(target) as out:
+                download = _Download(self.transport, _relative(url), out, self._retry, progress or _ignore)
+                digests = download.run()
+                for kind, expected, actual in (
+                    ("length", length, digests.length),
+                    ("MD5", md5, digests.md5),
+                    ("SHA-256", sha256, digests.sha256),
+                    *download.announced(digests),
+                ):
+                    if expected is not None and expected != actual:
+                        raise DerivaMLValidationError(
+                            f"The content of {url} has {kind} {actual}, not {expected}.",
+                            source=url,
+                            hint="the record or the object is wrong: nothing was kept of it",
+                        )
+        except OSError as error:
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            raise DerivaMLException(
+                f"Cannot write {target}: {error.strerror or error}",
+                source=url,
+                hint="free some space on the disk" if full else "check the folder and its rights",
+            ) from error
+        return digests
+
+
+class _Download:
+    """One object on its way to a file, over as many requests as it takes."""
+
+    def __init__(self, transport: Transport, url: str, out: IO[bytes], retry: Retry, progress: Progress) -> None:
+        self._transport = transport
+        self._url = url
+        self._out = out
+        self._retry = retry
+        self._progress = progress
+        self._head: Head | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self._md5, self._sha256, self._length = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
+        self._out.seek(0)
+        self._out.truncate()
+
+    def run(self) -> Digests:
+        """Bring all of it."""
+        attempt = 1
+        while True:
+            reached = self._length
+            try:
+                self._receive()
+                return Digests(self._md5.hexdigest(), self._sha256.hexdigest(), self._length)
+            except DerivaMLUnreachable:
+                # Progress earns new patience: what is counted is attempts that brought nothing.
+                attempt = 1 if self._length > reached else attempt
+                if not self._retry.again(attempt):
+                    raise
+                attempt += 1
+
+    def announced(self, digests: Digests) -> list[tuple[str, str | None, str]]:
+        """What the store itself said of the content: kind, what it said, and what arrived."""
+        if self._head is None:
+            return []
+        return [("MD5", self._head.md5, digests.md5), ("SHA-256", self._head.sha256, digests.sha256)]
+
+    def _receive(self) -> None:
+        headers = dict(PLAIN)
+        if self._length and self._head is not None:
+            headers["range"] = f"bytes={self._length}-"
+        request = Request("GET", self._url, headers)
+        answer = self._transport.send(request)
+        if answer.status == 416:
+            answer.read()
+            if self._head is not None and self._length == self._head.length:
+                return
+            self._start()
+            raise DerivaMLUnreachable(f"{self._url} changed while it was fetched.")
+        if answer.status in PASSING:
+            raise DerivaMLUnreachable(f"{self._url}: {answer.read().decode('utf-8', 'replace').strip()}")
+        check(request, answer)
+        self._begin(answer)
+        self._write(answer)
+        if self._head is not None and self._length < self._head.length:
+            raise DerivaMLUnreachable(f"{self._url} broke off after {self._length} of {self._head.length} bytes.")
+
+    def _begin(self, answer: Response) -> None:
+        """Take up where the last attempt stopped, or begin anew if the store gives all of it, or something else."""
+        if answer.status == 206 and self._head is not None:
+            if answer.headers.get("etag", "").strip('"') == self._head.version:
+                return
+            answer.close()
+            self._head = None
+            self._start()
+            raise DerivaMLUnreachable(f"{self._url} changed while it was fetched.")
+        self._start()
+        self._head = _head(self._url, answer)
+
+    def _write(self, answer: Response) -> None:
+        try:
+            for part in self._parts(answer):
+                self._out.write(part)
+                self._md5.update(part)
+                self._sha256.update(part)
+                self._length += len(part)
+                self._progress(len(part))
+        finally:
+            answer.close()
+
+    def _parts(self, answer: Response) -> Iterator[bytes]:
+        """The parts of an answer; what goes wrong with them is the store's or the connection's, not the file's."""
+        try:
+            yield from answer.parts()
+        except OSError as error:
+            raise DerivaMLUnreachable(f"{self._url} broke off after {self._length} bytes: {error}") from error
+
+
+class _Counted(io.RawIOBase):
+    """A file that tells how much of it has been read; it can be wound back, to be sent again."""
+
+    def __init__(self, source: IO[bytes], progress: Progress) -> None:
+        self._source = source
+        self._progress = progress
+        self._furthest = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._source.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._source.tell()
+
+    def fileno(self) -> int:
+        return self._source.fileno()
+
+    def read(self, size: int = -1, /) -> bytes:
+        part = self._source.read(size)
+        if (at := self._source.tell()) > self._furthest:
+            self._progress(at - self._furthest)
+            self._furthest = at
+        return part
+
+
+def _ignore(_count: int) -> None:
+    """Report nothing: the default of ``progress``."""
+
+
+def _open(source: Path | bytes, digests: Digests) -> IO[bytes]:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    opened = source.open("rb")
+    if source.stat().st_size != digests.length:
+        opened.close()
+        raise DerivaMLValidationError(
+            f"{source} has changed since it was hashed: it has {source.stat().st_size} bytes, not {digests.length}.",
+            source=str(source),
+            hint="do not write to a file while it is uploaded",
+        )
+    return opened
+
+
+def _relative(url: str) -> str:
+    """An object's URL as the transport sends it.
+
+    Raises:
+        DerivaMLDataError: It is not a URL of this kind of store.
+    """
+    if not url.startswith("/hatrac/"):
+        raise DerivaMLDataError(f"Not an object of this catalog's store: {url}", hint="such a URL begins with /hatrac/")
+    return url
+
+
+def _quoted(filename: str) -> str:
+    from urllib.parse import quote
+
+    return quote(filename.replace("/", "_").replace("\\", "_"), safe="")
+
+
+def _hex(value: str | None) -> str | None:
+    return b64decode(value).hex() if value else None
+
+
+def _head(url: str, answer: Response) -> Head:
+    headers = answer.headers
+    where = headers.get("content-location") or url
+    return Head(
+        int(headers.get("content-length", "0")),
+        _hex(headers.get("content-md5")),
+        _hex(headers.get("content-sha256")),
+        headers.get("etag", "").strip('"') or None,
+        where,
+    )
+
+
+def _is_same(head: Head, digests: Digests) -> bool:
+    """Whether the store has the very content; without any digest it may not have."""
+    if head.length != digests.length:
+        return False
+    known = [pair for pair in ((head.sha256, digests.sha256), (head.md5, digests.md5)) if pair[0] is not None]
+    return bool(known) and all(there == here for there, here in known)

@@ -1,0 +1,324 @@
+"""How a request travels to a catalog service: in process, or over HTTP.
+
+Nothing above this module knows which. The rules:
+
+1. ``send`` returns an answer, whatever its status; it raises only if there is no answer (``DerivaMLUnreachable``).
+2. Only what can be repeated without harm is repeated: idempotent methods after a lost connection or a 500, 502, 503 or
+   504, and any method if the connection was never made. A body that cannot be wound back is sent once.
+3. At most ``concurrency`` requests of one transport are under way at a time; the content of an answer does not count.
+4. Bodies stream in both directions: no more than a part of a large one is in memory.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.wire.http import Request, Response
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Http", "InProcess", "Retry", "Transport", "stored_credential"]
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+PASSING = frozenset({500, 502, 503, 504})
+"""Statuses of faults that may pass."""
+
+PART = 1 << 18
+"""Bytes of an answer's content that are read at a time; what is not longer than this is read at once."""
+
+CHUNK = 25 << 20
+"""Largest body that is sent to a remote object store in one request; longer ones go as upload jobs."""
+
+Handler = Callable[[Request], Response]
+
+
+class Transport(Protocol):
+    """What carries a request to a catalog service and brings the answer."""
+
+    @property
+    def body_limit(self) -> int | None:
+        """The longest body to send in one request, or None if any length will do."""
+
+    def send(self, request: Request) -> Response:
+        """Send a request.
+
+        Raises:
+            DerivaMLUnreachable: There was no answer.
+        """
+
+    def local_path(self, target: str) -> Path | None:
+        """A file on this machine that holds the bytes of an object, or None if there is none within reach.
+
+        The file belongs to the store: it may be read and hard-linked, never written.
+        """
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+
+
+def _nothing() -> None:
+    """Do nothing: the default of what is called at the end."""
+
+
+def _nowhere(target: str) -> Path | None:
+    """Know no file: the default of ``local_path``."""
+    del target
+    return None
+
+
+class InProcess:
+    """A service in this process: a request is a function call.
+
+    Args:
+        handler: The service; it knows who asks.
+        close: Called once, when the transport is closed.
+        local_path: Finds the file behind an object, for a store that keeps its objects as files of this machine.
+    """
+
+    body_limit: int | None = None
+
+    def __init__(
+        self,
+        handler: Handler,
+        close: Callable[[], None] = _nothing,
+        *,
+        local_path: Callable[[str], Path | None] = _nowhere,
+    ) -> None:
+        self._handler = handler
+        self._close = close
+        self._local_path = local_path
+
+    def send(self, request: Request) -> Response:
+        """Call the service."""
+        return self._handler(request)
+
+    def local_path(self, target: str) -> Path | None:
+        """The file behind an object, if the service keeps it as one."""
+        return self._local_path(target)
+
+    def close(self) -> None:
+        """Close the service; a second call does nothing."""
+        close, self._close = self._close, _nothing
+        close()
+
+
+class Retry:
+    """When to try again, and how long to wait before.
+
+    Args:
+        attempts: How often to try at most, the first time included.
+        delay: Seconds before the second attempt; doubled before each further one, up to 16.
+        sleep: What waits.
+        jitter: Gives a factor between 0 and 1 for the part of a delay that varies.
+    """
+
+    def __init__(
+        self,
+        attempts: int = 5,
+        delay: float = 0.5,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.attempts = max(1, attempts)
+        self._delay = delay
+        self._sleep = sleep
+        self._jitter = jitter
+
+    def again(self, attempt: int) -> bool:
+        """Whether there is another attempt after this one (counted from 1); if so, wait for it."""
+        if attempt >= self.attempts:
+            return False
+        # Half of the delay varies, so that clients that failed together do not come back together.
+        self._sleep(min(self._delay * 2 ** (attempt - 1), 16.0) * (0.5 + self._jitter() / 2))
+        return True
+
+
+class Http:
+    """A service behind a URL.
+
+    Args:
+        base_url: Scheme and authority: ``https://www.example.org``, ``http://127.0.0.1:8080``.
+        credential: What ``deriva.core.get_credential`` gives: ``{"bearer-token": ...}`` or
+            ``{"cookie": "name=value"}``; None for an anonymous client.
+        concurrency: How many requests may be under way at a time.
+        retry: When to try again.
+        timeout: Seconds to connect, and to wait for the next bytes.
+    """
+
+    body_limit: int | None = CHUNK
+
+    def __init__(
+        self,
+        base_url: str,
+        credential: Mapping[str, str] | None = None,
+        *,
+        concurrency: int = 8,
+        retry: Retry | None = None,
+        timeout: tuple[float, float] = (6.0, 63.0),
+    ) -> None:
+        import requests
+        from requests.adapters import HTTPAdapter
+
+        self._base_url = base_url.rstrip("/")
+        self._headers = _identification(credential or {})
+        self._retry = retry or Retry()
+        self._timeout = timeout
+        self._slots = threading.BoundedSemaphore(concurrency)
+        self._session = requests.Session()
+        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=concurrency)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
+        # Proxies and certificates are the environment's business; they are looked up once, not once a request.
+        self._settings: dict[str, Any] = dict(
+            self._session.merge_environment_settings(self._base_url, {}, True, None, None)
+        )
+
+    def send(self, request: Request) -> Response:
+        """Send a request, again if that may help."""
+        start = _start_of(request.body)
+        attempt = 1
+        while True:
+            answer, error, harmless = self._attempt(request)
+            if answer is not None and answer.status not in PASSING:
+                return answer
+            may = (harmless or request.method in IDEMPOTENT) and _rewind(request.body, start)
+            if not may or not self._retry.again(attempt):
+                break
+            attempt += 1
+        if answer is not None:
+            return answer
+        raise DerivaMLUnreachable(
+            f"No answer from {self._base_url}: {error}",
+            source=f"{request.method} {request.target[:200]}",
+            hint="check the host name, the network, and that the service is running; then try again",
+        ) from error
+
+    def _attempt(self, request: Request) -> tuple[Response | None, Exception | None, bool]:
+        """Send once: the answer, or the error and whether the service cannot have seen the request."""
+        import requests
+
+        try:
+            with self._slots:
+                return self._exchange(request), None, False
+        except requests.exceptions.RequestException as error:
+            return None, error, _never_sent(error)
+        except OSError as error:
+            return None, error, False
+
+    def _exchange(self, request: Request) -> Response:
+        import requests
+
+        prepared = requests.Request(request.method, f"{self._base_url}/", data=request.body).prepare()
+        # The target goes out byte for byte: in it an escaped character is data, a plain one is punctuation.
+        prepared.url = self._base_url + request.target
+        prepared.headers.update({**self._headers, **request.headers})
+        redirects = request.method in {"GET", "HEAD"}
+        answer = self._session.send(prepared, timeout=self._timeout, allow_redirects=redirects, **self._settings)
+        return _response(request, answer)
+
+    def local_path(self, target: str) -> Path | None:
+        """Nothing: the objects are elsewhere."""
+        return _nowhere(target)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+
+def _identification(credential: Mapping[str, str]) -> dict[str, str]:
+    """The header fields that say who asks."""
+    if token := credential.get("bearer-token"):
+        return {"authorization": f"Bearer {token}"}
+    if cookie := credential.get("cookie"):
+        return {"cookie": cookie}
+    return {}
+
+
+def _never_sent(error: Exception) -> bool:
+    """Whether the connection was never made, so that the service cannot have acted on the request."""
+    import requests
+    from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return True
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
+
+
+def _start_of(body: bytes | IO[bytes] | None) -> int | None:
+    """Where a body that is a file begins; None if it cannot be wound back."""
+    if body is None or isinstance(body, bytes):
+        return 0
+    try:
+        return body.tell()
+    except (OSError, AttributeError):
+        return None
+
+
+def _rewind(body: bytes | IO[bytes] | None, start: int | None) -> bool:
+    """Make a body ready to be sent again; whether that was possible."""
+    if start is None:
+        return False
+    if body is not None and not isinstance(body, bytes):
+        body.seek(start)
+    return True
+
+
+def _response(request: Request, answer: requests.Response) -> Response:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    if headers.pop("content-encoding", None):
+        headers.pop("content-length", None)  # it counts the encoded bytes, which nobody above this line sees
+    length = headers.get("content-length", "")
+    small = length.isdigit() and int(length) <= PART
+    if request.method == "HEAD" or answer.status_code >= 400 or small:
+        return Response(answer.status_code, headers, answer.content)
+    return Response(answer.status_code, headers, _Parts(answer, request))
+
+
+class _Parts:
+    """The content of an answer, read from its connection part by part."""
+
+    def __init__(self, answer: requests.Response, request: Request) -> None:
+        self._answer = answer
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        import requests
+
+        try:
+            yield from self._answer.iter_content(PART)
+        except (requests.exceptions.RequestException, OSError) as error:
+            raise DerivaMLUnreachable(
+                f"The connection to {urlsplit(self._answer.url).netloc} was lost in the middle of an answer: {error}",
+                source=f"{self._request.method} {self._request.target[:200]}",
+                hint="try again",
+            ) from error
+        finally:
+            self._answer.close()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._answer.close()
+
+
+def stored_credential(base_url: str) -> dict[str, str] | None:
+    """What the user's log-in with a Deriva host left on this machine, or None.
+
+    Args:
+        base_url: The host; for a service on this machine, or one without TLS, nothing is looked up.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme != "https" or parts.hostname in {None, "localhost", "127.0.0.1", "::1"}:
+        return None
+    from deriva.core import get_credential
+
+    return dict(get_credential(parts.netloc) or {}) or None

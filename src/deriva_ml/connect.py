@@ -1,0 +1,196 @@
+"""From a place to its service: the one module that knows both the client and the embedded service.
+
+A room of its own between the client (floor 3) and the ML nouns (floor 4): ``catalog`` must not import ``server``, and
+everything above wants a connection without knowing which kind of place it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from deriva_ml.catalog.client import CatalogClient
+from deriva_ml.catalog.objects import ObjectClient
+from deriva_ml.catalog.service import create_catalog
+from deriva_ml.catalog.transport import InProcess, Transport
+from deriva_ml.core.config import Place, Settings, folder_identity, resolve_place
+from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLConfigurationError
+from deriva_ml.wire.http import Request
+
+if TYPE_CHECKING:
+    from deriva_ml.catalog.deriva import DerivaHandles
+
+__all__ = ["Connection", "catalog_exists", "open_connection"]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open way to a catalog service.
+
+    Attributes:
+        place: Where the service is.
+        transport: What carries requests to it.
+        identity: Identity of the folder, or the authority of the host.
+        client_id: Who the service takes the caller for, where it is embedded.
+    """
+
+    place: Place
+    transport: Transport
+    identity: str
+    client_id: str | None = None
+
+    def catalog(self, catalog_id: str | int) -> CatalogClient:
+        """A client of one catalog, or of a snapshot of it (``"<id>@<snaptime>"``); nothing is sent yet."""
+        name, _at, snaptime = str(catalog_id).partition("@")
+        return CatalogClient(self.transport, name, snaptime or None)
+
+    def objects(self) -> ObjectClient:
+        """A client of the service's objects."""
+        return ObjectClient(self.transport)
+
+    def catalog_ids(self) -> list[str]:
+        """The ids of the folder's catalogs; empty for a host, which does not list them."""
+        if self.place.root is None:
+            return []
+        from deriva_ml.server.registry import Registry
+
+        registry = Registry(self.place.root / "service.db")
+        try:
+            return [entry.id for entry in registry.entries() if entry.is_catalog]
+        finally:
+            registry.close()
+
+    def create_catalog(self, catalog_id: str | int | None = None, *, name: str | None = None) -> CatalogClient:
+        """Make a catalog that holds nothing but the service's own tables.
+
+        Args:
+            catalog_id: The id it shall have; by default the next free one.
+            name: A name to show.
+
+        Raises:
+            DerivaMLCatalogError: The id is taken (409).
+        """
+        wanted = None if catalog_id is None else str(catalog_id)
+        return create_catalog(self.transport, catalog_id=wanted, name=name)
+
+    def deriva(self) -> DerivaHandles:
+        """The ``deriva`` package's own handles on this connection."""
+        from deriva_ml.catalog.deriva import DerivaHandles
+
+        return DerivaHandles(self.transport, self.place.hostname)
+
+    def close(self) -> None:
+        """Give back what the connection holds."""
+        self.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _open_folder(place: Place, *, create: bool) -> Connection:
+    from deriva_ml.server.app import create_folder, local_client, open_service
+
+    root = place.root
+    if root is None:
+        raise AssertionError("a folder has a root")
+    if folder_identity(root) is None and (create or place.is_default) and not _foreign(place):
+        create_folder(root)
+    service = open_service(root)
+    client = local_client()
+    transport = InProcess(
+        partial(_serve, service, client), close=service.close, local_path=partial(_file, service, client)
+    )
+    return Connection(place, transport, service.identity, client.id)
+
+
+def _serve(service: Any, client: Any, request: Request) -> Any:
+    return service(request, client)
+
+
+def _file(service: Any, client: Any, url: str) -> Any:
+    return service.local_path(url, client)
+
+
+def _foreign(place: Place) -> bool:
+    """Whether something else is where a folder would be made: a file, or a directory that is not empty."""
+    root = place.root
+    if root is None or not root.exists():
+        return False
+    if root.is_dir() and not any(root.iterdir()):
+        return False
+    if (root / "service.db").exists() or any(root.glob(".*.part")):
+        return False  # another process is making it at this moment
+    raise DerivaMLConfigurationError(
+        f"{root} is not a catalog folder, and it is not empty.",
+        source=f"hostname {place.hostname!r}",
+        allowed=["a folder that deriva-ml made", "a path that does not exist yet", "an empty folder"],
+        hint="name another folder (DERIVA_ML_LOCAL, --host), or empty this one",
+    )
+
+
+def _missing_folder(place: Place) -> DerivaMLConfigurationError:
+    return DerivaMLConfigurationError(
+        f"There is no catalog folder at {place.root}.",
+        source=f"hostname {place.hostname!r}",
+        hint=f"check the path, or make a catalog there: create-demo-catalog --host {place.hostname}",
+    )
+
+
+def open_connection(
+    hostname: str,
+    *,
+    settings: Settings | None = None,
+    credential: dict[str, Any] | None = None,
+    create: bool = False,
+) -> Connection:
+    """Open the way to a catalog service.
+
+    Args:
+        hostname: ``local``, a path, a host name or a URL.
+        settings: The settings; by default those of the environment.
+        credential: Credential for a host; by default the one that ``deriva`` stored at login.
+        create: Make the folder if there is none. The default folder is made in any case.
+
+    Raises:
+        DerivaMLConfigurationError: The path is not a catalog folder.
+        DerivaMLUnreachable: The folder cannot be opened.
+    """
+    settings = settings or Settings.read()
+    place = resolve_place(hostname, settings)
+    if place.root is not None:
+        if not create and not place.is_default and not place.root.exists():
+            raise _missing_folder(place)
+        return _open_folder(place, create=create)
+    from deriva_ml.catalog.transport import Http, stored_credential
+
+    base_url = str(place.base_url)
+    if credential is None:
+        # The token is for a service that the user named by its URL; it is not shown to any other host.
+        is_url = place.hostname.startswith(("http://", "https://"))
+        credential = {"bearer-token": settings.token} if settings.token and is_url else stored_credential(base_url)
+    return Connection(place, Http(base_url, credential), base_url.partition("://")[2])
+
+
+def catalog_exists(hostname: str, catalog_id: str | int, settings: Settings | None = None) -> bool:
+    """Whether a catalog is there, without making anything.
+
+    Args:
+        hostname: ``local``, a path, a host name or a URL.
+        catalog_id: The catalog.
+        settings: The settings; by default those of the environment.
+    """
+    place = resolve_place(hostname, settings)
+    if place.root is not None and folder_identity(place.root) is None:
+        return False
+    with open_connection(hostname, settings=settings) as connection:
+        try:
+            connection.catalog(str(catalog_id).partition("@")[0]).info()
+        except DerivaMLCatalogError as error:
+            if error.status == 404:
+                return False
+            raise
+    return True
