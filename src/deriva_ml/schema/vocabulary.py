@@ -1,0 +1,237 @@
+"""Controlled vocabularies: making them, adding and finding terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deriva_ml.core.ermrest import VocabularyTerm
+from deriva_ml.core.exceptions import (
+    DerivaMLDataError,
+    DerivaMLInvalidTerm,
+    DerivaMLReadOnlyError,
+    DerivaMLTableTypeError,
+)
+from deriva_ml.core.files import nearest
+from deriva_ml.schema.session import Session
+from deriva_ml.schema.tables import is_vocabulary, referencing, vocabulary_document
+from deriva_ml.wire.model import Json, Table
+from deriva_ml.wire.path import eq, table
+
+__all__ = [
+    "VocabularyTermHandle",
+    "add_term",
+    "check_terms",
+    "create_vocabulary",
+    "delete_term",
+    "find_vocabularies",
+    "list_vocabulary_terms",
+    "lookup_term",
+    "vocabulary",
+    "vocabulary_columns",
+]
+
+CANONICAL = ("ID", "URI", "Name", "Description", "Synonyms")
+
+
+class VocabularyTermHandle(VocabularyTerm):
+    """A term that can be changed in its catalog."""
+
+    _session: Session
+    _table: Table
+
+    @classmethod
+    def bind(cls, session: Session, vocab: Table, row: dict[str, Json]) -> VocabularyTermHandle:
+        """Make the handle of a term from its row."""
+        handle = cls.model_validate(_canonical(vocab, row))
+        object.__setattr__(handle, "_session", session)
+        object.__setattr__(handle, "_table", vocab)
+        return handle
+
+    def _update(self, column: str, value: Json) -> None:
+        self._session.require_writable()
+        actual = vocabulary_columns(self._table)[column]
+        self._session.catalog.update(
+            self._table.schema, self._table.name, [{"RID": self.rid, actual: value}], columns=[actual]
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assigning ``description`` or ``synonyms`` writes to the catalog; nothing else can be assigned."""
+        if name == "description":
+            self._update("Description", str(value))
+            self.__dict__[name] = str(value)
+        elif name == "synonyms":
+            self._update("Synonyms", list(value))
+            self.__dict__[name] = tuple(value)
+        else:
+            raise DerivaMLReadOnlyError(
+                f"{name} of term {self.name} cannot be assigned.", allowed=["description", "synonyms"]
+            )
+
+    def delete(self) -> None:
+        """Remove the term.
+
+        Raises:
+            DerivaMLDataError: Something refers to it.
+        """
+        delete_term(self._session, self._table, self.name)
+
+
+def vocabulary_columns(vocab: Table) -> dict[str, str]:
+    """The actual name of each standard column; catalogs with lower-case columns are served too."""
+    actual = {column.name.lower(): column.name for column in vocab.columns}
+    return {name: actual[name.lower()] for name in CANONICAL}
+
+
+def _canonical(vocab: Table, row: dict[str, Json]) -> dict[str, Json]:
+    names = vocabulary_columns(vocab)
+    return {"RID": row["RID"], **{name: row.get(actual) for name, actual in names.items()}}
+
+
+def vocabulary(session: Session, name: str | Table) -> Table:
+    """The vocabulary table of this name.
+
+    Raises:
+        DerivaMLTableNotFound: There is no table of the name.
+        DerivaMLTableTypeError: The table is not a vocabulary.
+    """
+    found = session.table(name)
+    if not is_vocabulary(found):
+        raise DerivaMLTableTypeError(
+            "vocabulary", found.name, hint=f"vocabularies here: {', '.join(v.name for v in find_vocabularies(session))}"
+        )
+    return found
+
+
+def find_vocabularies(session: Session) -> list[Table]:
+    """The vocabularies of the project and of the ML schema."""
+    model = session.model()
+    return [
+        found
+        for schema in session.schema_order()
+        if schema in model.schemas
+        for found in model.schemas[schema].tables.values()
+        if is_vocabulary(found)
+    ]
+
+
+def create_vocabulary(session: Session, name: str, comment: str = "", schema: str | None = None) -> Table:
+    """Make a vocabulary table.
+
+    Raises:
+        DerivaMLDataError: A table of that name is there already.
+    """
+    session.require_writable()
+    where = session.domain(schema)
+    if name in session.model().schemas[where].tables:
+        raise DerivaMLDataError(f"Table {name} already exist", source=f"schema {where}")
+    return session.catalog.create_table(where, vocabulary_document(where, name, session.project_name, comment))
+
+
+def _rows(session: Session, vocab: Table) -> list[dict[str, Json]]:
+    return session.catalog.rows(table(vocab.schema, vocab.name))
+
+
+def list_vocabulary_terms(session: Session, name: str | Table) -> list[VocabularyTerm]:
+    """All terms of a vocabulary, by name."""
+    vocab = vocabulary(session, name)
+    terms = [VocabularyTerm.model_validate(_canonical(vocab, row)) for row in _rows(session, vocab)]
+    return sorted(terms, key=lambda term: term.name)
+
+
+def _find(session: Session, vocab: Table, term_name: str) -> dict[str, Json] | None:
+    """The row of a term, by its name first, then by a synonym."""
+    names = vocabulary_columns(vocab)
+    exact = session.catalog.rows(table(vocab.schema, vocab.name).where(eq(names["Name"], term_name)))
+    if exact:
+        return exact[0]
+    # An equality filter on an array column asks whether the array holds the value.
+    by_synonym = session.catalog.rows(table(vocab.schema, vocab.name).where(eq(names["Synonyms"], term_name)))
+    return by_synonym[0] if by_synonym else None
+
+
+def lookup_term(session: Session, name: str | Table, term_name: str) -> VocabularyTermHandle:
+    """The term of this name or synonym.
+
+    Raises:
+        DerivaMLInvalidTerm: There is none; the nearest names are in the error.
+    """
+    vocab = vocabulary(session, name)
+    row = _find(session, vocab, term_name)
+    if row is None:
+        known = [term.name for term in list_vocabulary_terms(session, vocab)]
+        raise DerivaMLInvalidTerm(vocab.name, term_name, allowed=nearest(term_name, known))
+    return VocabularyTermHandle.bind(session, vocab, row)
+
+
+def check_terms(session: Session, name: str | Table, terms: Sequence[str]) -> list[str]:
+    """The preferred names of terms given by name or synonym, looked up in one request.
+
+    Raises:
+        DerivaMLInvalidTerm: A term does not exist.
+    """
+    vocab = vocabulary(session, name)
+    known = list_vocabulary_terms(session, vocab)
+    preferred = {synonym: term.name for term in known for synonym in term.synonyms}
+    preferred |= {term.name: term.name for term in known}
+    for wanted in terms:
+        if wanted not in preferred:
+            raise DerivaMLInvalidTerm(vocab.name, wanted, allowed=nearest(wanted, preferred))
+    return [preferred[wanted] for wanted in terms]
+
+
+def add_term(
+    session: Session,
+    name: str | Table,
+    term_name: str,
+    description: str,
+    synonyms: Sequence[str] | None = None,
+    *,
+    exists_ok: bool = True,
+) -> VocabularyTermHandle:
+    """Add a term; one that is there already is returned as it is, if that is allowed.
+
+    Raises:
+        DerivaMLInvalidTerm: The term is there already and ``exists_ok`` is false.
+    """
+    session.require_writable()
+    vocab = vocabulary(session, name)
+    names = vocabulary_columns(vocab)
+    row: dict[str, Json] = {
+        names["Name"]: term_name,
+        names["Description"]: description,
+        names["Synonyms"]: list(synonyms or ()),
+    }
+    made = session.catalog.insert(
+        vocab.schema, vocab.name, [row], defaults=(names["ID"], names["URI"]), on_conflict_skip=True
+    )
+    if made:
+        return VocabularyTermHandle.bind(session, vocab, made[0])
+    if not exists_ok:
+        raise DerivaMLInvalidTerm(vocab.name, term_name, msg="term already exists")
+    return lookup_term(session, vocab, term_name)
+
+
+def delete_term(session: Session, name: str | Table, term_name: str) -> None:
+    """Remove a term that nothing refers to.
+
+    Raises:
+        DerivaMLInvalidTerm: There is no such term.
+        DerivaMLDataError: Rows refer to it; the error names their table and number.
+    """
+    session.require_writable()
+    vocab = vocabulary(session, name)
+    term = lookup_term(session, vocab, term_name)
+    name_column = vocabulary_columns(vocab)["Name"]
+    for other in referencing(session.model(), vocab):
+        for fkey in other.foreign_keys:
+            if fkey.referenced_table != (vocab.schema, vocab.name):
+                continue
+            value = term.name if fkey.referenced_columns == (name_column,) else term.rid
+            rows = session.catalog.rows(table(other.schema, other.name).where(eq(fkey.columns[0], value)))
+            if rows:
+                raise DerivaMLDataError(
+                    f"Term {term.name} of {vocab.name} is used by {len(rows)} row(s) of {other.name}.",
+                    hint=f"change or delete those rows of {other.name} first",
+                )
+    session.catalog.delete(table(vocab.schema, vocab.name).where(eq("RID", term.rid)))
