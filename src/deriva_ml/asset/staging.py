@@ -1,0 +1,240 @@
+"""Registering the outputs of a run.
+
+1. Every output has a directory of its own, ``<run>/assets/<table>/<key>/<name>``, so that two outputs of one name are
+   two assets, and no name can lead out of it.
+2. A file that exists is copied in when it is registered (as a copy on write, where the file system has that). What is
+   uploaded is what it was then; writing to the staged file never changes the user's own.
+3. A file in the current directory is taken only when the caller points at it: with a ``Path``, or with a name that has
+   a directory part. A bare name is always that of a new file.
+4. Types and metadata are checked against the vocabulary and the table's columns here, not at the end of the run.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from deriva_ml.asset.asset_record import AssetRecord, asset_record_class, checked_metadata
+from deriva_ml.asset.aux_classes import AssetFilePath, Binding
+from deriva_ml.asset.tables import asset_table
+from deriva_ml.core.enums import MLVocab
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError, DerivaMLInvalidTerm
+from deriva_ml.core.files import atomic_write, nearest
+from deriva_ml.core.json_types import Json
+from deriva_ml.schema.session import Session
+from deriva_ml.schema.vocabulary import list_vocabulary_terms
+from deriva_ml.wire.model import Table
+from deriva_ml.workspace.entries import new_key
+from deriva_ml.workspace.manifest import AssetEntry, Manifest
+
+__all__ = ["AssetStage", "register"]
+
+NAME_BYTES = 255
+"""The longest name of a file, in bytes, that the usual file systems allow."""
+
+
+class AssetStage:
+    """The outputs of one run. Tables and vocabulary are asked for once, and again only for what is not known yet.
+
+    Args:
+        session: The catalog.
+        manifest: The run's manifest.
+        run_dir: The run's directory.
+        key: Makes the key of an output.
+    """
+
+    def __init__(
+        self, session: Session, manifest: Manifest, run_dir: Path, *, key: Callable[[], str] = new_key
+    ) -> None:
+        self._session = session
+        self._manifest = manifest
+        self._run_dir = run_dir
+        self._key = key
+        self._types: Mapping[str, str] = {}
+        self._records: dict[tuple[str, str], type[AssetRecord]] = {}
+
+    def register(
+        self,
+        asset_name: str | Table,
+        file_name: str | PurePath,
+        asset_types: str | Iterable[str] | None = None,
+        *,
+        rename_file: str | None = None,
+        metadata: AssetRecord | Mapping[str, Any] | None = None,
+        description: str | None = None,
+        **more: Any,
+    ) -> AssetFilePath:
+        """Register an output: a file that exists, or one that the caller is about to write.
+
+        Args:
+            asset_name: The asset table.
+            file_name: A bare name for a new file; a ``Path``, or a name with a directory part, for one that exists. If
+                there is no file at such a path, its last part is the name of a new file.
+            asset_types: Terms of ``Asset_Type``; by default the table's own.
+            rename_file: The name that the file gets in the catalog.
+            metadata: Values of the table's metadata columns.
+            description: Description of the asset.
+            more: Further values of metadata columns.
+
+        Returns:
+            The path of the staged file, to be written to if the file is new.
+
+        Raises:
+            DerivaMLTableTypeError: There is no such asset table.
+            DerivaMLInvalidTerm: A type is not in the vocabulary.
+            DerivaMLValidationError: The metadata does not fit the table's columns.
+            DerivaMLDataError: The name is no file name, or the path is not of a plain file.
+            DerivaMLExecutionError: The disk refused; nothing was registered.
+        """
+        table = asset_table(self._session, asset_name)
+        source = existing_file(file_name)
+        name = _checked_name(rename_file or (source.name if source else PurePath(file_name).name))
+        types = self._check_types([table.name] if asset_types is None else asset_types)
+        values = self._check_metadata(table, name, _merged(metadata, more))
+        key = self._key()
+        staged = self._stage(table, key, name, source)
+        entry = AssetEntry(
+            key=key,
+            asset_table=table.name,
+            schema=table.schema,
+            file_name=name,
+            path=self._manifest.relative(staged),
+            asset_types=types,
+            metadata=values,
+            description=description,
+        )
+        try:
+            self._manifest.add(entry)
+        except BaseException:
+            shutil.rmtree(staged.parent, ignore_errors=True)
+            raise
+        return self.path_of(entry, table)
+
+    def path_of(self, entry: AssetEntry, table: Table | None = None) -> AssetFilePath:
+        """The path of a registered output, bound to its entry."""
+        found = table or asset_table(self._session, f"{entry.schema}:{entry.asset_table}")
+        binding = Binding(
+            self._manifest,
+            entry.key,
+            lambda values: self._check_metadata(found, entry.file_name, values),
+            self._check_types,
+        )
+        return AssetFilePath(self._manifest.file_of(entry), entry.asset_table, entry.file_name, binding=binding)
+
+    def _check_types(self, given: str | Iterable[str]) -> tuple[str, ...]:
+        wanted = list(dict.fromkeys([given] if isinstance(given, str) else given))
+        if any(name not in self._types for name in wanted):
+            # a term may have been added since
+            terms = list_vocabulary_terms(self._session, f"{self._session.ml_schema}:{MLVocab.asset_type.value}")
+            synonyms = {synonym: term.name for term in terms for synonym in term.synonyms}
+            self._types = synonyms | {term.name: term.name for term in terms}
+        for name in wanted:
+            if name not in self._types:
+                raise DerivaMLInvalidTerm(MLVocab.asset_type.value, name, allowed=nearest(name, self._types))
+        return tuple(dict.fromkeys(self._types[name] for name in wanted))
+
+    def _check_metadata(self, table: Table, name: str, values: Mapping[str, Any]) -> dict[str, Json]:
+        if table.qualified not in self._records:
+            self._records[table.qualified] = asset_record_class(self._session.model(), table, self._read_terms)
+        return checked_metadata(self._records[table.qualified], values, f"output {name!r} of {table.name}")
+
+    def _read_terms(self, vocabulary: Table) -> dict[str, str]:
+        terms = list_vocabulary_terms(self._session, vocabulary)
+        synonyms = {synonym: term.name for term in terms for synonym in term.synonyms}
+        return synonyms | {term.name: term.name for term in terms}
+
+    def _stage(self, table: Table, key: str, name: str, source: Path | None) -> Path:
+        place = self._run_dir / "assets" / table.name.replace("/", "%2F") / key
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.mkdir()
+            if source is not None:
+                _copy(source, place / name)
+        except OSError as error:
+            shutil.rmtree(place, ignore_errors=True)
+            raise DerivaMLExecutionError(
+                f"Cannot stage output {name!r} of {table.name}: {error.strerror or error}.",
+                source=str(error.filename or place),
+                hint="nothing was registered; remove the cause and register it again",
+            ) from error
+        return place / name
+
+
+def register(
+    manifest: Manifest,
+    run_dir: Path,
+    session: Session,
+    asset_name: str | Table,
+    file_name: str | PurePath,
+    asset_types: str | Iterable[str] | None = None,
+    **options: Any,
+) -> AssetFilePath:
+    """Register one output; see :meth:`AssetStage.register`. Who registers many keeps an :class:`AssetStage`."""
+    return AssetStage(session, manifest, run_dir).register(asset_name, file_name, asset_types, **options)
+
+
+def existing_file(file_name: str | PurePath) -> Path | None:
+    """The file that a caller points at; None for the name of a new one.
+
+    Raises:
+        DerivaMLDataError: Something that is not a plain file is there.
+    """
+    if isinstance(file_name, str) and os.sep not in file_name:
+        return None
+    path = Path(file_name).expanduser()
+    if not path.exists():
+        if path.is_symlink():
+            raise DerivaMLDataError(f"{path} is a symbolic link to a file that does not exist.")
+        return None
+    found = path.resolve()
+    if not found.is_file():
+        raise DerivaMLDataError(
+            f"{path} is not a plain file.",
+            hint="register the files of a directory one by one, or an archive of it" if found.is_dir() else None,
+        )
+    # the name is the link's, the content that of the file itself
+    return path.absolute()
+
+
+def _checked_name(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise DerivaMLDataError(f"Not a name for a file: {name!r}.", hint="give a name without a directory part")
+    if len(os.fsencode(name)) > NAME_BYTES:
+        raise DerivaMLDataError(
+            f"The name has more than {NAME_BYTES} bytes: {name!r}.", hint="rename_file gives another"
+        )
+    return name
+
+
+def _merged(metadata: AssetRecord | Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    given = metadata.to_metadata() if isinstance(metadata, AssetRecord) else dict(metadata or {})
+    return {**given, **more}
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file so that the two are independent; the kernel shares the content where the file system can."""
+    with source.open("rb") as content, atomic_write(target) as out:
+        if not _copy_in_kernel(content.fileno(), out.fileno()):
+            shutil.copyfileobj(content, out, 1 << 20)
+        os.fchmod(out.fileno(), 0o644)
+
+
+def _copy_in_kernel(source: int, target: int) -> bool:
+    """Copy the whole content; False, with nothing copied, where the system or the file systems cannot."""
+    copy = getattr(os, "copy_file_range", None)
+    if copy is None:
+        return False
+    copied = 0
+    try:
+        while part := copy(source, target, 1 << 30):
+            copied += part
+    except OSError as error:
+        if not copied and error.errno in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+            return False
+        raise
+    # some file systems of the kernel's own claim to be empty
+    return copied > 0

@@ -1,0 +1,239 @@
+"""Features of a catalog: making, finding and removing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from deriva_ml.core.enums import MLTable, MLVocab
+from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef
+from deriva_ml.core.exceptions import (
+    DerivaMLDataError,
+    DerivaMLNotFoundError,
+    DerivaMLTableTypeError,
+    DerivaMLValidationError,
+)
+from deriva_ml.core.files import nearest
+from deriva_ml.core.json_types import Json
+from deriva_ml.feature.records import FeatureRecord, TermReader, record_class
+from deriva_ml.feature.shape import EXECUTION, FEATURE_NAME, FeatureShape, feature_shapes
+from deriva_ml.schema.session import Session
+from deriva_ml.schema.tables import Associate, association_document, is_asset, is_vocabulary
+from deriva_ml.schema.vocabulary import add_term, list_vocabulary_terms
+from deriva_ml.wire.model import Model, Table
+
+__all__ = [
+    "Feature",
+    "create_feature",
+    "delete_feature",
+    "feature_record_class",
+    "features_of_model",
+    "find_features",
+    "lookup_feature",
+]
+
+NAME_BYTES = 63
+"""The longest name of a table, in bytes; PostgreSQL's limit."""
+
+Metadata = ColumnDef | Mapping[str, Json] | Table | str
+
+
+@dataclass(frozen=True, eq=False)
+class Feature(FeatureShape):
+    """A feature of a catalog or of a bag.
+
+    Attributes:
+        read_terms: Reads the terms of a vocabulary, for the check of new values.
+    """
+
+    read_terms: TermReader | None = field(default=None, repr=False)
+
+    def feature_record_class(self) -> type[FeatureRecord]:
+        """The class of the feature's values."""
+        return record_class(self, self.read_terms)
+
+
+def features_of_model(model: Model, target: Table | None = None, read_terms: TermReader | None = None) -> list[Feature]:
+    """The features that a model has, of one table or of all; a bag's model will do."""
+    return [
+        Feature(
+            shape.feature_table, shape.target_table, shape.feature_name, shape.target_column, shape.model, read_terms
+        )
+        for shape in feature_shapes(model, target)
+    ]
+
+
+def find_features(session: Session, table: str | Table | None = None) -> list[Feature]:
+    """The features of one table, or of all tables."""
+    target = None if table is None else session.table(table)
+
+    def read_terms(vocabulary: Table) -> Mapping[str, str]:
+        terms = list_vocabulary_terms(session, vocabulary)
+        synonyms = {synonym: term.name for term in terms for synonym in term.synonyms}
+        return synonyms | {term.name: term.name for term in terms}
+
+    return features_of_model(session.model(), target, read_terms)
+
+
+def lookup_feature(session: Session, table: str | Table, feature_name: str) -> Feature:
+    """The feature of this name on a table.
+
+    Raises:
+        DerivaMLNotFoundError: There is none; the table's features are in the error.
+    """
+    target = session.table(table)
+    known = find_features(session, target)
+    for feature in known:
+        if feature.feature_name == feature_name:
+            return feature
+    raise DerivaMLNotFoundError(
+        f"Feature {target.name}:{feature_name} doesn't exist.",
+        allowed=nearest(feature_name, [feature.feature_name for feature in known]),
+        hint=f"make it with create_feature({target.name!r}, {feature_name!r}, ...)",
+    )
+
+
+def feature_record_class(session: Session, table: str | Table, feature_name: str) -> type[FeatureRecord]:
+    """The class of a feature's values."""
+    return lookup_feature(session, table, feature_name).feature_record_class()
+
+
+def create_feature(
+    session: Session,
+    target_table: str | Table,
+    feature_name: str,
+    terms: Sequence[Table | str] | None = None,
+    assets: Sequence[Table | str] | None = None,
+    metadata: Sequence[Metadata] | None = None,
+    optional: Iterable[str] | None = None,
+    comment: str = "",
+    schema: str | None = None,
+) -> type[FeatureRecord]:
+    """Make a feature of a table.
+
+    Args:
+        session: The catalog.
+        target_table: The table whose records the feature describes.
+        feature_name: Its name, which becomes a term of ``Feature_Name``.
+        terms: Vocabularies: one column for each, named like it.
+        assets: Asset tables: one column for each, named like it.
+        metadata: Further columns: definitions of columns, or tables to refer to.
+        optional: Names of columns that may be without a value.
+        comment: What the feature says.
+        schema: Where its table is made; by default in the default schema.
+
+    Returns:
+        The class of its values.
+
+    Raises:
+        DerivaMLTableTypeError: Something in ``terms`` is no vocabulary, or in ``assets`` no asset table.
+        DerivaMLDataError: The feature exists already, or two columns have one name.
+        DerivaMLValidationError: ``optional`` names a column that there is not, or the name is too long.
+    """
+    session.require_writable()
+    target = session.table(target_table)
+    where = session.domain(schema)
+    name = f"Execution_{target.name}_{feature_name}"
+    _check_name(session, target, feature_name, name)
+    columns = [
+        *(_reference(_table_of_type(session, each, "vocabulary")) for each in terms or ()),
+        *(_reference(_table_of_type(session, each, "asset table")) for each in assets or ()),
+        *(_metadata_column(session, each) for each in metadata or ()),
+    ]
+    _check_columns(feature_name, [str(column["name"]) for column, _ in columns], target, optional or ())
+    for column, _ in columns:
+        if column["name"] in set(optional or ()):
+            column["nullok"] = True
+    document = association_document(
+        where,
+        name,
+        [
+            Associate(session.ml_schema, MLTable.execution.value),
+            Associate(target.schema, target.name),
+            Associate(session.ml_schema, MLVocab.feature_name.value, "Name"),
+        ],
+        [column for column, _ in columns],
+        [reference for _, reference in columns if reference is not None],
+        comment=comment or f"Feature {feature_name} of {target.name}.",
+    )
+    for own in cast("list[dict[str, Json]]", document["column_definitions"]):
+        if own["name"] == FEATURE_NAME:
+            own["default"] = feature_name
+    add_term(session, MLVocab.feature_name.value, feature_name, comment or f"A feature of {target.name}.")
+    session.catalog.create_table(where, document)
+    return feature_record_class(session, target, feature_name)
+
+
+def delete_feature(session: Session, table: str | Table, feature_name: str) -> bool:
+    """Remove a feature with all its values; False if there is none."""
+    session.require_writable()
+    target = session.table(table)
+    for feature in find_features(session, target):
+        if feature.feature_name == feature_name:
+            session.catalog.drop_table(*feature.feature_table.qualified)
+            return True
+    return False
+
+
+def _check_name(session: Session, target: Table, feature_name: str, table_name: str) -> None:
+    if not feature_name.strip():
+        raise DerivaMLValidationError("A feature needs a name.")
+    if len(table_name.encode()) > NAME_BYTES:
+        raise DerivaMLValidationError(
+            f"The feature's table would be called {table_name}, which has more than {NAME_BYTES} bytes.",
+            hint="choose a shorter name for the feature",
+        )
+    if any(feature.feature_name == feature_name for feature in find_features(session, target)):
+        raise DerivaMLDataError(
+            f"Feature {target.name}:{feature_name} exists already.",
+            hint="choose another name, or delete_feature first; that removes its values",
+        )
+
+
+def _check_columns(feature_name: str, names: list[str], target: Table, optional: Iterable[str]) -> None:
+    fixed = [EXECUTION, FEATURE_NAME, target.name]
+    for name in names:
+        if (names + fixed).count(name) > 1:
+            raise DerivaMLDataError(
+                f"Feature {feature_name} would have two columns called {name}.",
+                hint="give a column of another name as metadata",
+            )
+    for name in optional:
+        if name not in names:
+            raise DerivaMLValidationError(
+                f"The optional column {name} is not a column of feature {feature_name}.", allowed=nearest(name, names)
+            )
+
+
+def _table_of_type(session: Session, given: Table | str, kind: str) -> Table:
+    found = session.table(given)
+    if not (is_vocabulary(found) if kind == "vocabulary" else is_asset(found)):
+        raise DerivaMLTableTypeError(kind, found.name, source="create_feature")
+    return found
+
+
+def _reference(table: Table) -> tuple[dict[str, Json], ForeignKeyDef]:
+    """A column that refers to a table: to a vocabulary by its terms' names, to any other by RID."""
+    key = "RID"
+    if is_vocabulary(table):
+        key = next(column.name for column in table.columns if column.name.lower() == "name")
+    column = ColumnDef(table.name, "text", nullok=False, comment=f"The {table.name}.")
+    return column.to_dict(), ForeignKeyDef([table.name], table.schema, table.name, [key])
+
+
+def _metadata_column(session: Session, given: Metadata) -> tuple[dict[str, Json], ForeignKeyDef | None]:
+    if isinstance(given, ColumnDef):
+        return given.to_dict(), None
+    if isinstance(given, Table | str):
+        return _reference(session.table(given))
+    document = dict(given)
+    if not isinstance(document.get("name"), str) or "type" not in document:
+        raise DerivaMLValidationError(
+            f"Not the definition of a column: {document}.",
+            source="metadata of create_feature",
+            allowed=["ColumnDefinition(...)", "a table or its name", "{'name': ..., 'type': {'typename': ...}, ...}"],
+        )
+    if isinstance(document["type"], str):
+        document["type"] = {"typename": document["type"]}
+    return document, None

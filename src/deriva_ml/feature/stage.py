@@ -1,0 +1,233 @@
+"""The values that a run makes: staged in its directory while it runs, stored in the catalog when it is committed.
+
+1. The values of a feature are lines of ``<run>/feature/<schema>/<target>/<feature>.jsonl``: only ever added to, each on
+   the disk when the call that stages it returns.
+2. A run has one value of a feature for each record. A second one is refused when it is staged, not at the end.
+3. An asset column may hold the path of a registered output. It is kept as the output's key in the manifest, and becomes
+   the RID of the asset when the values are stored, after the outputs.
+4. Storing them again stores nothing twice: what the execution has stored already is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLException, DerivaMLValidationError
+from deriva_ml.feature.feature import Feature, find_features
+from deriva_ml.feature.records import FeatureRecord
+from deriva_ml.feature.shape import EXECUTION, FeatureShape
+from deriva_ml.feature.values import grouped
+from deriva_ml.schema.session import Session
+from deriva_ml.wire.path import eq, table
+from deriva_ml.workspace.entries import FAILED, PENDING, UPLOADED, encode
+from deriva_ml.workspace.lines import LineFile
+from deriva_ml.workspace.manifest import FeatureEntry, Manifest
+
+__all__ = ["FeatureStage", "FeatureUpload", "stage_features", "upload_features"]
+
+OUTPUT = "output"
+"""In a staged value, ``{"output": key}`` stands for the RID of the output with that key."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureUpload:
+    """What became of the staged values.
+
+    Attributes:
+        done: How many values of each feature (``Target:Feature``) are now in the catalog through this call.
+        failed: Why the values of a feature could not be stored.
+    """
+
+    done: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+class FeatureStage:
+    """The staged values of one run.
+
+    Args:
+        manifest: The run's manifest.
+        run_dir: The run's directory.
+    """
+
+    def __init__(self, manifest: Manifest, run_dir: Path) -> None:
+        self._manifest = manifest
+        self._run_dir = run_dir
+        self._staged: dict[str, set[str]] = {}
+
+    def add(self, records: Iterable[FeatureRecord], execution_rid: str) -> int:
+        """Stage values; they are stored when the run's outputs are uploaded.
+
+        Args:
+            records: Values of any features; their field ``Execution`` is set.
+            execution_rid: The execution that makes them.
+
+        Returns:
+            How many were staged.
+
+        Raises:
+            DerivaMLValidationError: A value belongs to another execution, is the second for its record, or holds a
+                path that is no output of the run. Nothing of this call is staged then.
+        """
+        prepared = [
+            (shape, [self._prepare(shape, record, execution_rid) for record in group])
+            for shape, group in grouped(records)
+        ]
+        for shape, rows in prepared:
+            self._check_targets(shape, rows)
+        for shape, rows in prepared:
+            self._write(shape, rows)
+        return sum(len(rows) for _, rows in prepared)
+
+    def _prepare(self, shape: FeatureShape, record: FeatureRecord, execution_rid: str) -> dict[str, Any]:
+        if record.Execution not in (None, execution_rid):
+            raise DerivaMLValidationError(
+                f"A value of feature {shape} belongs to execution {record.Execution}, not to {execution_rid}.",
+                hint="leave the field Execution out",
+            )
+        record.Execution = execution_rid
+        row = record.to_row()
+        for column in shape.asset_columns:
+            row[column.name] = self._asset(shape, column.name, row[column.name])
+        return row
+
+    def _asset(self, shape: FeatureShape, column: str, value: object) -> object:
+        """A RID as it is; the path of an output as the output's key."""
+        if value is None:
+            return None
+        if isinstance(value, PurePath) or "/" in str(value):
+            key = self._manifest.key_of(Path(str(value)))
+            if key is None:
+                raise DerivaMLValidationError(
+                    f"A value of feature {shape} has in column {column} a file that is no output of this run: {value}.",
+                    hint="register it with asset_file_path and give the path that it returns",
+                )
+            return {OUTPUT: key}
+        return value
+
+    def _check_targets(self, shape: FeatureShape, rows: list[dict[str, Any]]) -> None:
+        key = _key(shape)
+        if key not in self._staged:
+            self._staged[key] = {
+                str(row[shape.target_column]) for row in _staged_rows(self._run_dir / _values_path(shape))
+            }
+        fresh: set[str] = set()
+        for row in rows:
+            target = str(row[shape.target_column])
+            if target in self._staged[key] or target in fresh:
+                raise DerivaMLValidationError(
+                    f"This run has a value of feature {shape} for record {target} already.",
+                    hint="an execution makes one value of a feature for each record",
+                )
+            fresh.add(target)
+
+    def _write(self, shape: FeatureShape, rows: list[dict[str, Any]]) -> None:
+        key = _key(shape)
+        if key not in self._manifest.features:
+            self._manifest.add_feature(
+                FeatureEntry(
+                    key=key,
+                    feature_name=shape.feature_name,
+                    target_table=f"{shape.target_table.schema}:{shape.target_table.name}",
+                    schema=shape.feature_table.schema,
+                    feature_table=shape.feature_table.name,
+                    values_path=_values_path(shape),
+                    asset_columns=tuple(sorted(column.name for column in shape.asset_columns)),
+                )
+            )
+        file = LineFile(self._run_dir / _values_path(shape))
+        with file.writing() as writer:
+            before = len(writer.unread())
+            writer.append([encode(row) for row in rows])
+        self._manifest.update_feature(key, rows=before + len(rows), status=PENDING)
+        self._staged[key].update(str(row[shape.target_column]) for row in rows)
+
+
+def _key(shape: FeatureShape) -> str:
+    return f"{shape.feature_table.schema}:{shape.feature_table.name}"
+
+
+def _values_path(shape: FeatureShape) -> str:
+    # a table's name may hold a slash
+    parts = (shape.feature_table.schema, shape.target_table.name, shape.feature_name)
+    return "/".join(("feature", *(part.replace("/", "%2F") for part in parts))) + ".jsonl"
+
+
+def _staged_rows(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in LineFile(path).read():
+        try:
+            rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise DerivaMLDataError(
+                f"Line {number} of {path} cannot be read: {error}.", source=f"{path}:{number}"
+            ) from error
+    return rows
+
+
+def stage_features(manifest: Manifest, run_dir: Path, records: Iterable[FeatureRecord], execution_rid: str) -> int:
+    """Stage values of a run; see :meth:`FeatureStage.add`.
+
+    Each call reads what was staged before. Who stages often keeps a :class:`FeatureStage`.
+    """
+    return FeatureStage(manifest, run_dir).add(records, execution_rid)
+
+
+def upload_features(session: Session, manifest: Manifest, execution_rid: str) -> FeatureUpload:
+    """Store what a run has staged; the outputs that the values refer to must be in the catalog.
+
+    Returns:
+        What became of the values of each feature. One feature's failure does not keep the others back.
+    """
+    session.require_writable()
+    pending = manifest.pending_features()
+    if not pending:
+        return FeatureUpload()
+    known = {feature.feature_table.qualified: feature for feature in find_features(session)}
+    done: dict[str, int] = {}
+    failed: dict[str, str] = {}
+    for entry in pending:
+        name = f"{entry.target_table.partition(':')[2]}:{entry.feature_name}"
+        try:
+            feature = known.get((entry.schema, entry.feature_table))
+            if feature is None:
+                raise DerivaMLDataError(f"Feature {name} is not in the catalog any more.")
+            done[name], total = _upload(session, manifest, entry, feature, execution_rid)
+        except DerivaMLException as error:
+            failed[name] = str(error)
+            manifest.update_feature(entry.key, status=FAILED, error=str(error))
+        else:
+            manifest.update_feature(entry.key, status=UPLOADED, rows=total, uploaded=total, error=None)
+    return FeatureUpload(done, failed)
+
+
+def _upload(
+    session: Session, manifest: Manifest, entry: FeatureEntry, feature: Feature, execution_rid: str
+) -> tuple[int, int]:
+    """Store the values of one feature; give how many were stored, and how many there are."""
+    staged = _staged_rows(manifest.values_of(entry))
+    rows = [_with_rids(manifest, entry, row) for row in staged]
+    mine = table(*feature.feature_table.qualified).where(eq(EXECUTION, execution_rid))
+    stored = {row[feature.target_column] for row in session.catalog.attributes(mine, feature.target_column)}
+    missing = [row for row in rows if row[feature.target_column] not in stored]
+    session.catalog.insert(*feature.feature_table.qualified, missing)
+    return len(missing), len(rows)
+
+
+def _with_rids(manifest: Manifest, entry: FeatureEntry, row: dict[str, Any]) -> dict[str, Any]:
+    for column in entry.asset_columns:
+        value = row.get(column)
+        if isinstance(value, dict):
+            asset = manifest.asset(value[OUTPUT])
+            if asset.status != UPLOADED:
+                raise DerivaMLDataError(
+                    f"The output {asset.file_name}, to which column {column} refers, is not in the catalog.",
+                    source=str(manifest.file_of(asset)),
+                    hint="its own error says why; upload again when that is mended",
+                )
+            row[column] = asset.rid
+    return row

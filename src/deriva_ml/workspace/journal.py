@@ -1,0 +1,395 @@
+"""The runs of one working directory and their steps, in a SQLite file that several processes use at once.
+
+1. A run is noted here before it is noted in the catalog, so that a crash in between is found and repaired.
+2. One call is one transaction, on the disk when the call returns. Writers begin with ``BEGIN IMMEDIATE`` and wait for
+   one another; the waiting time is set before anything else, since the switch to write-ahead logging needs it too.
+3. A run is called dead only by evidence (:mod:`deriva_ml.workspace.evidence`).
+4. What the catalog must still be told is kept: ``synced`` is false from a move until :meth:`Journal.mark_synced`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from deriva_ml.core.enums import Status
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError, DerivaMLNotFoundError
+from deriva_ml.workspace.evidence import ProcessMark, Sign
+
+__all__ = ["JOURNAL_NAME", "Journal", "Run", "Step"]
+
+JOURNAL_NAME = "journal.db"
+"""The name of the journal in a working directory."""
+
+FORMAT = 1
+WAIT_S = 60.0
+ENDED = frozenset({Status.completed.value, Status.failed.value, Status.aborted.value})
+"""Statuses of a run that no process works on any more."""
+
+_SCHEMA = """
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY,
+    execution TEXT NOT NULL, catalog TEXT NOT NULL, catalog_id TEXT NOT NULL,
+    workflow TEXT, status TEXT NOT NULL, detail TEXT NOT NULL DEFAULT '', synced INTEGER NOT NULL DEFAULT 0,
+    upload_state TEXT NOT NULL DEFAULT 'none', directory TEXT NOT NULL, error TEXT,
+    host TEXT NOT NULL, boot TEXT NOT NULL, namespace TEXT NOT NULL, pid INTEGER NOT NULL, process_start TEXT NOT NULL,
+    started TEXT NOT NULL, heartbeat TEXT NOT NULL, stopped TEXT,
+    UNIQUE (catalog, catalog_id, execution)
+) STRICT;
+CREATE TABLE step (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    at TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX step_run ON step (run);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run as the journal knows it; times are UTC in ISO 8601."""
+
+    execution: str
+    catalog: str
+    catalog_id: str
+    workflow: str | None
+    status: str
+    detail: str
+    synced: bool
+    upload_state: str
+    directory: Path
+    error: str | None
+    process: ProcessMark
+    started: str
+    heartbeat: str
+    stopped: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that a run did: ``what`` is a status, or ``upload``, ``taken over``, or a word of the caller's."""
+
+    at: str
+    what: str
+    detail: str
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Journal:
+    """The journal of a working directory, seen from one catalog. Nothing is opened before the first call.
+
+    Args:
+        path: The SQLite file; it is made on the first write.
+        catalog: Identity of the catalog service.
+        catalog_id: The catalog.
+        now: The clock.
+    """
+
+    def __init__(
+        self, path: Path | str, *, catalog: str = "", catalog_id: str = "", now: Callable[[], datetime] = _now
+    ) -> None:
+        self.path = Path(path)
+        self.catalog = catalog
+        self.catalog_id = str(catalog_id)
+        self._now = now
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._owner = 0
+
+    def open_run(
+        self,
+        execution: str,
+        *,
+        directory: Path | str,
+        status: str = Status.created.value,
+        workflow: str | None = None,
+        detail: str = "",
+    ) -> Run:
+        """Note that this process begins a run, or takes over one that was begun before.
+
+        A run that is there keeps its start, its steps and its upload state; its process becomes this one.
+
+        Raises:
+            DerivaMLExecutionError: Another process that is alive holds the run.
+        """
+        mark, at = ProcessMark.current(), self._time()
+        with self._transaction() as sql:
+            old = self._row(sql, execution)
+            if old is None:
+                sql.execute(
+                    "INSERT INTO run (execution, catalog, catalog_id, workflow, status, detail, directory, host, boot,"
+                    " namespace, pid, process_start, started, heartbeat) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                    (execution, self.catalog, self.catalog_id, workflow, status, detail, str(directory),
+                     mark.host, mark.boot, mark.namespace, mark.pid, mark.started, at, at),
+                )  # fmt: skip
+            else:
+                self._take_over(sql, old, mark, at)
+                sql.execute(
+                    "UPDATE run SET status = ?, detail = ?, synced = 0, directory = ?, stopped = NULL,"
+                    " workflow = coalesce(?, workflow) WHERE id = ?",
+                    (status, detail, str(directory), workflow, old["id"]),
+                )
+            self._note(sql, execution, status, detail, at)
+            return _run(self._row(sql, execution))
+
+    def take_over(self, execution: str) -> Run:
+        """Make this process the owner of a run, to finish what is left of it; nothing else changes.
+
+        Raises:
+            DerivaMLExecutionError: Another process that is alive holds the run.
+        """
+        mark, at = ProcessMark.current(), self._time()
+        with self._transaction() as sql:
+            old = self._known(sql, execution)
+            if _mark(old) != mark:
+                self._take_over(sql, old, mark, at)
+                self._note(sql, execution, "taken over", f"by process {mark.pid} on {mark.host}", at)
+            return _run(self._row(sql, execution))
+
+    def move(self, execution: str, status: str, detail: str = "") -> Run:
+        """Note that a run has a new status, which the catalog is still to be told."""
+        at = self._time()
+        with self._transaction() as sql:
+            self._known(sql, execution)
+            self._set(sql, execution, status=status, detail=detail, synced=0, heartbeat=at)
+            if status in ENDED:
+                self._set(sql, execution, stopped=at)
+            self._note(sql, execution, status, detail, at)
+            return _run(self._row(sql, execution))
+
+    def mark_synced(self, execution: str, status: str) -> None:
+        """Note that the catalog knows this status; without effect if the run has moved on."""
+        with self._transaction() as sql:
+            row = self._known(sql, execution)
+            if row["status"] == status:
+                self._set(sql, execution, synced=1)
+
+    def heartbeat(self, execution: str) -> None:
+        """Note that the run goes on."""
+        with self._transaction() as sql:
+            self._known(sql, execution)
+            self._set(sql, execution, heartbeat=self._time())
+
+    def note(self, execution: str, what: str, detail: str = "") -> None:
+        """Note a step that is no change of status."""
+        with self._transaction() as sql:
+            self._known(sql, execution)
+            self._note(sql, execution, what, detail, self._time())
+
+    def set_upload(self, execution: str, state: str, error: str | None = None) -> Run:
+        """Note how far the upload is: ``none``, ``pending``, ``uploaded`` or ``failed``."""
+        with self._transaction() as sql:
+            self._known(sql, execution)
+            self._set(sql, execution, upload_state=state, error=error, synced=0)
+            self._note(sql, execution, "upload", f"{state}: {error}" if error else state, self._time())
+            return _run(self._row(sql, execution))
+
+    def close_run(self, execution: str, status: str, *, detail: str = "", error: str | None = None) -> Run:
+        """Note that a run has ended, and how."""
+        at = self._time()
+        with self._transaction() as sql:
+            self._known(sql, execution)
+            self._set(sql, execution, status=status, detail=detail, error=error, synced=0, heartbeat=at, stopped=at)
+            self._note(sql, execution, status, detail, at)
+            return _run(self._row(sql, execution))
+
+    def forget(self, execution: str) -> None:
+        """Remove a run and its steps from the journal; without effect if it is not there."""
+        with self._transaction() as sql:
+            row = self._row(sql, execution)
+            if row is not None:
+                sql.execute("DELETE FROM run WHERE id = ?", (row["id"],))
+
+    def run(self, execution: str) -> Run:
+        """One run.
+
+        Raises:
+            DerivaMLNotFoundError: The journal does not know it.
+        """
+        with self._reading() as sql:
+            return _run(self._known(sql, execution))
+
+    def runs(self) -> list[Run]:
+        """The runs on this catalog, the newest first."""
+        with self._reading() as sql:
+            rows = sql.execute(
+                "SELECT * FROM run WHERE catalog = ? AND catalog_id = ? ORDER BY id DESC",
+                (self.catalog, self.catalog_id),
+            )
+            return [_run(row) for row in rows]
+
+    def steps(self, execution: str) -> list[Step]:
+        """What a run did, in order."""
+        with self._reading() as sql:
+            rows = sql.execute(
+                "SELECT at, what, detail FROM step WHERE run = ? ORDER BY id", (self._known(sql, execution)["id"],)
+            )
+            return [Step(*row) for row in rows]
+
+    def dead_runs(self) -> list[Run]:
+        """The runs that have not ended and whose process is gone."""
+        return [run for run in self.runs() if run.status not in ENDED and run.process.sign() is Sign.gone]
+
+    def unsynced_runs(self) -> list[Run]:
+        """The runs whose last status the catalog has not been told, and that no living process will tell it."""
+        own = ProcessMark.current()
+        return [
+            run for run in self.runs() if not run.synced and (run.process == own or run.process.sign() is Sign.gone)
+        ]
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None and self._owner == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _time(self) -> str:
+        return self._now().isoformat(timespec="milliseconds")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated():
+            sql = self._open()
+            sql.execute("BEGIN IMMEDIATE")
+            try:
+                yield sql
+            except BaseException:
+                sql.execute("ROLLBACK")
+                raise
+            sql.execute("COMMIT")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated():
+            yield self._open()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise DerivaMLExecutionError(
+                f"The journal {self.path} cannot be used: {error}.",
+                source=str(self.path),
+                hint="make room on the disk, or move the file away: only the history of runs on this machine is in it",
+            ) from error
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._owner == os.getpid():
+            return self._connection
+        # a connection that was inherited through a fork must not be used, nor closed
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        sql = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
+        try:
+            sql.row_factory = sqlite3.Row
+            sql.execute("PRAGMA journal_mode = WAL")
+            sql.execute("PRAGMA synchronous = FULL")
+            sql.execute("PRAGMA foreign_keys = ON")
+            self._prepare(sql)
+        except BaseException:
+            sql.close()
+            raise
+        self._connection, self._owner = sql, os.getpid()
+        return sql
+
+    def _prepare(self, sql: sqlite3.Connection) -> None:
+        """Make the tables, once, whichever process is first."""
+        if self._format(sql) == 0:
+            sql.execute("BEGIN IMMEDIATE")
+            try:
+                if self._format(sql) == 0:
+                    for statement in filter(str.strip, _SCHEMA.split(";")):
+                        sql.execute(statement)
+                    sql.execute(f"PRAGMA user_version = {FORMAT}")
+            except BaseException:
+                sql.execute("ROLLBACK")
+                raise
+            sql.execute("COMMIT")
+        if (found := self._format(sql)) != FORMAT:
+            raise DerivaMLDataError(
+                f"The journal {self.path} is of format {found}.",
+                allowed=[str(FORMAT)],
+                hint="use the version of deriva-ml that wrote it",
+            )
+
+    def _format(self, sql: sqlite3.Connection) -> int:
+        return int(sql.execute("PRAGMA user_version").fetchone()[0])
+
+    def _row(self, sql: sqlite3.Connection, execution: str) -> sqlite3.Row | None:
+        found: sqlite3.Row | None = sql.execute(
+            "SELECT * FROM run WHERE catalog = ? AND catalog_id = ? AND execution = ?",
+            (self.catalog, self.catalog_id, execution),
+        ).fetchone()
+        return found
+
+    def _known(self, sql: sqlite3.Connection, execution: str) -> sqlite3.Row:
+        row = self._row(sql, execution)
+        if row is None:
+            raise DerivaMLNotFoundError(f"The journal {self.path} knows no run of execution {execution}.")
+        return row
+
+    def _take_over(self, sql: sqlite3.Connection, old: sqlite3.Row, mark: ProcessMark, at: str) -> None:
+        holder = _mark(old)
+        if holder != mark and old["status"] not in ENDED and holder.sign() is Sign.alive:
+            raise DerivaMLExecutionError(
+                f"Execution {old['execution']} is being run by process {holder.pid} on {holder.host}.",
+                hint="wait until it has ended",
+            )
+        sql.execute(
+            "UPDATE run SET host = ?, boot = ?, namespace = ?, pid = ?, process_start = ?, heartbeat = ? WHERE id = ?",
+            (mark.host, mark.boot, mark.namespace, mark.pid, mark.started, at, old["id"]),
+        )
+
+    def _set(self, sql: sqlite3.Connection, execution: str, **values: str | int | None) -> None:
+        columns = ", ".join(f"{name} = ?" for name in values)
+        sql.execute(
+            f"UPDATE run SET {columns} WHERE catalog = ? AND catalog_id = ? AND execution = ?",
+            (*values.values(), self.catalog, self.catalog_id, execution),
+        )
+
+    def _note(self, sql: sqlite3.Connection, execution: str, what: str, detail: str, at: str) -> None:
+        sql.execute(
+            "INSERT INTO step (run, at, what, detail) VALUES (?, ?, ?, ?)",
+            (self._known(sql, execution)["id"], at, what, detail),
+        )
+
+
+def _mark(row: sqlite3.Row) -> ProcessMark:
+    return ProcessMark(row["host"], row["boot"], row["namespace"], row["pid"], row["process_start"])
+
+
+def _run(row: sqlite3.Row | None) -> Run:
+    if row is None:
+        raise AssertionError("the row was read in the transaction that wrote it")
+    return Run(
+        execution=row["execution"],
+        catalog=row["catalog"],
+        catalog_id=row["catalog_id"],
+        workflow=row["workflow"],
+        status=row["status"],
+        detail=row["detail"],
+        synced=bool(row["synced"]),
+        upload_state=row["upload_state"],
+        directory=Path(row["directory"]),
+        error=row["error"],
+        process=_mark(row),
+        started=row["started"],
+        heartbeat=row["heartbeat"],
+        stopped=row["stopped"],
+    )
