@@ -1,0 +1,47 @@
+"""Datasets: versions, members, bags. Each name is loaded when it is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec, DatasetVersion, VersionPart
+    from deriva_ml.dataset.bag import BagProgress, download_dataset_bag
+    from deriva_ml.dataset.dataset import Dataset
+    from deriva_ml.dataset.dataset_bag import DatasetBag
+    from deriva_ml.dataset.spec_config import DatasetSpecConfig
+
+__all__ = [
+    "BagProgress",
+    "Dataset",
+    "DatasetBag",
+    "DatasetHistory",
+    "DatasetSpec",
+    "DatasetSpecConfig",
+    "DatasetVersion",
+    "VersionPart",
+    "download_dataset_bag",
+]
+
+_HOMES = MappingProxyType(
+    {
+        "BagProgress": "bag",
+        "Dataset": "dataset",
+        "DatasetBag": "dataset_bag",
+        "DatasetHistory": "aux_classes",
+        "DatasetSpec": "aux_classes",
+        "DatasetSpecConfig": "spec_config",
+        "DatasetVersion": "aux_classes",
+        "VersionPart": "aux_classes",
+        "download_dataset_bag": "bag",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    # pydantic and hydra-zen take long to import: a name pays for its own module only.
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,226 @@
+"""A bag's own database: its tables as SQLite, built once from the CSVs, then only read.
+
+A file beside the bag. It is opened as immutable, for the time of one query: no lock, no journal, nothing to close, and
+any number of threads and processes may read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from deriva_ml.core.constants import get_domain_schemas
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableNotFound
+from deriva_ml.core.files import nearest
+from deriva_ml.dataset.bag_layout import read_info, table_path
+from deriva_ml.dataset.cells import is_boolean, read_csv, reader, sql_type
+from deriva_ml.wire.model import Column, Json, Model, Table, model_from_document
+
+__all__ = ["BagDatabase", "build_database"]
+
+FORMAT = 1
+Row = dict[str, Json]
+Name = tuple[str, str]
+
+
+def quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sql_name(table: Table) -> str:
+    """A table's name in the database, quoted."""
+    return quoted(f"{table.schema}:{table.name}")
+
+
+def read_model(bag: Path) -> Model:
+    """The model of a bag."""
+    return model_from_document(json.loads((bag / "data" / "schema.json").read_bytes()))
+
+
+def build_database(bag: Path, path: Path) -> None:
+    """Build the database of a bag; it appears whole or not at all.
+
+    Args:
+        bag: The bag's directory.
+        path: The database file; one that is there is replaced.
+
+    Raises:
+        DerivaMLDataError: A table of the bag is not what the model says.
+    """
+    model = read_model(bag)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    try:
+        with closing(sqlite3.connect(name, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode=OFF")
+            connection.execute("PRAGMA synchronous=OFF")
+            connection.execute("BEGIN")
+            for table in model.tables():
+                source = bag / table_path(table.schema, table.name)
+                if source.exists():
+                    _load(connection, table, source)
+            connection.execute("COMMIT")
+            connection.execute(f"PRAGMA user_version={FORMAT}")
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _load(connection: sqlite3.Connection, table: Table, source: Path) -> None:
+    with source.open(encoding="utf-8", newline="\n") as lines:
+        rows = read_csv(lines, str(source))
+        columns = [_column(table, name, source) for name in next(rows, [])]
+        if not columns:
+            raise DerivaMLDataError(f"{source.name} is empty.", source=str(source))
+        parts = [f"{quoted(c.name)} {sql_type(c)}{' PRIMARY KEY' if c.name == 'RID' else ''}" for c in columns]
+        connection.execute(f"CREATE TABLE {sql_name(table)} ({', '.join(parts)})")
+        marks = ", ".join("CASE ? WHEN 't' THEN 1 WHEN 'f' THEN 0 END" if is_boolean(c) else "?" for c in columns)
+        try:
+            connection.executemany(f"INSERT INTO {sql_name(table)} VALUES ({marks})", rows)
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
+            raise DerivaMLDataError(f"The rows of {source.name} cannot be read: {error}", source=str(source)) from error
+    for number, fkey in enumerate(table.foreign_keys):
+        if {*fkey.columns} <= {c.name for c in columns} and fkey.columns not in (("RCB",), ("RMB",)):
+            index = quoted(f"{table.schema}:{table.name}:{number}")
+            connection.execute(
+                f"CREATE INDEX {index} ON {sql_name(table)} ({', '.join(quoted(name) for name in fkey.columns)})"
+            )
+
+
+def _column(table: Table, name: str | None, source: Path) -> Column:
+    found = table.column(name or "")
+    if found is None:
+        raise DerivaMLDataError(
+            f"{source.name} has a column {name!r} that the model does not know.", source=str(source)
+        )
+    return found
+
+
+class BagDatabase:
+    """The tables of one bag.
+
+    Args:
+        bag: The bag's directory.
+        database: The database file; it is built if it is not there, or is of another format.
+
+    Attributes:
+        bag: The bag's directory.
+        database: The database file.
+    """
+
+    def __init__(self, bag: Path, database: Path) -> None:
+        self.bag = bag
+        self.database = database
+        if not database.exists() or self._format() != FORMAT:
+            build_database(bag, database)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model as of the version's snapshot."""
+        return read_model(self.bag)
+
+    @cached_property
+    def info(self) -> Mapping[str, str]:
+        """The entries of ``bag-info.txt``."""
+        return read_info((self.bag / "bag-info.txt").read_text("utf-8"))
+
+    @property
+    def ml_schema(self) -> str:
+        """Name of the ML schema."""
+        return self.info.get("ML-Schema", "deriva-ml")
+
+    @cached_property
+    def domain_schemas(self) -> frozenset[str]:
+        """The project's schemas."""
+        return get_domain_schemas(self.model.schemas, self.ml_schema)
+
+    @cached_property
+    def loaded(self) -> frozenset[str]:
+        """The names that the tables of the bag have in its database."""
+        return frozenset(str(name) for (name,) in self.query("SELECT name FROM sqlite_master WHERE type = 'table'"))
+
+    def _connect(self) -> closing[sqlite3.Connection]:
+        uri = f"file:{quote(str(self.database))}?mode=ro&immutable=1"
+        return closing(sqlite3.connect(uri, uri=True, check_same_thread=False))
+
+    def _format(self) -> int:
+        try:
+            return int(self.query("PRAGMA user_version")[0][0])
+        except sqlite3.DatabaseError:
+            return 0
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self._connect() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def tables(self) -> list[Table]:
+        """The tables that have rows in the bag, the project's first."""
+        schemas = [*sorted(self.domain_schemas), self.ml_schema]
+        return [
+            table
+            for schema in schemas
+            if schema in self.model.schemas
+            for table in sorted(self.model.schemas[schema].tables.values(), key=lambda each: each.name)
+            if self.has(table)
+        ]
+
+    def has(self, table: Table) -> bool:
+        """Whether a table has rows in the bag."""
+        return f"{table.schema}:{table.name}" in self.loaded
+
+    def table(self, name: str | Table) -> Table:
+        """The table of this name: in the project's schemas, then in the ML schema.
+
+        Raises:
+            DerivaMLTableNotFound: The bag's model has none.
+        """
+        if isinstance(name, Table):
+            return name
+        first, colon, rest = name.partition(":")
+        schemas = [first] if colon else [*sorted(self.domain_schemas), self.ml_schema]
+        for schema in schemas:
+            found = self.model.table(schema, rest if colon else name)
+            if found is not None:
+                return found
+        known = [table.name for table in self.tables()]
+        raise DerivaMLTableNotFound(name, allowed=nearest(name, known))
+
+    def rows(
+        self,
+        table: Table,
+        where: str = "",
+        values: Sequence[Any] = (),
+        *,
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        """The rows of a table by RID, as the catalog's JSON rows; none if the bag has none of the table.
+
+        Args:
+            table: The table.
+            where: Further SQL after the table's name, which is ``t`` there.
+            values: The values in it.
+            limit: At most so many.
+        """
+        if not self.has(table):
+            return
+        readers = [(at, read) for at, read in enumerate(map(reader, table.columns)) if read is not None]
+        names = [column.name for column in table.columns]
+        chosen = ", ".join(f"t.{quoted(name)}" for name in names)
+        bound = "" if limit is None else f" LIMIT {int(limit)}"
+        sql = f"SELECT {chosen} FROM {sql_name(table)} AS t {where} ORDER BY t.RID{bound}"
+        for found in self.query(sql, values):
+            cells = list(found)
+            for at, read in readers:
+                cells[at] = read(cells[at])
+            yield dict(zip(names, cells, strict=True))
