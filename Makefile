@@ -43,13 +43,13 @@ demo: $(VENV)/.demo
 	@$(BIN)/deriva-ml-run --allow-dirty +experiment=digits_logistic
 	@echo
 	@echo "Next, a sweep of three runs under one parent:"
-	@echo "    $(BIN)/deriva-ml-run --allow-dirty +multirun=digits_sweep"
+	@echo "    $(BIN)/deriva-ml-run --allow-dirty +multirun=digits_compare"
 	@echo "and what was recorded so far:"
 	@echo "    $(BIN)/deriva-ml-show"
 
 sweep: $(VENV)/.demo
 	@$(BIN)/create-demo-catalog
-	@$(BIN)/deriva-ml-run --allow-dirty +multirun=digits_sweep
+	@$(BIN)/deriva-ml-run --allow-dirty +multirun=digits_compare
 
 test: $(VENV)/.dev
 	@echo "==> Running the tests"
