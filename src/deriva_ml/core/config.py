@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,13 @@ class Settings:
         home: The folder that holds working directories and caches (``~/.deriva-ml``).
         local: The folder of the catalog that ``hostname="local"`` names (``DERIVA_ML_LOCAL``).
         allow_dirty: Code with uncommitted changes may run (``DERIVA_ML_ALLOW_DIRTY``).
+        token: Bearer token for a service that is named by its URL (``DERIVA_ML_TOKEN``).
     """
 
     home: Path
     local: Path
     allow_dirty: bool = False
+    token: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -50,6 +52,7 @@ class Settings:
             home=home,
             local=Path(local).expanduser().absolute() if local else home / LOCAL,
             allow_dirty=environ.get("DERIVA_ML_ALLOW_DIRTY", "").lower() in {"1", "true", "yes"},
+            token=environ.get("DERIVA_ML_TOKEN") or None,
         )
 
 

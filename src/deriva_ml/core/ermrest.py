@@ -12,7 +12,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstrain
 from deriva_ml.core.enums import BuiltinTypes, UploadState
 
 if TYPE_CHECKING:
-    from deriva_ml.wire.model import Json
+    from deriva_ml.core.json_types import Json
 
 __all__ = [
     "RID",

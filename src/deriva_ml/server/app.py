@@ -1,0 +1,182 @@
+"""The embedded service: one function from request to response, over a folder.
+
+``create_folder`` makes a folder, ``open_service`` opens one, and a `Service` answers ``/ermrest``, ``/hatrac`` and
+``/authn/session``. There is no socket in it. Opening and reading a folder changes nothing in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deriva_ml.core.config import MARKER
+from deriva_ml.server.access import LOCAL_ROLE
+from deriva_ml.server.answers import Answer, json_text, no_such_page, refusal
+from deriva_ml.server.ermrest import Ermrest
+from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError
+from deriva_ml.server.hatrac import Hatrac
+from deriva_ml.server.registry import Registry, place_new
+from deriva_ml.server.store import microseconds
+from deriva_ml.wire.http import Client, Request, Response
+from deriva_ml.wire.model import Document
+
+__all__ = ["FORMAT", "FolderError", "Service", "create_folder", "local_client", "open_service"]
+
+FORMAT = 1
+"""The layout of a folder; one with a higher number was made by a later version."""
+
+SESSION_SECONDS = 1800
+
+
+def local_client() -> Client:
+    """Who uses a folder in process: the user who is logged in to this machine, who owns every catalog in it."""
+    import getpass
+
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        login = str(os.getuid())
+    name = f"local:{login}"
+    return Client(name, display_name=login, roles=frozenset({name, LOCAL_ROLE}))
+
+
+def _new_identity() -> str:
+    # Needed once in a folder's life; the import costs more than a request.
+    import uuid
+
+    return str(uuid.uuid4())
+
+
+def create_folder(root: Path, *, identity: str | None = None) -> None:
+    """Make a folder into a catalog's, unless it is one already.
+
+    Two processes may do so at the same time: one of them makes it, and both go on.
+
+    Args:
+        root: The folder; it and its parents are made if need be.
+        identity: The folder's identity; by default a new one.
+
+    Raises:
+        FolderError: Something else is there.
+    """
+    if root.exists() and not root.is_dir():
+        raise FolderError(f"This is not a folder: {root}", hint="name a folder, or a path where nothing is yet")
+    root.mkdir(parents=True, exist_ok=True)
+    for name in ("catalogs", "objects"):
+        (root / name).mkdir(exist_ok=True)
+    Registry.create(root / "service.db")
+    marker = root / MARKER
+    if marker.exists():
+        return
+    content = {
+        "format": FORMAT,
+        "identity": identity or _new_identity(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    # The marker comes last: a folder with a marker is complete.
+    place_new(marker, lambda path: path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+
+
+def open_service(root: Path, *, clock: Callable[[], int] = microseconds) -> Service:
+    """Open a folder.
+
+    Args:
+        root: The folder.
+        clock: Gives microseconds since 1970.
+
+    Raises:
+        FolderError: It is not a catalog's folder, or one of a later version.
+    """
+    marker = root / MARKER
+    try:
+        content = json.loads(marker.read_text(encoding="utf-8"))
+        identity, layout = content["identity"], content["format"]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FolderError(
+            f"This folder is not a catalog: {root}",
+            hint="name a folder that holds one, or make one with deriva-ml-catalog create",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FolderError(f"The marker of this catalog folder cannot be read: {marker} ({error})") from error
+    if not isinstance(identity, str) or layout != FORMAT:
+        raise FolderError(
+            f"The catalog folder {root} has format {layout}; this version of deriva-ml reads format {FORMAT}.",
+            hint="use the version of deriva-ml that made it, or a later one",
+        )
+    return Service(root, identity, clock=clock)
+
+
+class Service:
+    """The service over one folder; it may be called from several threads.
+
+    Args:
+        root: The folder.
+        identity: The identity that its marker holds.
+        clock: Gives microseconds since 1970.
+    """
+
+    def __init__(self, root: Path, identity: str, *, clock: Callable[[], int] = microseconds) -> None:
+        self.root = root
+        self.identity = identity
+        self.ermrest = Ermrest(root, identity, clock=clock)
+        self.hatrac = Hatrac(root)
+
+    def __call__(self, request: Request, client: Client) -> Response:
+        """Answer a request."""
+        try:
+            return self._route(request, client)
+        except ServiceError as error:
+            return refusal(error)
+        except (UnicodeEncodeError, RecursionError) as error:
+            # Text with half a surrogate pair, or a document of absurd depth: no storage takes either.
+            return refusal(BadRequest(f"The request cannot be processed: {type(error).__name__}."))
+        except FolderError as error:
+            return refusal(ServiceError(409, str(error)))
+
+    def _route(self, request: Request, client: Client) -> Response:
+        path = request.target.partition("?")[0]
+        if path == "/ermrest" or path.startswith("/ermrest/"):
+            return self.ermrest(request, client)
+        if path == "/hatrac" or path.startswith("/hatrac/"):
+            return self.hatrac(request, client)
+        if path in ("/authn/session", "/authn/session/"):
+            return _session(request, client)
+        return no_such_page()
+
+    def local_path(self, url: str, client: Client) -> Path | None:
+        """The file that holds an object's content, for a client that may read it; it must not be written."""
+        return self.hatrac.local_path(url, client)
+
+    def close(self) -> None:
+        """Close every database; answers that are still being read end with an error."""
+        self.ermrest.close()
+        self.hatrac.close()
+
+
+def _session(request: Request, client: Client, now: Callable[[], float] = time.time) -> Response:
+    """Who the client is: ``GET /authn/session``. A session in process cannot be begun or ended."""
+    if request.method not in ("GET", "HEAD", "PUT"):
+        raise MethodNotAllowed(("GET", "HEAD", "PUT"))
+    if client.id is None:
+        return Response(404, {"content-type": "text/plain"}, b"No existing login session found.\n")
+    who: Document = {"id": client.id, "display_name": client.display_name or client.id}
+    for name, value in (("full_name", client.full_name), ("email", client.email)):
+        if value is not None:
+            who[name] = value
+    since = datetime.fromtimestamp(now(), UTC)
+    roles = sorted(client.roles - {LOCAL_ROLE, client.id})
+    document: Document = {
+        "client": who,
+        "attributes": [dict(who), *({"id": role, "display_name": role} for role in roles)],
+        "since": since.isoformat(" "),
+        "expires": datetime.fromtimestamp(now() + SESSION_SECONDS, UTC).isoformat(" "),
+        "seconds_remaining": SESSION_SECONDS,
+        "vary_headers": ["cookie"],
+        "tracking": None,
+    }
+    return Answer(body=b"" if request.method == "HEAD" else json_text(document)).response({})

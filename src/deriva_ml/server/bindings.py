@@ -1,0 +1,146 @@
+"""Dynamic ACL bindings: read, checked against the model, and completed with their defaults; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from deriva_ml.server.errors import BadRequest, Conflict
+from deriva_ml.wire.model import Column, Document, ForeignKey, Json, Model, Table
+
+__all__ = ["binding", "binding_set"]
+
+TYPES = {
+    "table": frozenset({"owner", "update", "delete", "select"}),
+    "column": frozenset({"owner", "update", "delete", "select"}),
+    "foreign key": frozenset({"owner", "insert", "update"}),
+}
+MEMBERS = frozenset({"types", "projection", "projection_type", "scope_acl", "comment"})
+
+
+def binding_set(model: Model, table: Table, value: Json, kind: str) -> Document:
+    """A set of bindings of an element of a table."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequest("ACL binding set representation must be a JSON object.")
+    return {name: binding(model, table, name, one, kind) for name, one in value.items()}
+
+
+def binding(model: Model, table: Table, name: str, value: Json, kind: str) -> Json:
+    """One binding, with its defaults filled in; ``false`` takes an inherited one away.
+
+    Args:
+        model: The model that the projection goes through.
+        table: Where the projection starts.
+        name: The binding's name.
+        value: Its document.
+        kind: What it is bound to: ``table``, ``column`` or ``foreign key``.
+    """
+    if value is False:
+        return False
+    if not isinstance(value, dict):
+        raise BadRequest(f'ACL binding "{name}" representation must be a JSON object or false.')
+    unknown = value.keys() - MEMBERS
+    if unknown:
+        raise BadRequest(f'ACL binding "{name}" does not know the field "{min(unknown)}".')
+    types = value.get("types")
+    if not isinstance(types, list) or not types or not TYPES[kind].issuperset(map(str, types)):
+        allowed = ", ".join(sorted(TYPES[kind]))
+        raise BadRequest(f'ACL binding "{name}" types must be a non-empty list of: {allowed}.')
+    scope = value.get("scope_acl", ["*"])
+    if not isinstance(scope, list) or not all(isinstance(member, str) for member in scope):
+        raise BadRequest(f'ACL binding "{name}" scope_acl must be a list of role names.')
+    if "projection" not in value:
+        raise BadRequest(f'ACL binding "{name}" requires a projection.')
+    projection = value["projection"]
+    column = _projected(model, table, projection, name)
+    is_text = (column.type.base or column.type).name == "text"
+    given = value.get("projection_type")
+    if given is not None and given not in ("acl", "nonnull"):
+        raise BadRequest(f'ACL binding "{name}" projection_type must be "acl" or "nonnull".')
+    if given == "acl" and not is_text:
+        raise Conflict(f'ACL binding "{name}" projection_type "acl" needs a text column.')
+    digested: Document = {
+        "types": types,
+        "projection": projection if isinstance(projection, list) else [projection],
+        "projection_type": given or ("acl" if is_text else "nonnull"),
+        "scope_acl": scope,
+    }
+    if "comment" in value:
+        digested["comment"] = value["comment"]
+    return digested
+
+
+def _projected(model: Model, table: Table, projection: Json, name: str) -> Column:
+    """The column at the end of a projection."""
+    steps = projection if isinstance(projection, list) else [projection]
+    if not steps or not isinstance(steps[-1], str):
+        raise BadRequest(f'ACL binding "{name}" projection must end in a column name.')
+    context = table
+    aliases = {"base": table}
+    for step in steps[:-1]:
+        if not isinstance(step, dict):
+            raise BadRequest(f'ACL binding "{name}" projection may have a column name at its end only.')
+        direction = next((word for word in ("inbound", "outbound") if word in step), None)
+        if direction is None:
+            _check_filter(step, context, aliases, name)
+            continue
+        start = step.get("context")
+        if isinstance(start, str):
+            if start not in aliases:
+                raise BadRequest(f'ACL binding "{name}" refers to the unknown alias "{start}".')
+            context = aliases[start]
+        context = _linked(model, context, direction, step[direction], name)
+        alias = step.get("alias")
+        if isinstance(alias, str):
+            aliases[alias] = context
+    return _column(context, steps[-1], name)
+
+
+def _linked(model: Model, context: Table, direction: str, constraint: Json, name: str) -> Table:
+    if not isinstance(constraint, list) or len(constraint) != 2:
+        raise BadRequest(f'ACL binding "{name}" names a foreign key by [schema, constraint].')
+    candidates: tuple[ForeignKey, ...] = (
+        model.referenced_by(context) if direction == "inbound" else context.foreign_keys
+    )
+    for fk in candidates:
+        if list(fk.name) == constraint:
+            found = model.table(*(fk.table if direction == "inbound" else fk.referenced_table))
+            if found is not None:
+                return found
+    raise Conflict(f'ACL binding "{name}": table {context.name} has no {direction} foreign key {constraint}.')
+
+
+def _column(context: Table, named: Json, name: str) -> Column:
+    found = context.column(named) if isinstance(named, str) else None
+    if found is None:
+        raise Conflict(f'ACL binding "{name}": column {named} does not exist in table {context.name}.')
+    return found
+
+
+def _check_filter(step: Mapping[str, Json], context: Table, aliases: Mapping[str, Table], name: str) -> None:
+    for leaf in _leaves(step, name):
+        column = leaf["filter"]
+        if isinstance(column, list) and len(column) == 2:
+            home = aliases.get(str(column[0]))
+            if home is None:
+                raise BadRequest(f'ACL binding "{name}" refers to the unknown alias "{column[0]}".')
+            _column(home, column[1], name)
+        else:
+            _column(context, column, name)
+
+
+def _leaves(step: Mapping[str, Json], name: str) -> Iterator[Mapping[str, Json]]:
+    """The column tests of a filter, which may be nested."""
+    pending: list[Json] = [dict(step)]
+    while pending:
+        item = pending.pop()
+        if not isinstance(item, dict):
+            raise BadRequest(f'ACL binding "{name}" holds a projection step that is neither a link nor a filter.')
+        if "filter" in item:
+            yield item
+            continue
+        nested = item.get("and", item.get("or"))
+        if not isinstance(nested, list):
+            raise BadRequest(f'ACL binding "{name}" holds a projection step that is neither a link nor a filter.')
+        pending.extend(nested)

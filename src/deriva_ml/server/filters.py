@@ -1,0 +1,164 @@
+"""Filters in SQL, with its three-valued logic: a comparison with null is unknown, and so is its negation; pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from deriva_ml.core import codes
+from deriva_ml.server.collation import base_type, key_function
+from deriva_ml.server.errors import BadRequest, Conflict
+from deriva_ml.server.expressions import Parameters, family, joined, key_sql, key_value, literal, text_sql
+from deriva_ml.server.regexps import translate
+from deriva_ml.wire.model import Column, ColumnType
+from deriva_ml.wire.syntax import Comparison, Conjunction, Disjunction, Filter, Name, Negation
+from deriva_ml.wire.values import Stored
+
+__all__ = ["Operand", "filter_sql"]
+
+_SYMBOLS = MappingProxyType({"=": "=", "lt": "<", "leq": "<=", "gt": ">", "geq": ">="})
+_NORMAL_RID = re.compile(
+    r"[1-9A-HJKMNP-TV-Z][0-9A-HJKMNP-TV-Z]{0,3}(?:-[0-9A-HJKMNP-TV-Z]{4}){0,2}(?<=[02468ACEGJMPRTWY])"
+)
+"""An RID as the service issues it, which needs no normalising."""
+
+_MANY = 64
+"""From so many values on, a list is bound as one JSON text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A column of an instance, and its SQL."""
+
+    column: Column
+    sql: str
+
+
+def filter_sql(tree: Filter, resolve: Callable[[Name], list[Operand]], parameters: Parameters) -> str:
+    """The condition that a filter stands for.
+
+    Args:
+        tree: The filter.
+        resolve: Finds the column of a name, or all columns for ``*``.
+        parameters: Where its values go.
+
+    Raises:
+        BadRequest: An operator does not go with a column, or a literal is malformed.
+        Conflict: A name or a literal does not fit the model.
+    """
+    match tree:
+        case Comparison():
+            return _comparison(tree, resolve(tree.column), parameters)
+        case Negation(operand):
+            return f"NOT ({filter_sql(operand, resolve, parameters)})"
+        case Conjunction(operands):
+            return joined("AND", [f"({filter_sql(part, resolve, parameters)})" for part in operands])
+        case Disjunction(operands):
+            return joined("OR", [f"({filter_sql(part, resolve, parameters)})" for part in operands])
+
+
+def _comparison(test: Comparison, operands: list[Operand], parameters: Parameters) -> str:
+    if test.operator == "ts":
+        raise BadRequest("The text search operator ::ts:: is not supported.")
+    if test.operator in ("regexp", "ciregexp"):
+        return _regexp(test, operands, parameters)
+    if test.column.last == "*" and (len(operands) != 1 or operands[0].column.name != "*"):
+        raise BadRequest(f'Operator {test.operator} does not support text-search psuedo-column "*".')
+    (operand,) = operands
+    if test.operator == "null":
+        return f"{operand.sql} IS NULL"
+    type_ = operand.column.type
+    if family(type_) is None and test.operator != "=":
+        raise Conflict(f"operator does not exist: {type_.name} {_SYMBOLS[test.operator]} unknown")
+    if base_type(type_).is_array:
+        return _array(test, operand, parameters)
+    if test.operator == "=":
+        return _equal(test, operand, parameters)
+    return _ordered(test, type_, operand.sql, parameters)
+
+
+def _every(test: Comparison) -> str:
+    return "AND" if test.quantifier == "all" else "OR"
+
+
+def _regexp(test: Comparison, operands: list[Operand], parameters: Parameters) -> str:
+    patterns = []
+    for value in test.values:
+        try:
+            patterns.append(translate(value, ignore_case=test.operator == "ciregexp"))
+        except ValueError as error:
+            raise Conflict(str(error)) from None
+    tests = []
+    for pattern in patterns:
+        bound = parameters.bind(pattern)
+        found = [f"ermrest_regexp({bound}, {text_sql(operand.column.type, operand.sql)})" for operand in operands]
+        # of all columns some is enough, and one that is null must not make the rest unknown
+        tests.append(found[0] if len(found) == 1 else f"({joined('OR', [f'coalesce({one}, 0)' for one in found])})")
+    return joined(_every(test), tests)
+
+
+def _values(test: Comparison, column: Column) -> list[list[Stored]]:
+    """The stored forms that each value of a test stands for: for an RID, itself and its normal form."""
+    found = []
+    for text in test.values:
+        forms: list[Stored] = [literal(column.type, text)]
+        if (
+            column.name == "RID"
+            and not _NORMAL_RID.fullmatch(text)
+            and (normal := codes.normalise(text)) not in (None, text)
+        ):
+            forms.append(normal)
+        found.append(forms)
+    return found
+
+
+def _equal(test: Comparison, operand: Operand, parameters: Parameters) -> str:
+    type_ = operand.column.type
+    # the keys of text and RIDs are level only for the same text: compare the column itself, and use its index
+    keyed = key_function(type_) is not None and family(type_) != "text"
+    sql = key_sql(type_, operand.sql) if keyed else operand.sql
+    groups = _values(test, operand.column)
+    if test.quantifier != "all":
+        groups = [[form for group in groups for form in group]]
+    tests = []
+    for group in groups:
+        values = list(dict.fromkeys(key_value(type_, form) if keyed else form for form in group))
+        tests.append(_member(sql, values, parameters))
+    return joined("AND", tests)
+
+
+def _member(sql: str, values: Sequence[Stored | bytes], parameters: Parameters) -> str:
+    if len(values) == 1:
+        return f"{sql} = {parameters.bind(values[0])}"
+    if len(values) < _MANY or any(isinstance(value, bytes | float) for value in values):
+        return f"{sql} IN ({', '.join([parameters.bind(value) for value in values])})"
+    bound = parameters.bind(json.dumps(values, ensure_ascii=False))
+    return f"{sql} IN (SELECT value FROM json_each({bound}))"
+
+
+def _ordered(test: Comparison, type_: ColumnType, sql: str, parameters: Parameters) -> str:
+    """A test of order; of a list of values, only the least or the greatest matters."""
+    keys = [key_value(type_, literal(type_, text)) for text in test.values]
+    upper = test.operator in ("lt", "leq")
+    pick = max if upper == (test.quantifier != "all") else min
+    # only NaN is text among numbers, and it comes last
+    bound = pick(keys, key=lambda key: (isinstance(key, str), key))
+    return f"{key_sql(type_, sql)} {_SYMBOLS[test.operator]} {parameters.bind(bound)}"
+
+
+def _array(test: Comparison, operand: Operand, parameters: Parameters) -> str:
+    """A test of an array: whether some element satisfies it; unknown for a null array."""
+    element = base_type(operand.column.type).base
+    assert element is not None  # it is an array
+    member = Operand(Column("", "", element), "e.value")
+    tests = []
+    for value in dict.fromkeys(test.values):
+        one = Comparison(test.column, test.operator, (value,))
+        inner = (
+            _equal(one, member, parameters) if test.operator == "=" else _ordered(one, element, member.sql, parameters)
+        )
+        tests.append(f"EXISTS (SELECT 1 FROM json_each({operand.sql}) AS e WHERE {inner})")
+    return f"CASE WHEN {operand.sql} IS NOT NULL THEN {joined(_every(test), tests)} END"

@@ -1,0 +1,311 @@
+"""Content-addressed files: the bytes of the object store.
+
+1. A file's name is the SHA-256 of its content (``objects/ab/ab12...``), so two objects with the same bytes take the
+   space of one, and no name that a client chose ever reaches the file system.
+2. Content is written once, hashed on the way, into a file of its own below ``objects/incoming``, and flushed; it takes
+   its final name inside the database transaction that records it. So there is no record without its content, and what
+   a crash leaves behind has no record and is swept.
+3. A file is never changed once it has its final name; it is read-only, so that a hard link to it can be handed out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from deriva_ml.core.files import Digests, fsync_directory, read_parts
+from deriva_ml.wire.http import Body
+
+__all__ = ["Incoming", "ObjectFiles"]
+
+BLOCK = 4 << 20
+"""Bytes that are hashed and written at a time."""
+
+SMALL = 1 << 16
+"""Content up to this size is read at once."""
+
+ABANDONED = 3600.0
+"""After so many seconds without a write, an incoming file is taken to be left over."""
+
+
+class Incoming:
+    """Content that has been received and has no record yet.
+
+    Attributes:
+        digests: What it is.
+    """
+
+    def __init__(self, digests: Digests, path: Path | None, content: bytes | None) -> None:
+        self.digests = digests
+        self._path = path
+        self._content = content
+
+    @property
+    def path(self) -> Path | None:
+        """The file that holds it, or None while it is in memory only."""
+        return self._path
+
+    def discard(self) -> None:
+        """Remove the file, unless it has been published."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+
+    def take(self) -> tuple[Path | None, bytes | None]:
+        """Hand over the file or the bytes, to be published."""
+        path, self._path = self._path, None
+        return path, self._content
+
+
+class ObjectFiles:
+    """The files of one store.
+
+    Args:
+        folder: Where they are kept; made when the first one is written.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._incoming = folder / "incoming"
+        self._jobs = folder / "jobs"
+        self._clock = clock
+
+    def path(self, sha256: str) -> Path:
+        """Where content is, or would be."""
+        return self._folder / sha256[:2] / sha256
+
+    def job_path(self, job: str) -> Path:
+        """Where the chunks of an upload job are gathered."""
+        return self._jobs / job
+
+    @contextmanager
+    def receive(self, body: bytes | IO[bytes] | None) -> Iterator[Incoming]:
+        """Take in content: hashed once, and on the disk at the end unless it is there already.
+
+        Unless it is published inside the block, nothing of it remains.
+        """
+        if body is None or isinstance(body, bytes):
+            content = body or b""
+            digests = Digests(
+                hashlib.md5(content, usedforsecurity=False).hexdigest(),
+                hashlib.sha256(content).hexdigest(),
+                len(content),
+            )
+            known = self._is_there(self.path(digests.sha256), digests.length)
+            incoming = Incoming(digests, None if known else self._write(content), content)
+        else:
+            incoming = self._receive_stream(body)
+        try:
+            yield incoming
+        finally:
+            incoming.discard()
+
+    def _write(self, content: bytes) -> Path:
+        with self._new_file() as (out, path):
+            _write_all(out, content)
+        return path
+
+    def _receive_stream(self, body: IO[bytes]) -> Incoming:
+        with self._new_file() as (out, path):
+            digests = hash_blocks(read_parts(body, BLOCK), out)
+        return Incoming(digests, path, None)
+
+    @contextmanager
+    def _new_file(self) -> Iterator[tuple[IO[bytes], Path]]:
+        """A new file below ``incoming``: whole and on the disk after the block, or gone."""
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self._incoming)
+        path = Path(name)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as out:
+                yield out, path
+                os.fchmod(out.fileno(), 0o444)
+                os.fsync(out.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    def _is_there(path: Path, length: int) -> bool:
+        try:
+            return path.stat().st_size == length
+        except FileNotFoundError:
+            return False
+
+    def publish(self, incoming: Incoming) -> None:
+        """Give content its final name. To be called while holding the database's write lock."""
+        target = self.path(incoming.digests.sha256)
+        path, content = incoming.take()
+        if self._is_there(target, incoming.digests.length):
+            if path is not None:
+                path.unlink(missing_ok=True)
+            return
+        # Content that was there when it was received may have been removed since, with its last record.
+        ready = path if path is not None else self._write(content or b"")
+        self._make_room(target)
+        ready.replace(target)
+        fsync_directory(target.parent)
+
+    def publish_job(self, job: str, digests: Digests) -> None:
+        """Give what an upload job has gathered its final name. To be called while holding the database's write lock.
+
+        The job keeps its file: should the transaction fail, the job is as it was. The caller drops it afterwards.
+        """
+        target = self.path(digests.sha256)
+        if self._is_there(target, digests.length):
+            return
+        self._make_room(target)
+        target.unlink(missing_ok=True)
+        self.job_path(job).chmod(0o444)
+        target.hardlink_to(self.job_path(job))
+        fsync_directory(target.parent)
+
+    @staticmethod
+    def _make_room(target: Path) -> None:
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fsync_directory(target.parent.parent)
+
+    def remove(self, sha256: str) -> None:
+        """Remove content that has no record any more. To be called while holding the database's write lock."""
+        self.path(sha256).unlink(missing_ok=True)
+
+    def read(self, sha256: str, first: int, length: int) -> Body:
+        """A part of some content; it stays readable to its end even if it is removed meanwhile.
+
+        Raises:
+            FileNotFoundError: The content is not there.
+        """
+        source = self.path(sha256).open("rb", buffering=0)
+        try:
+            source.seek(first)
+            if length <= SMALL:
+                with source:
+                    return source.read(length)
+        except BaseException:
+            source.close()
+            raise
+        return FilePart(source, length)
+
+    def write_chunk(self, job: str, offset: int, length: int, body: bytes | IO[bytes] | None) -> Digests:
+        """Write a chunk of an upload job to its place, and flush it; nothing is written beyond ``length`` bytes."""
+        self._jobs.mkdir(parents=True, exist_ok=True)
+        path = self.job_path(job)
+        self._own(path)
+        source = io.BytesIO(body or b"") if body is None or isinstance(body, bytes) else body
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as out:
+            out.seek(offset)
+            digests = hash_blocks(_at_most(source, length), out)
+            os.fsync(out.fileno())
+        return digests
+
+    def _own(self, path: Path) -> None:
+        """Make sure that a job's file is not also an object's, as it is after a crash while it was published."""
+        if not path.exists() or path.stat().st_nlink == 1:
+            return
+        with self._new_file() as (out, copy), path.open("rb", buffering=0) as source:
+            for part in read_parts(source, BLOCK):
+                _write_all(out, part)
+        copy.chmod(0o600)
+        copy.replace(path)
+
+    def finish_job(self, job: str, length: int) -> Digests:
+        """Hash what an upload job has gathered; it has exactly ``length`` bytes afterwards."""
+        self._jobs.mkdir(parents=True, exist_ok=True)
+        path = self.job_path(job)
+        if not path.exists() or path.stat().st_size != length:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as out:
+                out.truncate(length)
+                os.fsync(out.fileno())
+        with path.open("rb", buffering=0) as source:
+            return hash_blocks(read_parts(source, BLOCK))
+
+    def drop_job(self, job: str) -> None:
+        """Remove what an upload job has gathered."""
+        self.job_path(job).unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Remove incoming files that a crash left over; give their number."""
+        swept = 0
+        if not self._incoming.is_dir():
+            return swept
+        for path in self._incoming.iterdir():
+            try:
+                if self._clock() - path.stat().st_mtime > ABANDONED:
+                    path.unlink()
+                    swept += 1
+            except FileNotFoundError:
+                continue  # its writer was not dead but done
+        return swept
+
+
+class FilePart:
+    """A part of an open file, read once, in blocks."""
+
+    def __init__(self, source: IO[bytes], length: int) -> None:
+        self._source = source
+        self._left = length
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._source as source:
+            while self._left:
+                block = source.read(min(1 << 20, self._left))
+                if not block:
+                    raise OSError(f"an object's file is {self._left} bytes shorter than its record says")
+                self._left -= len(block)
+                yield block
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+
+def hash_blocks(parts: Iterator[bytes], out: IO[bytes] | None = None) -> Digests:
+    """Hash content, writing it on the way; the two digests are computed side by side once it proves to be large."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    length = 0
+    pool: ThreadPoolExecutor | None = None
+    pending: list[Future[None]] = []
+    try:
+        for part in parts:
+            length += len(part)
+            if pool is None and length > BLOCK:
+                pool = ThreadPoolExecutor(2, thread_name_prefix="digest")
+            if pool is None:
+                md5.update(part)
+                sha256.update(part)
+            else:
+                # One block is in the digests' hands at a time: while it is hashed, it is written and the next is read.
+                for done in pending:
+                    done.result()
+                pending = [pool.submit(md5.update, part), pool.submit(sha256.update, part)]
+            if out is not None:
+                _write_all(out, part)
+        for done in pending:
+            done.result()
+    finally:
+        if pool is not None:
+            pool.shutdown()
+    return Digests(md5.hexdigest(), sha256.hexdigest(), length)
+
+
+def _write_all(out: IO[bytes], part: bytes) -> None:
+    """Write all of a part to an unbuffered file, which may take it in pieces."""
+    rest = memoryview(part)
+    while rest:
+        rest = rest[out.write(rest) :]
+
+
+def _at_most(source: IO[bytes], length: int) -> Iterator[bytes]:
+    while length and (part := source.read(min(BLOCK, length))):
+        length -= len(part)
+        yield part

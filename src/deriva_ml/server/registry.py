@@ -1,0 +1,176 @@
+"""Which catalogs and aliases a folder holds: the service's own database."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deriva_ml.server.errors import Unavailable, translate
+from deriva_ml.server.store import BUSY_SECONDS, connect
+from deriva_ml.wire.model import Document
+
+__all__ = ["Entry", "Registry", "place_new"]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (id TEXT PRIMARY KEY, is_catalog INTEGER NOT NULL, doc TEXT NOT NULL,
+                                    deleted INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+"""
+"""Every catalog and alias that there ever was; ids are not used twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A catalog or an alias.
+
+    Attributes:
+        id: Its id.
+        is_catalog: It has a database of its own; an alias has not.
+        doc: What is known of it beside its content: ``name``, ``description``, ``clone_source``, ``owner``,
+            ``alias_target``, ``is_persistent``.
+    """
+
+    id: str
+    is_catalog: bool
+    doc: Document
+
+
+def place_new(path: Path, make: object) -> bool:
+    """Put a new file into place whole, unless one is there already.
+
+    Args:
+        path: Its name.
+        make: A callable that is given the name to write the file under.
+
+    Returns:
+        Whether this call placed it.
+    """
+    assert callable(make)
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.part")
+    try:
+        make(temporary)
+        with temporary.open("rb") as made:
+            os.fsync(made.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Registry:
+    """The entries of a folder.
+
+    Args:
+        path: The database; `create` makes it.
+        busy_seconds: How long to wait for other processes.
+    """
+
+    def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.path = path
+        self.busy_seconds = busy_seconds
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    @staticmethod
+    def create(path: Path) -> None:
+        """Make the database, unless it is there."""
+
+        def make(temporary: Path) -> None:
+            connection = sqlite3.connect(temporary, isolation_level=None)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(SCHEMA)
+            finally:
+                connection.close()
+
+        if not path.exists():
+            place_new(path, make)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        if not self._lock.acquire(timeout=self.busy_seconds):
+            raise Unavailable
+        try:
+            if self._connection is None:
+                self._connection = connect(self.path, read_only=False, timeout=self.busy_seconds)
+            yield self._connection
+        except sqlite3.Error as error:
+            refusal = translate(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Change entries: all of the block, or nothing if it raises."""
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
+
+    def find(self, entry_id: str) -> Entry | None:
+        """The catalog or alias of this id, if there is one."""
+        with self._open() as connection:
+            row = connection.execute(
+                "SELECT id, is_catalog, doc FROM entries WHERE id = ? AND deleted = 0", (entry_id,)
+            ).fetchone()
+        return Entry(row[0], bool(row[1]), json.loads(row[2])) if row else None
+
+    def entries(self) -> list[Entry]:
+        """All catalogs and aliases."""
+        with self._open() as connection:
+            rows = connection.execute("SELECT id, is_catalog, doc FROM entries WHERE deleted = 0").fetchall()
+        return [Entry(row[0], bool(row[1]), json.loads(row[2])) for row in rows]
+
+    @staticmethod
+    def is_used(connection: sqlite3.Connection, entry_id: str, *, aliases: bool = True) -> bool:
+        """Something has this id, or a catalog had it: the id of a deleted catalog is not given out again.
+
+        Args:
+            connection: Of a `write` block.
+            entry_id: The id.
+            aliases: The id of a deleted alias counts as well.
+        """
+        row = connection.execute("SELECT is_catalog, deleted FROM entries WHERE id = ?", (entry_id,)).fetchone()
+        return row is not None and (aliases or bool(row[0]) or not row[1])
+
+    @staticmethod
+    def next_id(connection: sqlite3.Connection) -> str:
+        """The next serial number."""
+        rows = connection.execute("SELECT id FROM entries WHERE id GLOB '[1-9]*' AND id NOT GLOB '*[^0-9]*'")
+        return str(max((int(row[0]) for row in rows), default=0) + 1)
+
+    @staticmethod
+    def put(connection: sqlite3.Connection, entry: Entry) -> None:
+        """Write an entry, anew or over its old form."""
+        connection.execute(
+            "INSERT INTO entries (id, is_catalog, doc) VALUES (?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, deleted = 0",
+            (entry.id, entry.is_catalog, json.dumps(entry.doc)),
+        )
+
+    @staticmethod
+    def delete(connection: sqlite3.Connection, entry_id: str) -> None:
+        """Mark an entry as deleted."""
+        connection.execute("UPDATE entries SET deleted = 1 WHERE id = ?", (entry_id,))
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
