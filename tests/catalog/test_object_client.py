@@ -195,19 +195,11 @@ def test_an_object_that_changes_during_a_download_is_fetched_anew(objects: Objec
     objects.put(NAME, CONTENT)
     newer = os.urandom(len(CONTENT))
 
-    def break_and_replace(request: Request, number: int) -> int | None:
-        if number == 0:
-            return 100_000
-        if number == 1:
-            objects.put(NAME, newer)
-        return None
+    def replace(_seconds: float) -> None:
+        objects.put(NAME, newer)
 
-    breaking = Failing(
-        objects.transport,
-        lose=lambda request, number: number == 1 and not break_and_replace(request, 1),
-        break_after=lambda request, number: 100_000 if number == 0 else None,
-    )
-    ObjectClient(breaking, retry=patient()).fetch(NAME, tmp_path / "target")
+    breaking = Failing(objects.transport, break_after=lambda request, number: 100_000 if number == 0 else None)
+    ObjectClient(breaking, retry=Retry(attempts=4, sleep=replace)).fetch(NAME, tmp_path / "target")
     assert (tmp_path / "target").read_bytes() == newer
 
 

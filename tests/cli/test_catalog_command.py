@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,13 @@ import requests
 from deriva.core import DerivaServer, HatracStore
 
 from deriva_ml.catalog.client import CatalogClient
+from deriva_ml.catalog.deriva import DerivaHandles
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.catalog.service import create_catalog, service_info
 from deriva_ml.catalog.transport import Http, InProcess
+from deriva_ml.connect import open_connection
+from deriva_ml.core.config import Settings
+from deriva_ml.core.exceptions import DerivaMLAuthenticationError
 from deriva_ml.server.app import create_folder, local_client, open_service
 
 COMMAND = [sys.executable, "-m", "deriva_ml.cli.catalog"]
@@ -103,7 +108,20 @@ def test_our_client_finds_the_same_folder_behind_the_url(folder: Path, tmp_path:
         assert CatalogClient(inside, "1").insert("S", "T", [{"a": "inside"}])
         inside.close()
         assert client.table("S", "T")
+        # So can the deriva package's own handles, over the same transport.
+        handles = DerivaHandles(transport, url)
+        assert len(handles.catalog("1").getPathBuilder().schemas["S"].tables["T"].path.entities()) == 21
+        assert handles.store().get_obj(location).content == content
         transport.close()
+
+
+def test_the_environment_s_token_opens_the_url(folder: Path, settings: Settings) -> None:
+    with serving(folder) as (url, token, _):
+        with open_connection(url, settings=replace(settings, token=token)) as connection:
+            assert connection.catalog(1).info()["name"] == "served"
+        refused = pytest.raises(DerivaMLAuthenticationError, match="DERIVA_ML_TOKEN")
+        with open_connection(url, settings=settings) as connection, refused:
+            connection.catalog(1).info()
 
 
 def test_nothing_is_served_without_the_token(folder: Path) -> None:

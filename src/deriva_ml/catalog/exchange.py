@@ -27,7 +27,7 @@ def check(request: Request, answer: Response) -> Response:
         raise DerivaMLAuthenticationError(
             f"The catalog {'does not know who asks' if unknown else 'does not allow this'} ({answer.status}): {detail}",
             source=f"{request.method} {request.target[:200]}",
-            hint="log in with deriva-auth, or give a token"
+            hint="log in with deriva-auth, or set DERIVA_ML_TOKEN for a served folder"
             if unknown
             else "ask the owner of the catalog for the right",
         )
@@ -38,8 +38,8 @@ def read_whole(transport: Transport, request: Request, retry: Retry) -> Response
     """Send a request and read all of its answer; a connection lost in the middle of one that only reads is retried."""
     attempt = 1
     while True:
+        answer = transport.send(request)  # which has tried again itself, if that could help
         try:
-            answer = transport.send(request)
             answer.read()
         except DerivaMLUnreachable:
             if request.method not in {"GET", "HEAD"} or not retry.again(attempt):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from deriva_ml.catalog.exchange import check, read_whole
-from deriva_ml.catalog.transport import PASSING, Retry, Transport
+from deriva_ml.catalog.transport import Retry, Transport
 from deriva_ml.core.exceptions import (
     DerivaMLCatalogError,
     DerivaMLDataError,
@@ -265,6 +265,10 @@ class ObjectClient:
         return digests
 
 
+class _BrokenOff(DerivaMLUnreachable):
+    """The content of an answer ended too early; what is missing can be asked for."""
+
+
 class _Download:
     """One object on its way to a file, over as many requests as it takes."""
 
@@ -290,7 +294,7 @@ class _Download:
             try:
                 self._receive()
                 return Digests(self._md5.hexdigest(), self._sha256.hexdigest(), self._length)
-            except DerivaMLUnreachable:
+            except _BrokenOff:
                 # Progress earns new patience: what is counted is attempts that brought nothing.
                 attempt = 1 if self._length > reached else attempt
                 if not self._retry.again(attempt):
@@ -314,14 +318,12 @@ class _Download:
             if self._head is not None and self._length == self._head.length:
                 return
             self._start()
-            raise DerivaMLUnreachable(f"{self._url} changed while it was fetched.")
-        if answer.status in PASSING:
-            raise DerivaMLUnreachable(f"{self._url}: {answer.read().decode('utf-8', 'replace').strip()}")
+            raise _BrokenOff(f"{self._url} changed while it was fetched.")
         check(request, answer)
         self._begin(answer)
         self._write(answer)
         if self._head is not None and self._length < self._head.length:
-            raise DerivaMLUnreachable(f"{self._url} broke off after {self._length} of {self._head.length} bytes.")
+            raise _BrokenOff(f"{self._url} broke off after {self._length} of {self._head.length} bytes.")
 
     def _begin(self, answer: Response) -> None:
         """Take up where the last attempt stopped, or begin anew if the store gives all of it, or something else."""
@@ -331,7 +333,7 @@ class _Download:
             answer.close()
             self._head = None
             self._start()
-            raise DerivaMLUnreachable(f"{self._url} changed while it was fetched.")
+            raise _BrokenOff(f"{self._url} changed while it was fetched.")
         self._start()
         self._head = _head(self._url, answer)
 
@@ -350,8 +352,8 @@ class _Download:
         """The parts of an answer; what goes wrong with them is the store's or the connection's, not the file's."""
         try:
             yield from answer.parts()
-        except OSError as error:
-            raise DerivaMLUnreachable(f"{self._url} broke off after {self._length} bytes: {error}") from error
+        except (OSError, DerivaMLUnreachable) as error:
+            raise _BrokenOff(f"{self._url} broke off after {self._length} bytes: {error}") from error
 
 
 class _Counted(io.RawIOBase):

@@ -238,7 +238,7 @@ class DerivaMLDirtyWorkflowError(DerivaMLWorkflowError):
     def __init__(self, path: str | Path, paths: Sequence[str] = ()) -> None:
         super().__init__(
             f"File {path} has uncommitted changes. Commit before running, or use --allow-dirty to override.",
-            source=", ".join(paths) or None,
+            source=", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "") or None,
             hint="git commit the changes, or add --allow-dirty: the run is then recorded as made from changed code",
         )
         self.path = str(path)

@@ -6,7 +6,7 @@ of a path is 404, one on the way to it 409, as with the original.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deriva_ml.server.access import Access, label
 from deriva_ml.server.ddl import find_schema, find_table
@@ -14,14 +14,17 @@ from deriva_ml.server.errors import BadRequest, Conflict, NotFound
 from deriva_ml.wire.model import Column, ForeignKey, Key, Model, Schema, Table
 from deriva_ml.wire.parse import Segment
 
-__all__ = ["COLLECTIONS", "Address", "Found", "find", "read_address"]
+__all__ = ["Address", "Found", "find", "read_address"]
 
-ASPECTS = ("comment", "annotation", "acl", "acl_binding")
-COLLECTIONS = ("schemas", "tables", "columns", "keys", "foreign keys")
+ASPECTS = {
+    "comment": ("schema", "table", "column", "key", "foreign key"),
+    "annotation": ("catalog", "schema", "table", "column", "key", "foreign key"),
+    "acl": ("catalog", "schema", "table", "column", "foreign key"),
+    "acl_binding": ("table", "column", "foreign key"),
+}
+"""What has which aspects."""
 
-HAS_ACLS = ("catalog", "schema", "table", "column", "foreign key")
-HAS_BINDINGS = ("table", "column", "foreign key")
-NO_COMMENT = ("catalog",)
+PARTS = {"column": "column", "key": "key", "foreignkey": "foreign key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,71 +95,51 @@ def read_address(segments: tuple[Segment, ...]) -> Address | None:
     if not segments:
         return None
     if segments[0].word != "schema":
-        return _aspect("catalog", {}, segments)
+        return _aspect(Address("catalog"), segments)
     if len(segments) == 1:
         return Address("schemas")
-    place: dict[str, str] = {"schema": _word(segments[1])}
+    schema = _word(segments[1])
     if len(segments) == 2 or segments[2].word != "table":
-        return _aspect("schema", place, segments[2:])
+        return _aspect(Address("schema", schema), segments[2:])
     if len(segments) == 3:
-        return Address("tables", **place)
-    place["table"] = _word(segments[3])
+        return Address("tables", schema)
+    table = Address("table", schema, _word(segments[3]))
     rest = segments[4:]
     word = rest[0].word if rest else None
-    if word not in ("column", "key", "foreignkey"):
-        return _aspect("table", place, rest)
-    return _part(word, place, rest[1:])
+    if word not in PARTS:
+        return _aspect(table, rest)
+    return _part(replace(table, kind=PARTS[word]), rest[1:])
 
 
-def _part(word: str, place: dict[str, str], rest: tuple[Segment, ...]) -> Address | None:
+def _part(part: Address, rest: tuple[Segment, ...]) -> Address | None:
     """Read what follows ``column``, ``key`` or ``foreignkey``."""
-    kind = {"column": "column", "key": "key", "foreignkey": "foreign key"}[word]
     if not rest:
-        return Address(kind + "s", **place)
-    if word == "column":
-        return _aspect(kind, place, rest[1:], columns=(_word(rest[0]),))
-    columns = _names(rest[0])
-    if word == "key":
-        return _aspect(kind, place, rest[1:], columns=columns)
-    if len(rest) == 1 or (len(rest) == 2 and rest[1].word == "reference"):
-        return Address("foreign keys", **place, columns=columns)
+        return replace(part, kind=part.kind + "s")
+    if part.kind == "column":
+        return _aspect(replace(part, columns=(_word(rest[0]),)), rest[1:])
+    part = replace(part, columns=_names(rest[0]))
+    if part.kind == "key":
+        return _aspect(part, rest[1:])
+    if len(rest) == 1:
+        return replace(part, kind="foreign keys")
     if rest[1].word != "reference":
         return None
-    referenced = _table_name(rest[2])
+    if len(rest) == 2:
+        return replace(part, kind="foreign keys")
+    part = replace(part, referenced=_table_name(rest[2]))
     if len(rest) == 3:
-        return Address("foreign keys", **place, columns=columns, referenced=referenced)
-    return _aspect(kind, place, rest[4:], columns=columns, referenced=referenced, referenced_columns=_names(rest[3]))
+        return replace(part, kind="foreign keys")
+    return _aspect(replace(part, referenced_columns=_names(rest[3])), rest[4:])
 
 
-def _aspect(
-    kind: str,
-    place: dict[str, str],
-    rest: tuple[Segment, ...],
-    *,
-    columns: tuple[str, ...] = (),
-    referenced: tuple[str, str] | None = None,
-    referenced_columns: tuple[str, ...] = (),
-) -> Address | None:
-    """Read what may follow an element."""
-    aspect = rest[0].word if rest else None
-    known = aspect in ASPECTS and {
-        "comment": kind not in NO_COMMENT,
-        "annotation": True,
-        "acl": kind in HAS_ACLS,
-        "acl_binding": kind in HAS_BINDINGS,
-    }.get(str(aspect), False)
-    if rest and (not known or len(rest) > (1 if aspect == "comment" else 2)):
+def _aspect(element: Address, rest: tuple[Segment, ...]) -> Address | None:
+    """Read what may follow an element: nothing, or one of its aspects."""
+    if not rest:
+        return element
+    aspect = rest[0].word
+    if aspect is None or element.kind not in ASPECTS.get(aspect, ()) or len(rest) > (1 if aspect == "comment" else 2):
         return None
-    return Address(
-        kind,
-        place.get("schema", ""),
-        place.get("table", ""),
-        columns,
-        referenced,
-        referenced_columns,
-        aspect,
-        _word(rest[1]) if len(rest) == 2 else None,
-    )
+    return replace(element, aspect=aspect, name=_word(rest[1]) if len(rest) == 2 else None)
 
 
 # ---------------------------------------------------------------------------------------------- looking up

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from deriva_ml.server import physical
 from deriva_ml.server.access import label
@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 _Constraint = TypeVar("_Constraint", Key, ForeignKey)
+_Name: TypeAlias = "tuple[str, str]"
 
 
 # ---------------------------------------------------------------------------------------------- putting parts back
@@ -76,6 +77,40 @@ def _rewrite_references(tx: Transaction, old: Table, change: Callable[[ForeignKe
             tx.put(replace(home, foreign_keys=fks))
 
 
+def _rewrite_bindings(tx: Transaction, change: Callable[[_Name], _Name]) -> None:
+    """Change the names of the foreign keys that ACL bindings go along."""
+    for table in list(tx.model.tables()):
+        changed = replace(
+            table,
+            acl_bindings=_rewritten(table.acl_bindings, change),
+            columns=tuple(replace(one, acl_bindings=_rewritten(one.acl_bindings, change)) for one in table.columns),
+            foreign_keys=tuple(
+                replace(one, acl_bindings=_rewritten(one.acl_bindings, change)) for one in table.foreign_keys
+            ),
+        )
+        if changed != table:
+            tx.put(changed)
+
+
+def _rewritten(bindings: Mapping[str, Json], change: Callable[[_Name], _Name]) -> Document:
+    def step(one: Json) -> Json:
+        if not isinstance(one, dict):
+            return one
+        return {
+            word: list(change((str(value[0]), str(value[1]))))
+            if word in ("inbound", "outbound") and isinstance(value, list)
+            else value
+            for word, value in one.items()
+        }
+
+    return {
+        name: {**binding, "projection": [step(one) for one in projection]}
+        if isinstance(binding, dict) and isinstance(projection := binding.get("projection"), list)
+        else binding
+        for name, binding in bindings.items()
+    }
+
+
 # ---------------------------------------------------------------------------------------------- schemas and tables
 
 
@@ -95,11 +130,29 @@ def alter_schema(tx: Transaction, schema: Schema, document: Json) -> Schema:
         annotations=annotation_set(doc["annotations"]) if "annotations" in doc else schema.annotations,
         acls=acl_set(doc["acls"], "schema", f"schema {name}") if "acls" in doc else schema.acls,
     )
+    model = tx.model
     tx.put(changed)
     if name != schema.name:
-        for table in schema.tables.values():
-            _rename_table(tx, current(tx, table), name, table.name)
+        for table in model.tables():
+            moved = _in_renamed_schema(table, schema.name, name)
+            if moved != table:
+                tx.put(moved)
+        _rewrite_bindings(tx, lambda one: (name, one[1]) if one[0] == schema.name else one)
     return changed
+
+
+def _in_renamed_schema(table: Table, old: str, new: str) -> Table:
+    """A table as it is when a schema has another name."""
+
+    def renamed(name: _Name) -> _Name:
+        return (new, name[1]) if name[0] == old else name
+
+    fks = tuple(
+        replace(fk, name=renamed(fk.name), table=renamed(fk.table), referenced_table=renamed(fk.referenced_table))
+        for fk in table.foreign_keys
+    )
+    keys = tuple(replace(key, name=renamed(key.name)) for key in table.keys)
+    return replace(table, schema=renamed(table.qualified)[0], keys=keys, foreign_keys=fks)
 
 
 def alter_table(tx: Transaction, table: Table, document: Json) -> Table:
@@ -114,7 +167,7 @@ def alter_table(tx: Transaction, table: Table, document: Json) -> Table:
             raise Conflict(f'relation "{name}" already exists\n')
         access_of(tx).need(schema, "create")
         if schema.name != table.schema:
-            clash = taken_names(tx, schema.name) & {one.name[1] for one in (*table.keys, *table.foreign_keys)}
+            clash = taken_names(tx, schema.name) & {one.name[1] for one in table.constraints}
             if clash:
                 raise Conflict(f'relation "{min(clash)}" already exists\n')
         table = _rename_table(tx, table, schema.name, name)
@@ -153,7 +206,10 @@ def _rename_table(tx: Transaction, table: Table, schema: str, name: str) -> Tabl
         home = tx.model.table(*fk.table)
         if home is not None:
             tx.put(replace(home, foreign_keys=tuple(map(pointed, home.foreign_keys))))
-    return changed
+    if schema != old[0]:
+        moved_names = {fk.name for fk in table.foreign_keys}
+        _rewrite_bindings(tx, lambda one: (schema, one[1]) if one in moved_names else one)
+    return current(tx, changed)
 
 
 def drop_schema(tx: Transaction, schema: Schema) -> None:
@@ -270,7 +326,7 @@ def _refuse_nulls(tx: Transaction, table: Table, column: Column) -> None:
 
 def _check_constraints(tx: Transaction, table: Table, column: Column) -> None:
     """Index a retyped column anew and see that its foreign keys still hold."""
-    mine = [one for one in (*table.keys, *table.foreign_keys) if column.name in one.columns]
+    mine = [one for one in table.constraints if column.name in one.columns]
     for constraint in mine:
         physical.drop_index(tx.connection, constraint)
     physical.add_indexes(tx.connection, table, mine)
@@ -290,7 +346,7 @@ def drop_column(tx: Transaction, table: Table, column: Column) -> None:
             where = f'table "{table.schema}".{table.name}'
             dependents = [f'constraint {fk.name[1]} on table "{fk.table[0]}".{fk.table[1]}']
             raise Conflict(_depended(f"cannot drop column {column.name} of {where}", dependents))
-    gone = [one for one in (*table.keys, *table.foreign_keys) if column.name in one.columns]
+    gone = [one for one in table.constraints if column.name in one.columns]
     for constraint in gone:
         physical.drop_index(tx.connection, constraint)
     tx.put(
@@ -369,6 +425,8 @@ def alter_foreign_key(tx: Transaction, table: Table, fk: ForeignKey, document: J
     if "acl_bindings" in doc:
         changed = replace(changed, acl_bindings=binding_set(tx.model, table, doc["acl_bindings"], "foreign key"))
     store_constraint(tx, table, changed)
+    if changed.name != fk.name:
+        _rewrite_bindings(tx, lambda one: changed.name if one == fk.name else one)
     return changed
 
 

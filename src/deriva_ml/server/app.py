@@ -22,7 +22,7 @@ from deriva_ml.server.hatrac import Hatrac
 from deriva_ml.server.registry import Registry, place_new
 from deriva_ml.server.store import microseconds
 from deriva_ml.wire.http import Client, Request, Response
-from deriva_ml.wire.model import Document
+from deriva_ml.wire.model import Document, Json
 
 __all__ = ["FORMAT", "FolderError", "Service", "create_folder", "local_client", "open_service"]
 
@@ -170,9 +170,11 @@ def _session(request: Request, client: Client, now: Callable[[], float] = time.t
             who[name] = value
     since = datetime.fromtimestamp(now(), UTC)
     roles = sorted(client.roles - {LOCAL_ROLE, client.id})
+    attributes: list[Json] = [dict(who)]
+    attributes.extend({"id": role, "display_name": role} for role in roles)
     document: Document = {
         "client": who,
-        "attributes": [dict(who), *({"id": role, "display_name": role} for role in roles)],
+        "attributes": attributes,
         "since": since.isoformat(" "),
         "expires": datetime.fromtimestamp(now() + SESSION_SECONDS, UTC).isoformat(" "),
         "seconds_remaining": SESSION_SECONDS,

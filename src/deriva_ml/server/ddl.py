@@ -51,6 +51,9 @@ __all__ = [
     "taken_names",
 ]
 
+OPEN: Document = {"insert": ["*"], "update": ["*"]}
+"""The ACLs of a foreign key that was given none: who may write the column may refer."""
+
 REQUIRED_ORDER = ("RCB", "RMB", "RID", "RCT", "RMT")
 
 
@@ -253,7 +256,7 @@ def _fill(tx: Transaction, table: Table, column: Column) -> None:
 def taken_names(tx: Transaction, schema: str) -> set[str]:
     """The names of the keys and foreign keys of a schema."""
     tables = find_schema(tx.model, schema).tables.values() if schema in tx.model.schemas else ()
-    return {constraint.name[1] for table in tables for constraint in (*table.keys, *table.foreign_keys)}
+    return {constraint.name[1] for table in tables for constraint in table.constraints}
 
 
 def _with_keys(tx: Transaction, table: Table, documents: list[Json]) -> Table:
@@ -334,7 +337,7 @@ def create_foreign_key(tx: Transaction, table: Table, document: Json) -> Foreign
         on_update=referential_action(doc, "on_update"),
         comment=comment_of(doc),
         annotations=annotation_set(doc.get("annotations")),
-        acls={"insert": ["*"], "update": ["*"]} | acl_set(doc.get("acls"), "foreign key", f":{table.schema}:{name}"),
+        acls=OPEN | acl_set(doc.get("acls"), "foreign key", f":{table.schema}:{name}"),
     )
     check_rows(tx, table, fk, target)
     physical.add_indexes(tx.connection, table, [fk])

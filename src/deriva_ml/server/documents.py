@@ -221,7 +221,7 @@ def referential_action(document: Mapping[str, Json], rule: str, old: str = "NO A
     return value.upper()
 
 
-def end_columns(value: Json, member: str, table: Table | None = None) -> tuple[tuple[str, str] | None, list[str]]:
+def end_columns(value: Json, member: str, table: Table | None = None) -> tuple[tuple[str, str], list[str]]:
     """One end of a foreign key: the table that its columns name, and the columns.
 
     Args:

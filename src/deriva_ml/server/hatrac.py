@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deriva_ml.server.errors import translate
 from deriva_ml.server.names import Name, NameStore, Records, Version, new_id
-from deriva_ml.server.object_names import Owner, check_parent, make_name, make_object, owner_of, taken
+from deriva_ml.server.object_names import Owner, check_parent, make_name, owner_of, taken
 from deriva_ml.server.object_properties import ObjectProperties
 from deriva_ml.server.object_requests import (
     announced,
@@ -217,11 +217,11 @@ class Hatrac:
 
     def _put_namespace(self, request: Request, client: Client, target: ObjectTarget) -> Response:
         with self._store.write() as records:
-            *_, name = records.chain(target.name)
+            *above, name = records.chain(target.name)
             check_tag(request, None if name is None else '""')
             if name is not None:
                 raise Refusal(409, taken(name))
-            make_name(records, client, target.name, parents=target.parents, is_namespace=True)
+            make_name(records, client, target, above, is_namespace=True)
         return created(target.url)
 
     def _put_object(self, request: Request, client: Client, target: ObjectTarget, content_type: str) -> Response:
@@ -236,22 +236,29 @@ class Hatrac:
             # As in the original, an object whose first content is refused is there, without content.
             if refusal.answer.status == 400:
                 with self._store.write() as records:
-                    make_object(records, client, target)
+                    self._object(request, client, target, records)
             raise
 
     @staticmethod
-    def _may_write(request: Request, client: Client, target: ObjectTarget, records: Records) -> None:
-        """Refuse before the content is read what would be refused after."""
-        *above, name = records.chain(target.name)
+    def _may_write(request: Request, client: Client, target: ObjectTarget, records: Records) -> list[Name | None]:
+        """Refuse before the content is read what would be refused after; give what lies above, and the object."""
+        chain = records.chain(target.name)
+        *above, name = chain
         if name is None:
             check_tag(request, None)
-            check_parent(records, client, target.name, parents=target.parents)
-            return
+            check_parent(client, target.name, above, parents=target.parents)
+            return chain
         if name.is_namespace or name.is_deleted:
             raise Refusal(409, taken(name))
         enforce(client, ("update", "owner"), name, above, target.url)
         current = records.current(name)
         check_tag(request, f'"{current.id}"' if current else None)
+        return chain
+
+    def _object(self, request: Request, client: Client, target: ObjectTarget, records: Records) -> Name:
+        """The object that a target names, which the client may write; made if it does not exist."""
+        *above, name = self._may_write(request, client, target, records)
+        return name or make_name(records, client, target, above, is_namespace=False)
 
     def _publish(
         self, request: Request, client: Client, target: ObjectTarget, incoming: Incoming, metadata: dict[str, str]
@@ -261,8 +268,7 @@ class Hatrac:
             self._is_swept = True
             self.sweep()
         with self._store.write() as records:
-            self._may_write(request, client, target, records)
-            name = make_object(records, client, target)
+            name = self._object(request, client, target, records)
             self._files.publish(incoming)
             records.add_version(name, version_id, incoming.digests, metadata, owner_of(client))
         return created(url_of(name.path, version_id))
@@ -277,8 +283,7 @@ class Hatrac:
             if name.is_namespace:
                 raise Refusal(409, f"Resource {url_of(source)} is not an object.")
             enforce(client, ("owner",), name, above, url_of(source))
-            self._may_write(request, client, target, records)
-            target_name = make_object(records, client, target)
+            target_name = self._object(request, client, target, records)
             versions = records.versions(name)[::-1]
             if missing := set(wanted or ()) - {version.id for version in versions}:
                 raise not_found(url_of(source, min(missing)))

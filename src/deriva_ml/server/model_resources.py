@@ -5,8 +5,9 @@ A function is given where it works (a view or a transaction), the client's right
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any, TypeAlias
 
 from deriva_ml.server import alter, ddl
 from deriva_ml.server.access import Access
@@ -34,6 +35,9 @@ from deriva_ml.wire.model import (
 )
 
 __all__ = ["change", "methods_of", "read"]
+
+_Changes: TypeAlias = "dict[str, Any]"
+"""New values of fields that elements of several classes have; what they may be is checked where they are read."""
 
 _CREATABLE = ("schemas", "schema", "tables", "columns", "keys", "foreign keys")
 
@@ -358,24 +362,24 @@ def _change_aspect(address: Address, request: Request, tx: Transaction) -> Answe
     return handler(address, request, tx, found)
 
 
-def _store(tx: Transaction, found: Found, changes: Callable[[], dict[str, Json | dict[str, Json]]]) -> None:
+def _store(tx: Transaction, found: Found, change: _Changes) -> None:
     """Put an element back with some of its fields changed."""
     element, table = found.element, found.table
-    fields = changes()
     if isinstance(element, Model | Schema | Table):
-        tx.put(replace(element, **fields))  # type: ignore[arg-type]
-        return
-    assert table is not None
-    if isinstance(element, Column):
-        alter.store_column(tx, table, replace(element, **fields))  # type: ignore[arg-type]
-    else:
-        alter.store_constraint(tx, table, replace(element, **fields))  # type: ignore[type-var]
+        tx.put(replace(element, **change))
+    elif table is not None:
+        if isinstance(element, Column):
+            alter.store_column(tx, table, replace(element, **change))
+        elif isinstance(element, Key):
+            alter.store_constraint(tx, table, replace(element, **change))
+        else:
+            alter.store_constraint(tx, table, replace(element, **change))
 
 
 def _change_comment(address: Address, request: Request, tx: Transaction, found: Found) -> Answer:
     del address
     comment = None if request.method == "DELETE" else text_body(request)
-    _store(tx, found, lambda: {"comment": comment})
+    _store(tx, found, {"comment": comment})
     return empty()
 
 
@@ -385,18 +389,18 @@ def _change_annotation(address: Address, request: Request, tx: Transaction, foun
         whole = json_body(request)
         if not isinstance(whole, dict):
             raise BadRequest(f"Annotation set {whole} must be a dictionary.")
-        _store(tx, found, lambda: {"annotations": annotation_set(whole)})
+        _store(tx, found, {"annotations": annotation_set(whole)})
         return empty()
     if request.method == "DELETE":
         if name not in old:
             raise NotFound(f'annotation "{name}"' + _on(found))
         del old[name]
-        _store(tx, found, lambda: {"annotations": old})
+        _store(tx, found, {"annotations": old})
         return empty()
     # A stored null counts as absent with the original; here an annotation is there once it was put.
     status = 204 if name in old else 201
     old[name] = json_body(request)
-    _store(tx, found, lambda: {"annotations": old})
+    _store(tx, found, {"annotations": old})
     return empty(status)
 
 
@@ -422,7 +426,7 @@ def _change_acl(address: Address, request: Request, tx: Transaction, found: Foun
         changed = replace(element, acls=acls)
         if Access(changed, tx.client).right(changed, "owner") is not True or not acls["owner"]:
             raise ddl.access_of(tx).refuse(f"owner access on {found.label}")
-    _store(tx, found, lambda: {"acls": acls})
+    _store(tx, found, {"acls": acls})
     if request.method == "DELETE":
         return empty()
     return Answer(body=json_text(acls if name is None else body))
@@ -440,12 +444,12 @@ def _change_binding(address: Address, request: Request, tx: Transaction, found: 
             bindings.clear()
         else:
             del bindings[name]
-        _store(tx, found, lambda: {"acl_bindings": bindings})
+        _store(tx, found, {"acl_bindings": bindings})
         return empty()
     body = json_body(request)
     if name is None:
         bindings = binding_set(tx.model, table, body, found.kind)
     else:
         bindings[name] = binding(tx.model, table, name, body, found.kind)
-    _store(tx, found, lambda: {"acl_bindings": bindings})
+    _store(tx, found, {"acl_bindings": bindings})
     return Answer(body=json_text(bindings if name is None else bindings[name]))

@@ -59,7 +59,13 @@ class Name:
     path: str
     is_namespace: bool
     is_deleted: bool
-    acls: Acls
+    acls_text: str
+
+    @property
+    def acls(self) -> Acls:
+        """The access lists; read only where they decide, which for a client in process is nowhere."""
+        lists: Acls = json.loads(self.acls_text)
+        return lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ class Records:
         rows = self._connection.execute(
             f"SELECT id, path, is_namespace, is_deleted, acls FROM name WHERE path IN ({marks})", paths
         )
-        found = {row[1]: Name(row[0], row[1], bool(row[2]), bool(row[3]), json.loads(row[4])) for row in rows}
+        found = {row[1]: Name(row[0], row[1], bool(row[2]), bool(row[3]), row[4]) for row in rows}
         return [found.get(one) for one in paths]
 
     def children(self, name: Name) -> list[str]:
@@ -145,7 +151,7 @@ class Records:
             "INSERT INTO name (parent, path, is_namespace, acls) VALUES (?, ?, ?, ?)",
             (parent.id, path, is_namespace, acls),
         )
-        return Name(int(made.lastrowid or 0), path, is_namespace, False, json.loads(acls))
+        return Name(int(made.lastrowid or 0), path, is_namespace, False, acls)
 
     def delete_names(self, name: Name) -> tuple[list[str], list[str]]:
         """Delete a name and all that lies in it; give the contents and the jobs that may have become unused."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from deriva_ml.server.names import Job, NameStore, Records, new_id
-from deriva_ml.server.object_names import check_parent, make_object, owner_of
+from deriva_ml.server.object_names import make_name, owner_of
 from deriva_ml.server.object_requests import body_of, canonical_metadata, digest_mismatch, media_type, read_json
 from deriva_ml.server.objects import ObjectFiles
 from deriva_ml.server.replies import Refusal, created, document, done, enforce, lines, not_found, permitted, url_of
@@ -97,8 +97,7 @@ class Uploads:
             if name is not None and (name.is_namespace or name.is_deleted):
                 raise Refusal(409, f"Name {name.path} is not available for use.")
             if name is None:
-                check_parent(records, client, target.name, parents=target.parents)
-                name = make_object(records, client, target)
+                name = make_name(records, client, target, above, is_namespace=False)
             else:
                 enforce(client, ("update", "owner"), name, above, target.url)
             records.add_job(job_id, name, described, owner_of(client))
@@ -192,7 +191,7 @@ def _description(request: Request) -> dict[str, str | int]:
     given = read_json(request)
     if not isinstance(given, dict):
         raise Refusal(400, "Job input must be a flat JSON object.")
-    given = {OLD_NAMES.get(name, name): value for name, value in given.items()}
+    given = {OLD_NAMES.get(str(name), str(name)): value for name, value in given.items()}
     described: dict[str, str | int] = {name: _count(given, name) for name in COUNTS}
     texts = {name: str(given[name]) for name in TEXTS if given.get(name) is not None}
     if "content-type" in texts:

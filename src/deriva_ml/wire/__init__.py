@@ -1,0 +1,1 @@
+"""The protocols as a language: paths, model documents, values, messages; no I/O."""

@@ -160,6 +160,11 @@ class Table:
         return next((key for key in self.keys if frozenset(key.columns) == wanted), None)
 
     @property
+    def constraints(self) -> tuple[Key | ForeignKey, ...]:
+        """The keys, then the foreign keys."""
+        return (*self.keys, *self.foreign_keys)
+
+    @property
     def user_columns(self) -> tuple[Column, ...]:
         """The columns that the service does not fill."""
         return tuple(column for column in self.columns if not column.is_system)
