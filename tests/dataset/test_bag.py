@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.dataset.project import Project, content
+from tests.dataset.project import DEMO, Project, content
 
 from deriva_ml.connect import Connection, open_connection
+from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, TableDef
 from deriva_ml.core.exceptions import (
     DerivaMLDatasetNotFound,
     DerivaMLException,
@@ -24,6 +25,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.dataset import BagProgress, Dataset, DatasetBag, DatasetSpec, download_dataset_bag
 from deriva_ml.schema.session import Session
+from deriva_ml.schema.tables import table_document
 
 
 def _spec(dataset: Dataset, version: str = "0.2.0", **more: object) -> DatasetSpec:
@@ -133,6 +135,25 @@ def test_excluded_tables_are_left_out_with_what_they_lead_to(small: Project) -> 
     assert len(_rids(bag, "Image")) == 10
     with pytest.raises(DerivaMLTableNotFound, match="Subject"):
         download_dataset_bag(small.session, _spec(dataset, exclude_tables={"Subjct"}))
+
+
+def test_a_project_that_leaves_a_schema_out_has_bags_of_its_own(small: Project) -> None:
+    session = small.session
+    session.catalog.create_schema("other schema", "Another project's.")
+    definition = TableDef("Note", [ColumnDef("Image")], (), [ForeignKeyDef(["Image"], DEMO, "Image")])
+    session.catalog.create_table("other schema", table_document("other schema", definition))
+    session.catalog.insert("other schema", "Note", [{"Image": small.images[0]}])
+    dataset = small.dataset(small.images)
+    wide = replace(session, domain_schemas=session.domain_schemas | {"other schema"})
+    assert "Note" not in download_dataset_bag(session, _spec(dataset, materialize=False)).list_tables()
+    bag = download_dataset_bag(wide, _spec(dataset, materialize=False))
+    assert "Note" in bag.list_tables()
+    assert len(_rids(bag, "other schema:Note")) == 1
+    before = _files(bag)
+    shutil.rmtree(session.cache_dir)
+    session.catalog.create_schema("later", "Made after the version.")
+    wider = replace(wide, domain_schemas=wide.domain_schemas | {"later"})
+    assert _files(download_dataset_bag(wider, _spec(dataset, materialize=False))) == before
 
 
 def test_an_empty_dataset_has_a_bag(small: Project, tmp_path: Path) -> None:

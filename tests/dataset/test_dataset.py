@@ -81,6 +81,13 @@ def test_a_version_whose_snapshot_was_never_recorded_is_read_by_its_creation(sma
     assert find_version(small.session, dataset.dataset_rid, entry.dataset_version) == entry
 
 
+def test_a_number_of_another_form_is_passed_over(small: Project) -> None:
+    dataset = small.dataset([])
+    small.session.catalog.insert(ML, "Dataset_Version", [{"Dataset": dataset.dataset_rid, "Version": "9.0.0.dev1"}])
+    assert _numbers(dataset) == ["0.1.0"]
+    assert dataset.increment_dataset_version(VersionPart.minor) == "0.2.0"
+
+
 def test_incrementing_takes_connected_datasets_along_each_from_its_own_version(small: Project) -> None:
     child = small.dataset([], version="3.0.0")
     parent = small.dataset([child.dataset_rid])

@@ -193,7 +193,8 @@ class DatasetSpec(BaseModel):
         materialize: Fetch the files of assets too, not only the tables.
         description: What it is for.
         exclude_tables: Tables that are left out, with everything that is reached through them.
-        timeout: Seconds to wait for a connection and for an answer.
+        timeout: Seconds to wait for a connection and for an answer of a server that exports bags; here bags are written
+            from rows, with the limits that the connection has.
         fetch_concurrency: How many files are fetched at a time.
     """
 

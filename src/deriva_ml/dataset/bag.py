@@ -20,7 +20,7 @@ from pathlib import Path
 from deriva_ml.core.files import Digests
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
 from deriva_ml.dataset.bag_database import BagDatabase, build_database
-from deriva_ml.dataset.bag_layout import ASSETS, Payload, bag_name, read_fetch, read_manifest
+from deriva_ml.dataset.bag_layout import ASSETS, Payload, bag_name, read_fetch, read_manifest, schema_facts
 from deriva_ml.dataset.bag_payload import BagProgress, Notice, fetch_payload
 from deriva_ml.dataset.bag_writer import write_bag
 from deriva_ml.dataset.dataset_bag import DatasetBag
@@ -100,6 +100,7 @@ class _Download:
             "place": self.base_url,
             "identity": self.session.identity,
             "catalog": self.session.catalog_id,
+            "schemas": [self.session.ml_schema, *sorted(self.session.domain_schemas)],
             "exclude": sorted(self.spec.exclude_tables or ()),
             "materialized": materialized,
         }
@@ -151,10 +152,9 @@ class _Download:
         facts = {
             "External-Identifier": f"{self.spec.rid}@{self.snapshot}",
             "External-Description": self.version.description,
-            "Internal-Sender-Identifier": f"{self.session.identity}/{self.session.catalog_id}",
             "Dataset-RID": self.spec.rid,
             "Dataset-Version": str(self.spec.version),
-            "ML-Schema": self.session.ml_schema,
+            **schema_facts(self.session.ml_schema, self.session.domain_schemas & content.model.schemas.keys()),
         }
         written = write_bag(bag, content, self.snapshot, facts, self.base_url)
         build_database(bag, directory / DATABASE)

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from deriva_ml.core.constants import get_domain_schemas
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableNotFound
 from deriva_ml.core.files import nearest
-from deriva_ml.dataset.bag_layout import read_info, table_path
+from deriva_ml.dataset.bag_layout import read_info, read_schemas, table_path
 from deriva_ml.dataset.cells import is_boolean, read_csv, reader, sql_type
+from deriva_ml.dataset.denormalize import Output, Plan
+from deriva_ml.dataset.elements import Element
 from deriva_ml.wire.model import Column, Json, Model, Table, model_from_document
 
 __all__ = ["BagDatabase", "build_database"]
@@ -39,6 +40,14 @@ def quoted(name: str) -> str:
 def sql_name(table: Table) -> str:
     """A table's name in the database, quoted."""
     return quoted(f"{table.schema}:{table.name}")
+
+
+def members_sql(element: Element) -> str:
+    """A query for the members of one kind of some datasets, whose RIDs it takes as a JSON list."""
+    return (
+        f"SELECT {quoted(element.member)} FROM {sql_name(element.association)} "
+        f"WHERE {quoted(element.holder)} IN (SELECT value FROM json_each(?))"
+    )
 
 
 def read_model(bag: Path) -> Model:
@@ -137,12 +146,12 @@ class BagDatabase:
     @property
     def ml_schema(self) -> str:
         """Name of the ML schema."""
-        return self.info.get("ML-Schema", "deriva-ml")
+        return read_schemas(self.info)[0]
 
     @cached_property
     def domain_schemas(self) -> frozenset[str]:
         """The project's schemas."""
-        return get_domain_schemas(self.model.schemas, self.ml_schema)
+        return read_schemas(self.info)[1]
 
     @cached_property
     def loaded(self) -> frozenset[str]:
@@ -195,6 +204,50 @@ class BagDatabase:
                 return found
         known = [table.name for table in self.tables()]
         raise DerivaMLTableNotFound(name, allowed=nearest(name, known))
+
+    def source(self, table: Table) -> str:
+        """What stands for a table after ``FROM``; a table without rows in the bag has its columns nevertheless."""
+        if self.has(table):
+            return sql_name(table)
+        return f"(SELECT {', '.join(f'NULL AS {quoted(column.name)}' for column in table.columns)} WHERE 0)"
+
+    def joined(self, plans: Sequence[Plan], outputs: Sequence[Output], holders: Sequence[str]) -> Iterator[Row]:
+        """The rows of several joins of the same tables, each row once.
+
+        Args:
+            plans: The joins.
+            outputs: The columns.
+            holders: The datasets whose members the joins start from.
+        """
+        joins = [self._join(plan, outputs) for plan in plans if self.has(plan.start.association)]
+        if not joins:
+            return
+        order = ", ".join(str(number + 1) for number in range(len(outputs)))
+        sql = " UNION ".join(joins) + f" ORDER BY {order}"
+        readers = [(at, read) for at, read in enumerate(reader(each.column) for each in outputs) if read is not None]
+        names = [each.name for each in outputs]
+        for found in self.query(sql, [json.dumps(holders)] * len(joins)):
+            cells = list(found)
+            for at, read in readers:
+                cells[at] = read(cells[at])
+            yield dict(zip(names, cells, strict=True))
+
+    def _join(self, plan: Plan, outputs: Sequence[Output]) -> str:
+        def column(table: Table, name: str) -> str:
+            return f"{quoted(table.schema + ':' + table.name)}.{quoted(name)}"
+
+        def named(table: Table) -> str:
+            return f"{self.source(table)} AS {quoted(table.schema + ':' + table.name)}"
+
+        chosen = ", ".join(column(each.table, each.column.name) for each in outputs)
+        steps = [
+            f"{'LEFT ' if join.optional else ''}JOIN {named(join.table)} ON "
+            + " AND ".join(f"{column(join.before, mine)} = {column(join.table, theirs)}" for mine, theirs in join.on)
+            for join in plan.joins
+        ]
+        members = members_sql(plan.start)
+        where = f"WHERE {column(plan.start.table, plan.start.key)} IN ({members})"
+        return " ".join([f"SELECT DISTINCT {chosen} FROM {named(plan.start.table)}", *steps, where])
 
     def rows(
         self,

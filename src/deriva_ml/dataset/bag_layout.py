@@ -24,6 +24,7 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
 from deriva_ml.core.codes import decode
+from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.core.files import Digests
 from deriva_ml.wire.model import Json, Table
@@ -42,6 +43,8 @@ __all__ = [
     "read_fetch",
     "read_info",
     "read_manifest",
+    "read_schemas",
+    "schema_facts",
     "table_path",
 ]
 
@@ -210,3 +213,15 @@ def read_info(text: str) -> dict[str, str]:
     """The entries of ``bag-info.txt``."""
     lines = (line.partition(":") for line in text.split("\n"))
     return {name.strip(): value.strip() for name, colon, value in lines if colon}
+
+
+def schema_facts(ml_schema: str, domain_schemas: Iterable[str]) -> dict[str, str]:
+    """Entries for ``bag-info.txt`` that tell the ML schema and the project's schemas."""
+    domain = " ".join(quote(name, safe="") for name in sorted(domain_schemas))
+    return {"ML-Schema": quote(ml_schema, safe=""), "Domain-Schemas": domain}
+
+
+def read_schemas(info: Mapping[str, str]) -> tuple[str, frozenset[str]]:
+    """The ML schema and the project's schemas, of the entries of ``bag-info.txt``."""
+    domain = frozenset(unquote(name) for name in info.get("Domain-Schemas", "").split())
+    return unquote(info.get("ML-Schema", ML_SCHEMA)), domain

@@ -27,6 +27,7 @@ from deriva_ml.dataset.versions import (
     increment,
     not_a_dataset,
 )
+from deriva_ml.feature.feature import Feature, find_features
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.wire.model import Json, Table
@@ -107,8 +108,10 @@ class Dataset:
         names = check_terms(session, MLVocab.dataset_type.value, types) if types else []
         number = DatasetVersion.of(version) if version is not None else INITIAL_VERSION
         catalog, schema = session.catalog, session.ml_schema
-        row: Row = {"Description": description, "Deleted": False} | ({"RID": rid} if rid else {})
-        made = catalog.insert(schema, MLTable.dataset.value, [row], nondefaults=("RID",) if rid else ())
+        row: Row = {"Description": description, "Deleted": False}
+        if rid is not None:
+            row["RID"] = rid
+        made = catalog.insert(schema, MLTable.dataset.value, [row], nondefaults=("RID",) if rid is not None else ())
         dataset = Dataset(session, str(made[0]["RID"]), description, execution_rid)
         if execution_rid is not None:
             link: Row = {"Dataset": dataset.dataset_rid, "Execution": execution_rid}
@@ -316,6 +319,14 @@ class Dataset:
         rows = session.catalog.rows_by(session.ml_schema, MLTable.dataset.value, "RID", list(rids)) if rids else []
         texts = {str(row["RID"]): str(row["Description"] or "") for row in rows}
         return [Dataset(self._session, rid, texts.get(rid, ""), self.execution_rid) for rid in rids]
+
+    def find_features(self, table: str | Table) -> list[Feature]:
+        """The features of a table.
+
+        Raises:
+            DerivaMLTableNotFound: There is no such table.
+        """
+        return find_features(self._session, table)
 
     def list_execution_rids(self) -> list[str]:
         """The executions that made or consumed the dataset."""

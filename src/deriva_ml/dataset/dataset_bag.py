@@ -12,8 +12,9 @@ from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDatasetNotFound, DerivaMLNotFoundError
 from deriva_ml.core.files import nearest, require
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion
-from deriva_ml.dataset.bag_database import BagDatabase, quoted, sql_name
+from deriva_ml.dataset.bag_database import BagDatabase, members_sql, quoted
 from deriva_ml.dataset.bag_layout import ASSETS, listed_paths, payload_path
+from deriva_ml.dataset.denormalize import Output, outputs, plan_joins
 from deriva_ml.dataset.elements import Element, elements, labels
 from deriva_ml.dataset.nesting import Nesting
 from deriva_ml.dataset.versions import current, entries
@@ -198,6 +199,11 @@ class DatasetBag:
         rid = self.dataset_rid
         return self._bags(self._nesting.ancestors(rid) if recurse else self._nesting.parents(rid))
 
+    @property
+    def _holders(self) -> list[str]:
+        """The dataset and everything nested in it."""
+        return [self.dataset_rid, *self._nesting.descendants(self.dataset_rid)]
+
     # ------------------------------------------------------------------------------------------ members
 
     @cached_property
@@ -228,11 +234,8 @@ class DatasetBag:
     def _members(self, element: Element, recurse: bool, limit: int | None) -> Iterator[Row]:
         if not self._database.has(element.association):
             return iter(())
-        holders = [self.dataset_rid, *(self._nesting.descendants(self.dataset_rid) if recurse else ())]
-        where = (
-            f"WHERE t.{quoted(element.key)} IN (SELECT {quoted(element.member)} FROM {sql_name(element.association)} "
-            f"WHERE {quoted(element.holder)} IN (SELECT value FROM json_each(?)))"
-        )
+        holders = self._holders if recurse else [self.dataset_rid]
+        where = f"WHERE t.{quoted(element.key)} IN ({members_sql(element)})"
         rows = self._database.rows(element.table, where, [json.dumps(holders)], limit=limit)
         return self._localised(element.table, rows)
 
@@ -287,3 +290,59 @@ class DatasetBag:
         for each in records:
             by_target.setdefault(each.target_rid, []).append(each)
         return [selector(values) for values in by_target.values()]
+
+    # ------------------------------------------------------------------------------------------ joined tables
+
+    def denormalize_columns(self, include_tables: Sequence[str | Table]) -> list[tuple[str, str]]:
+        """The columns that joining some tables gives, with their types.
+
+        Raises:
+            DerivaMLTableNotFound: There is no such table.
+        """
+        return [(each.name, each.column.type.name) for each in self._outputs(include_tables)]
+
+    def _outputs(self, include_tables: Sequence[str | Table]) -> list[Output]:
+        return outputs([self._database.table(name) for name in include_tables])
+
+    def denormalize_as_dict(self, include_tables: Sequence[str | Table], version: object = None) -> Iterator[Row]:
+        """Join tables into one: a row for each member, of this and of nested datasets, and each of its partners.
+
+        Args:
+            include_tables: The tables, an element type among them.
+            version: Not looked at.
+
+        Raises:
+            DerivaMLTableNotFound: There is no such table.
+            DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
+        """
+        del version
+        database = self._database
+        tables = [database.table(name) for name in include_tables]
+        plans = plan_joins(database.model, self._elements, tables)
+        chosen = self._outputs(include_tables)
+        assets = [table for table in tables if is_asset(table) and (self.path / ASSETS).is_dir()]
+        for row in database.joined(plans, chosen, self._holders):
+            for table in assets:
+                self._localise_joined(table, chosen, row)
+            yield row
+
+    def _localise_joined(self, table: Table, chosen: Sequence[Output], row: Row) -> None:
+        names = {each.column.name: each.name for each in chosen if each.table is table}
+        if row[names["RID"]] is not None:
+            (found,) = self._localised(table, [{column: row[name] for column, name in names.items()}])
+            row[names["Filename"]] = found["Filename"]
+
+    def denormalize_as_dataframe(self, include_tables: Sequence[str | Table], version: object = None) -> pd.DataFrame:
+        """The same as a data frame.
+
+        Args:
+            include_tables: The tables, an element type among them.
+            version: Not looked at.
+
+        Raises:
+            DerivaMLMissingExtra: pandas is not installed.
+            DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
+        """
+        frame = require("pandas", "pandas").DataFrame
+        columns = [name for name, _type in self.denormalize_columns(include_tables)]
+        return frame(list(self.denormalize_as_dict(include_tables, version)), columns=columns)

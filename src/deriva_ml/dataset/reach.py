@@ -8,15 +8,19 @@
    execution would bring everything that it ever made.
 5. Vocabularies are not walked to: each is taken whole.
 6. Excluded tables are neither entered nor passed.
-7. A route that finds no rows is not followed further.
+7. A route is not followed further if it finds no rows, or if the same rows have been followed from the same table by a
+   route that had passed no table which this one has not: nothing new can be found then.
 8. Rows that several routes find are one row: the result holds each RID of a table once, in order.
 
-The number of requests depends on the model (one for each route that has rows, one for each vocabulary), not on the
-number of members, rows or, up to some hundreds, nested datasets.
+9. What rows of one table refer to, and what refers to them, is asked for once, whatever the number of routes.
+
+The number of requests depends on the model (about one for each reference that has rows, one for each vocabulary), not
+on the number of members, rows or, up to some hundreds, nested datasets.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -33,6 +37,8 @@ __all__ = ["Edge", "Reach", "Route", "Walk", "reach"]
 
 Row = dict[str, Json]
 Name = tuple[str, str]
+Columns = tuple[str, ...]
+Values = tuple[Json, ...]
 
 _LIST_BYTES = 1500
 """The length of the list of datasets in one request: the joins of the route need room too."""
@@ -171,53 +177,94 @@ def reach(session: Session, dataset_rid: str, exclude_tables: Iterable[str] = ()
 
 
 class _Reader:
-    """Reads rows along the routes of a walk."""
+    """Reads rows along the routes of a walk, and no row's partners twice."""
 
     def __init__(self, session: Session, walk: Walk) -> None:
         self._session = session
         self._walk = walk
         self._found: dict[Name, dict[str, Row]] = {}
+        self._by_value: dict[tuple[Name, Columns], dict[Values, set[str]]] = {}
+        self._complete: dict[tuple[Name, Columns], set[Values]] = {}
+        self._followed: dict[Name, list[tuple[frozenset[Name], frozenset[str]]]] = {}
 
     def read(self, dataset_rid: str) -> Reach:
         nested = (self._walk.ml_schema, MLTable.dataset_dataset.value)
         pairs = self._session.catalog.rows(table(*nested))
         nesting = Nesting.of((str(row["Dataset"]), str(row["Nested_Dataset"])) for row in pairs)
         datasets = (dataset_rid, *nesting.descendants(dataset_rid))
-        self._keep(nested, [row for row in pairs if row["Dataset"] in datasets])
+        holders = frozenset(datasets)
+        self._keep(nested, [row for row in pairs if row["Dataset"] in holders])
         start = Route(self._walk.dataset)
-        self._follow(start, self._fetch(start, datasets), datasets)
-        if dataset_rid not in self._found.get(start.end.qualified, {}):
+        self._fetch(start, datasets)
+        present = frozenset(self._found[start.end.qualified])
+        if dataset_rid not in present:
             raise DerivaMLDatasetNotFound(dataset_rid, f"No dataset at {self._session.catalog.snaptime or 'present'}")
+        self._follow(start, present, datasets)
         for vocabulary in self._walk.vocabularies():
             self._keep(vocabulary.qualified, self._session.catalog.rows(table(*vocabulary.qualified)))
         rows = {name: [by_rid[rid] for rid in sorted(by_rid)] for name, by_rid in sorted(self._found.items()) if by_rid}
         return Reach(dataset_rid, datasets, self._walk.model, rows)
 
     def _keep(self, name: Name, rows: Iterable[Row]) -> None:
-        self._found.setdefault(name, {}).update((str(row["RID"]), row) for row in rows)
+        known = self._found.setdefault(name, {})
+        new = [row for row in rows if str(row["RID"]) not in known]
+        known.update((str(row["RID"]), row) for row in new)
+        for (owner, columns), by_value in self._by_value.items():
+            if owner == name:
+                _note(by_value, columns, new)
 
-    def _follow(self, route: Route, rows: Sequence[Row], datasets: Sequence[str]) -> None:
-        self._keep(route.end.qualified, rows)
-        if not rows:
-            return
-        for longer in self._walk.onward(route):
-            found = self._known(longer.edges[-1], rows)
-            self._follow(longer, self._fetch(longer, datasets) if found is None else found, datasets)
+    def _follow(self, start: Route, present: frozenset[str], datasets: Sequence[str]) -> None:
+        """Follow every route, the short ones first: what they find is known to the long ones."""
+        front = deque([(start, present)])
+        while front:
+            route, rids = front.popleft()
+            if rids and not self._is_followed(route, rids):
+                for longer in self._walk.onward(route):
+                    front.append((longer, self._step(longer, route.end.qualified, rids, datasets)))
 
-    def _known(self, edge: Edge, rows: Sequence[Row]) -> list[Row] | None:
-        """The rows behind a reference, if all of them have been read along another route; None if not."""
-        if not edge.outward or [after for _before, after in edge.on] != ["RID"]:
-            return None
-        column = edge.on[0][0]
-        wanted = {str(row[column]) for row in rows if row[column] is not None}
-        known = self._found.get(edge.table.qualified, {})
-        return [known[rid] for rid in wanted] if wanted <= known.keys() else None
+    def _is_followed(self, route: Route, rids: frozenset[str]) -> bool:
+        """Rule 7; else the route is noted."""
+        # What refers to datasets is entered at the beginning only: to have passed it shuts no way.
+        passed = frozenset(
+            edge.table.qualified for edge in route.edges if not edge.table.references(self._walk.dataset)
+        )
+        before = self._followed.setdefault(route.end.qualified, [])
+        if any(others <= passed and rids <= known for others, known in before):
+            return True
+        before.append((passed, rids))
+        return False
 
-    def _fetch(self, route: Route, datasets: Sequence[str]) -> list[Row]:
-        found: dict[str, Row] = {}
+    def _step(self, longer: Route, before: Name, rids: frozenset[str], datasets: Sequence[str]) -> frozenset[str]:
+        """The rows that the last step of a route leads to, of the rows before it; read if they are not known."""
+        edge = longer.edges[-1]
+        mine, theirs = tuple(pair[0] for pair in edge.on), tuple(pair[1] for pair in edge.on)
+        rows = self._found[before]
+        values = {value for rid in rids if None not in (value := tuple(rows[rid][column] for column in mine))}
+        by_value = self._index(edge.table.qualified, theirs)
+        # A value of a key has one row: if it is there, nothing is missing.
+        complete = by_value.keys() if edge.outward else self._complete.setdefault((edge.table.qualified, theirs), set())
+        if not values <= complete:
+            self._fetch(longer, datasets)
+            if not edge.outward:
+                self._complete[(edge.table.qualified, theirs)] |= values
+        return frozenset(rid for value in values for rid in by_value.get(value, ()))
+
+    def _index(self, name: Name, columns: Columns) -> dict[Values, set[str]]:
+        """The RIDs of a table's known rows by the values of some columns."""
+        if (name, columns) not in self._by_value:
+            by_value: dict[Values, set[str]] = {}
+            _note(by_value, columns, self._found.get(name, {}).values())
+            self._by_value[(name, columns)] = by_value
+        return self._by_value[(name, columns)]
+
+    def _fetch(self, route: Route, datasets: Sequence[str]) -> None:
         for chunk in chunks(datasets, _LIST_BYTES):
             path = table(route.start.schema, route.start.name, alias="start").where(any_of("RID", chunk))
             for edge in route.edges:
                 path = path.link(edge.table.schema, edge.table.name, on=edge.on)
-            found.update((str(row["RID"]), row) for row in self._session.catalog.rows(path))
-        return list(found.values())
+            self._keep(route.end.qualified, self._session.catalog.rows(path))
+
+
+def _note(by_value: dict[Values, set[str]], columns: Columns, rows: Iterable[Row]) -> None:
+    for row in rows:
+        by_value.setdefault(tuple(row[column] for column in columns), set()).add(str(row["RID"]))

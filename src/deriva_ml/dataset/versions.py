@@ -79,8 +79,20 @@ def _entry(row: Mapping[str, Json]) -> DatasetHistory:
 
 
 def entries(rows: Iterable[Mapping[str, Json]]) -> list[DatasetHistory]:
-    """The versions that rows of ``Dataset_Version`` describe, the oldest number first."""
-    return sorted((_entry(row) for row in rows), key=lambda entry: entry.dataset_version)
+    """The versions that rows of ``Dataset_Version`` describe, the oldest number first.
+
+    Rows of other software whose number is not of the form X.Y.Z (such as ``1.2.0.dev3``) are left out: they cannot be
+    named as an input.
+    """
+    return sorted((_entry(row) for row in rows if _is_number(row)), key=lambda entry: entry.dataset_version)
+
+
+def _is_number(row: Mapping[str, Json]) -> bool:
+    try:
+        DatasetVersion.parse(str(row["Version"]))
+    except ValueError:
+        return False
+    return True
 
 
 def current(entries: Iterable[DatasetHistory]) -> DatasetVersion:

@@ -6,13 +6,9 @@ Whoever uses a folder in process owns it: the file system has already decided.
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from deriva_ml.server.errors import Forbidden
 from deriva_ml.wire.http import Client
 from deriva_ml.wire.model import Column, Document, Element, ForeignKey, Key, Model, Schema, Table
-
-_View = TypeVar("_View")
 
 __all__ = ["LOCAL_ROLE", "Access", "is_local", "label", "roles_of"]
 
@@ -199,10 +195,6 @@ class Access:
             columns = [table.columns_by_name[name] for name in element.columns] if table else []
             return self.is_all or all(self.right(column, "select", table) is not False for column in columns)
         return self.is_all or self.right(element, "enumerate", table) is not False
-
-    def narrowed(self, view: _View) -> _View:
-        """The view with a model that has only what the client sees; refuses where it may not select."""
-        return view
 
     # ------------------------------------------------------------------------------------------ refusing
 

@@ -99,7 +99,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds) -> Serv
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FolderError(
             f"This folder is not a catalog: {root}",
-            hint="name a folder that holds one, or make one with deriva-ml-catalog create",
+            hint="name a folder that holds one, or a path where nothing is yet",
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FolderError(f"The marker of this catalog folder cannot be read: {marker} ({error})") from error

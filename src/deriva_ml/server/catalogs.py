@@ -14,6 +14,7 @@ from deriva_ml.server.bootstrap import furnish
 from deriva_ml.server.documents import annotation_set
 from deriva_ml.server.errors import BadRequest, Conflict, Forbidden, NotFound
 from deriva_ml.server.registry import Entry, Registry, place_new
+from deriva_ml.server.registry_catalog import REGISTRY_ID, RegistryCatalog
 from deriva_ml.server.store import CatalogStore, microseconds
 from deriva_ml.wire.http import Client, Request
 from deriva_ml.wire.model import Document, Json
@@ -61,8 +62,10 @@ class Catalogs:
         self._stores: dict[str, CatalogStore] = {}
         self._lock = threading.Lock()
 
-    def store(self, catalog_id: str) -> CatalogStore:
+    def store(self, catalog_id: str) -> CatalogStore | RegistryCatalog:
         """The database of a catalog that exists."""
+        if catalog_id == REGISTRY_ID:
+            return RegistryCatalog(self.registry, [CREATOR_ROLE])
         with self._lock:
             found = self._stores.get(catalog_id)
             if found is None:
@@ -72,9 +75,13 @@ class Catalogs:
 
     def resolve(self, entry_id: str) -> tuple[Entry, Entry]:
         """What an id names, and the catalog that it leads to: the same one, or an alias's target."""
-        entry = self.registry.find(entry_id)
-        if entry is None:
+        if entry_id == REGISTRY_ID:
+            entry = Entry(REGISTRY_ID, True, {"name": "registry"})
+            return entry, entry
+        found = self.registry.find(entry_id)
+        if found is None:
             raise NotFound(f"catalog {entry_id}")
+        entry = found
         if entry.is_catalog:
             return entry, entry
         target = entry.doc.get("alias_target")
@@ -106,7 +113,7 @@ class Catalogs:
         with self.registry.write() as connection:
             catalog_id = doc.get("id") or Registry.next_id(connection)
             assert isinstance(catalog_id, str)
-            if Registry.is_used(connection, catalog_id) or catalog_id == "0":
+            if Registry.is_used(connection, catalog_id) or catalog_id == REGISTRY_ID:
                 raise Conflict(f"Cannot claim an existing catalog id={catalog_id}")
             self._make(catalog_id, client, owner, annotations)
             Registry.put(connection, Entry(catalog_id, True, known))
@@ -137,6 +144,8 @@ class Catalogs:
 
     def delete(self, entry: Entry) -> None:
         """Delete a catalog; its id is not given out again."""
+        if entry.id == REGISTRY_ID:
+            raise Forbidden("deletion of the registry")
         with self.registry.write() as connection:
             Registry.delete(connection, entry.id)
         with self._lock:
@@ -154,7 +163,7 @@ class Catalogs:
         with self.registry.write() as connection:
             alias_id = doc.get("id") or Registry.next_id(connection)
             assert isinstance(alias_id, str)
-            if Registry.is_used(connection, alias_id, aliases=False) or alias_id == "0":
+            if Registry.is_used(connection, alias_id, aliases=False) or alias_id == REGISTRY_ID:
                 raise Conflict(f"Cannot claim an existing catalog id={alias_id}")
             Registry.put(connection, Entry(alias_id, False, known))
         return _created(request, alias_id)

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 from deriva_ml.core import codes
 from deriva_ml.server import data_resources, history, model_resources
@@ -28,7 +29,9 @@ from deriva_ml.server.errors import (
     PreconditionFailed,
     ServiceError,
 )
+from deriva_ml.server.guards import narrowed
 from deriva_ml.server.registry import Entry
+from deriva_ml.server.registry_catalog import RegistryCatalog
 from deriva_ml.server.store import CatalogStore, Transaction, View, microseconds
 from deriva_ml.wire.http import Client, Request, Response
 from deriva_ml.wire.model import Document, schema_document
@@ -62,7 +65,7 @@ class Exchange:
     client: Client
     target: Target
     entry: Entry
-    store: CatalogStore
+    store: CatalogStore | RegistryCatalog
     catalog: Entry
 
     @property
@@ -189,7 +192,7 @@ class Ermrest:
         answer = handler()
         headers: dict[str, str] = {}
         if request.method in ("GET", "HEAD") and words:
-            headers = {"etag": make_etag(roles_of(client), "*", str(hash(answer.body) & 0xFFFFFFFF)), "vary": "cookie"}
+            headers = {"etag": make_etag(roles_of(client), "*", f"{crc32(answer.body):08x}"), "vary": "cookie"}
         return answer.response(headers)
 
     def _advertise(self) -> Answer:
@@ -239,7 +242,7 @@ class Ermrest:
             if resource.read is not None:
                 answer = resource.read(exchange, view, access)
                 return _headless(request, answer.response(headers))
-            fields, body = data_resources.read(request, target, access.narrowed(view), stack)
+            fields, body = data_resources.read(request, target, narrowed(view, access), stack)
             return _headless(request, Response(200, {**headers, **fields}, body))
 
     def _write(self, exchange: Exchange, write: Writer) -> Response:
@@ -255,7 +258,7 @@ class Ermrest:
                     raise PreconditionFailed(etag)
             meet(tx)
             answer = write(exchange, tx)
-        store.known_clients.add(client)
+        tx.store.known_clients.add(client)
         is_new = tx.is_model_changed or (tx.is_committed and (exchange.is_data or not exchange.target.resource))
         etag = exchange.etag(tx, moment=tx.now if is_new else None)
         return answer.response({"etag": etag, "vary": exchange.vary})
@@ -313,7 +316,7 @@ def _greet(exchange: Exchange) -> None:
     Who uses the folder in process is noted at the first change: reading a folder leaves it as it was.
     """
     client, store = exchange.client, exchange.store
-    if client.id is None or client in store.known_clients or is_local(client):
+    if client.id is None or is_local(client) or isinstance(store, RegistryCatalog) or client in store.known_clients:
         return
     with store.read() as view:
         model = view.model

@@ -23,6 +23,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from deriva_ml.core import codes
 from deriva_ml.server.elements import FOREVER, Part, assemble, read_part, write_part
@@ -92,6 +93,10 @@ def microseconds() -> int:
     return time.time_ns() // 1000
 
 
+ModelLoader: TypeAlias = "Callable[[sqlite3.Connection, int], Model]"
+"""Gives the model as of a moment at which it changed."""
+
+
 class View:
     """A catalog as of one moment: what reading needs.
 
@@ -107,13 +112,13 @@ class View:
 
     def __init__(
         self,
-        store: CatalogStore,
+        load: ModelLoader,
         connection: sqlite3.Connection,
         snaptime: int,
         model_snaptime: int,
         amended: int | None = None,
     ) -> None:
-        self.store = store
+        self._load = load
         self.connection = connection
         self.snaptime = snaptime
         self.model_snaptime = model_snaptime
@@ -124,7 +129,7 @@ class View:
     @property
     def model(self) -> Model:
         """The model as of the moment."""
-        return self.store.model_at(self.connection, self.model_snaptime)
+        return self._load(self.connection, self.model_snaptime)
 
     def column(self, column: Column) -> str:
         """The quoted name of the physical column."""
@@ -158,7 +163,8 @@ class Transaction(View):
         self, store: CatalogStore, connection: sqlite3.Connection, client: Client, state: tuple[int, int, int]
     ) -> None:
         last, model, rid = state
-        super().__init__(store, connection, last, model)
+        super().__init__(store.model_at, connection, last, model)
+        self.store = store
         self.client = client
         self.now = max(store.clock(), last + 1)
         self._rid = rid
@@ -308,7 +314,7 @@ class CatalogStore:
         try:
             connection.execute("BEGIN")
             latest, model, amended = connection.execute("SELECT now, model, amended FROM state").fetchone()
-            view = View(self, connection, latest, model, amended)
+            view = View(self.model_at, connection, latest, model, amended)
             if snaptime is not None:
                 view.is_snapshot = True
                 view.snaptime, view.model_snaptime = self._clamp(connection, snaptime)

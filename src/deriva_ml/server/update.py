@@ -7,6 +7,7 @@ from itertools import chain
 
 from deriva_ml.server.access import Access
 from deriva_ml.server.errors import Conflict, NotFound
+from deriva_ml.server.guards import need_rows
 from deriva_ml.server.inputs import Body, Inputs, read_inputs, refuse_repeated
 from deriva_ml.server.insert import Written, add_rows, fields_of
 from deriva_ml.server.integrity import Change, pack, physical
@@ -32,7 +33,7 @@ def upsert(tx: Transaction, table: Table, body: Body, content_type: str | None =
         The rows that were changed, without system columns, then those that were inserted, with them.
     """
     access = Access(tx.model, tx.client)
-    _need_all_rows(access, table, "update")
+    access.need(table, "update")
     wanted = {column.name: column for column in table.columns if not column.is_system}
     keyed = {name for key in table.keys for name in key.columns} - set(SYSTEM_COLUMNS)
     if not keyed:
@@ -44,6 +45,7 @@ def upsert(tx: Transaction, table: Table, body: Body, content_type: str | None =
     rest = [name for name in wanted if name not in keyed]
     for name in rest if matches else ():
         access.need(wanted[name], "update", table)
+    need_rows(tx, access, table, "update", [rid for _, rid in matches], [wanted[name] for name in rest])
     changed = _rewrite(tx, table, inputs, matches, {name: wanted[name] for name in rest})
     known = {place for place, _ in matches}
     fresh = [place for place in range(inputs.count) if place not in known]
@@ -92,11 +94,12 @@ def update(
         if column.is_system:
             raise access.refuse(f"update access on :{table.schema}:{table.name}:{column.name}")
         access.need(column, "update", table)
-    _need_all_rows(access, table, "update")
+    access.need(table, "update")
     wanted = {**keys, **targets}
     inputs = read_inputs(body, content_type, table, wanted)
     refuse_repeated(inputs, list(keys))
     matches = _matches(tx, table, inputs, keys)
+    need_rows(tx, access, table, "update", [rid for _, rid in matches], list(targets.values()))
     changed = _rewrite(tx, table, inputs, matches, targets)
     tx.touch()
     fields = tuple(Field(name, column.type) for name, column in wanted.items())
@@ -111,9 +114,11 @@ def delete(tx: Transaction, table: Table, rids: Collection[str]) -> None:
     Raises:
         NotFound: There are none.
     """
-    _need_all_rows(Access(tx.model, tx.client), table, "delete")
+    access = Access(tx.model, tx.client)
+    access.need(table, "delete")
     if not rids:
         raise NotFound("entities matching request path")
+    need_rows(tx, access, table, "delete", rids)
     change = Change(tx)
     change.delete(table, rids)
     change.finish()
@@ -138,19 +143,14 @@ def clear(tx: Transaction, table: Table, columns: Sequence[Column], rids: Collec
                 f"table {table.name}."
             )
         access.need(column, "update", table)
-    _need_all_rows(access, table, "update")
+    access.need(table, "update")
     if not rids:
         raise NotFound("entities matching request path")
+    need_rows(tx, access, table, "update", rids, columns)
     change = Change(tx)
     change.update(table, columns, [(*(None for _ in columns), rid) for rid in rids])
     change.finish()
     tx.touch()
-
-
-def _need_all_rows(access: Access, table: Table, right: str) -> None:
-    """Refuse unless the client has a right for every row."""
-    if access.need(table, right) is None:
-        raise access.refuse(f"{right} access on one or more rows in table :{table.schema}:{table.name}")
 
 
 def _matches(tx: Transaction, table: Table, inputs: Inputs, keys: Mapping[str, Column]) -> list[tuple[int, str]]:
