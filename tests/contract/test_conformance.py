@@ -50,16 +50,6 @@ ON_PURPOSE = {
 }
 """Interactions that differ from the original by design, with the reason; `docs/conformance.md` lists the same."""
 
-NOT_YET = {
-    "e0084": "reading does not yet depend on ACLs below the catalog",
-    "e1153": "reading does not yet depend on ACLs below the catalog",
-    "e1170": "ACL bindings are not yet enforced for each row",
-    "e1173": "ACL bindings are not yet enforced for each row",
-    "e1185": "the registry is not yet a catalog of its own",
-    "e1186": "the registry is not yet a catalog of its own",
-}
-"""Interactions whose resources are not built yet."""
-
 
 def recorded(path: Path) -> list[str]:
     text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text("utf-8")
@@ -83,9 +73,9 @@ def test_the_service_answers_as_the_original_does(tmp_path: Path, recording: Pat
     finally:
         service.close()
     different = {interaction["id"]: problems for interaction, problems in replayed if problems}
-    unexpected = {name: problems for name, problems in different.items() if name not in ON_PURPOSE | NOT_YET}
+    unexpected = {name: problems for name, problems in different.items() if name not in ON_PURPOSE}
     assert not unexpected, json.dumps(unexpected, indent=1)
-    assert set(different) == set(ON_PURPOSE | NOT_YET), "an interaction agrees with the original: take it off the list"
+    assert set(different) == set(ON_PURPOSE), "an interaction agrees with the original: take it off the list"
     assert len(replayed) == 724
     assert all(interaction["status"] < 500 for interaction, problems in replayed if not problems)
 

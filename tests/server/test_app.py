@@ -304,13 +304,17 @@ PIECES = st.sampled_from(
         *("::null::", ":=", "%2F", "%00", "%C3", "%", "any", "@sort", "limit", "accept", "..", "'", '"', "é", " "),
     ]
 )
-BODIES = st.one_of(st.none(), st.binary(max_size=20), st.sampled_from([b"[]", b"{}", b"[{}]", b'["\\ud800"]', b"[" * 9999]))
+BODIES = st.one_of(
+    st.none(), st.binary(max_size=20), st.sampled_from([b"[]", b"{}", b"[{}]", b'["\\ud800"]', b"[" * 9999])
+)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]),
-    start=st.sampled_from(["/ermrest/", "/ermrest/catalog/1/", "/ermrest/catalog/1/entity/s:T", "/ermrest/catalog/1/schema/s/"]),
+    start=st.sampled_from(
+        ["/ermrest/", "/ermrest/catalog/1/", "/ermrest/catalog/1/entity/s:T", "/ermrest/catalog/1/schema/s/"]
+    ),
     pieces=st.lists(PIECES, max_size=8),
     body=BODIES,
 )

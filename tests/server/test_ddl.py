@@ -143,7 +143,9 @@ def test_a_type_change_converts_values_and_the_past_keeps_the_old_ones(catalog: 
 
 def test_a_keyed_column_stays_unique_through_a_type_change(catalog: Catalog) -> None:
     catalog.ok(
-        "POST", "/schema/s/table", table("U", {"name": "v", "type": {"typename": "float8"}, "nullok": False}, keys=("v",))
+        "POST",
+        "/schema/s/table",
+        table("U", {"name": "v", "type": {"typename": "float8"}, "nullok": False}, keys=("v",)),
     )
     catalog.ok("POST", "/entity/s:U", [{"v": 1.2}, {"v": 1.4}])
     assert "unique" in catalog.refused(409, "PUT", "/schema/s/table/U/column/v", {"type": {"typename": "int4"}})

@@ -193,7 +193,7 @@ def test_opening_and_reading_leave_every_byte_as_it_was(store: CatalogStore) -> 
 
 
 def test_a_reader_cannot_write(store: CatalogStore) -> None:
-    with pytest.raises(Exception, match="readonly"), store.read() as view:  # noqa: PT012
+    with pytest.raises(Exception, match="readonly"), store.read() as view:
         view.connection.execute("DELETE FROM commits")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -203,6 +204,53 @@ def test_a_batch_that_raises_keeps_what_was_changed(manifest: Manifest) -> None:
         manifest.add(asset("a"))
         raise RuntimeError
     assert list(Manifest(manifest.path).assets) == ["a"]
+
+
+def test_a_write_that_the_disk_refuses_changes_nothing(manifest: Manifest) -> None:
+    manifest.add(asset("before"))
+    code = f"""
+        import resource, sys
+        from pathlib import Path
+        from deriva_ml.core.exceptions import DerivaMLExecutionError
+        from deriva_ml.workspace.manifest import AssetEntry, Manifest
+        manifest = Manifest({str(manifest.path)!r})
+        # the limit on a file's size stands for the full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (manifest.path.stat().st_size + 100, {resource.RLIM_INFINITY}))
+        def full(action):
+            try:
+                action()
+            except DerivaMLExecutionError as error:
+                assert "Cannot write" in str(error), error
+            else:
+                raise SystemExit("nothing was raised")
+            assert list(manifest.assets) == ["before"], manifest.assets
+        def batch():
+            with manifest.batch():
+                manifest.add(AssetEntry("one", "Image", "demo", "a", "p"))
+                manifest.add(AssetEntry("two", "Image", "demo", "a", "p"))
+        full(lambda: manifest.add(AssetEntry("one", "Image", "demo", "a", "p")))
+        full(batch)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({resource.RLIM_INFINITY}, {resource.RLIM_INFINITY}))
+        batch()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    assert list(Manifest(manifest.path).assets) == ["before", "one", "two"]
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | st.just(b"[" * 100_000))
+def test_whatever_is_in_the_file_is_read_or_refused_in_our_words(
+    tmp_path_factory: pytest.TempPathFactory, garbage: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("manifest") / "m.jsonl"
+    path.write_bytes(garbage + b"\n")
+    with pytest.raises(DerivaMLDataError):
+        Manifest(path, RID)
+    path.unlink()
+    Manifest(path, RID)
+    with path.open("ab") as out:
+        out.write(garbage + b"\n")
+    with pytest.raises(DerivaMLDataError):
+        Manifest(path, RID)
 
 
 def test_paths_are_kept_relative_to_the_run(manifest: Manifest) -> None:

@@ -96,7 +96,12 @@ def download_many(
     if len(wanted) == 1:
         return [fetch(wanted[0])]
     with ThreadPoolExecutor(threads, "deriva-ml-download") as pool:
-        return list(pool.map(fetch, wanted))
+        try:
+            return list(pool.map(fetch, wanted))
+        except BaseException:
+            # one input that is missing makes the others useless: those not begun are not fetched
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def link_inputs(session: Session, execution_rid: str, rids: Iterable[str]) -> None:

@@ -243,15 +243,19 @@ class _Upload:
         """Store the bytes; give the items whose bytes are stored."""
         sent: list[_Item] = []
         with ThreadPoolExecutor(self._threads, "deriva-ml-upload") as pool:
-            outcomes = pool.map(self._put, items)
-            for item, outcome in zip(items, outcomes, strict=True):
-                if isinstance(outcome, str):
-                    item.url = outcome
-                    sent.append(item)
-                else:
-                    errors[item.entry.key] = str(outcome)
-                if report:
-                    self._report(item)
+            try:
+                for item, outcome in zip(items, pool.map(self._put, items), strict=True):
+                    if isinstance(outcome, str):
+                        item.url = outcome
+                        sent.append(item)
+                    else:
+                        errors[item.entry.key] = str(outcome)
+                    if report:
+                        self._report(item)
+            except BaseException:
+                # what ends the attempt must not wait for hundreds of others to fail the same way
+                pool.shutdown(cancel_futures=True)
+                raise
         return sent
 
     def _put(self, item: _Item) -> str | DerivaMLException:

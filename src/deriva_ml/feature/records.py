@@ -135,6 +135,7 @@ class FeatureRecord(BaseModel):
         shape = cls.of_feature()
         names = (EXECUTION, FEATURE_NAME, shape.target_column, *(column.name for column in shape.feature_columns))
         values: dict[str, Any] = {cls.column_fields.get(name, name): row.get(name) for name in names}
+        values[FEATURE_NAME] = values[FEATURE_NAME] or shape.feature_name
         for column in shape.value_columns:
             field = cls.column_fields.get(column.name, column.name)
             if column.type.name.startswith(("float", "numeric")) and isinstance(values[field], str):

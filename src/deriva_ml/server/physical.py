@@ -92,19 +92,18 @@ def add_column(connection: sqlite3.Connection, rid: str, column: Column) -> None
 
 
 def add_indexes(connection: sqlite3.Connection, table: Table, constraints: Iterable[Key | ForeignKey]) -> None:
-    """Make the unique index of each key and the plain one of each foreign key.
+    """Make the unique index of each key and the plain one of each foreign key, and both for ended rows too.
 
     Raises:
         Conflict: The rows are not unique.
     """
     for constraint in constraints:
         unique = "UNIQUE " if isinstance(constraint, Key) else ""
-        columns = [column for name in constraint.columns if (column := table.column(name)) is not None]
+        columns = _quoted(column.storage for name in constraint.columns if (column := table.column(name)) is not None)
+        if constraint.columns != ("RID",):
+            connection.execute(f'CREATE INDEX "e_{constraint.rid}" ON "h_{table.rid}" ({columns})')
         try:
-            connection.execute(
-                f'CREATE {unique}INDEX "i_{constraint.rid}" ON "t_{table.rid}" '
-                f"({_quoted(column.storage for column in columns)})"
-            )
+            connection.execute(f'CREATE {unique}INDEX "i_{constraint.rid}" ON "t_{table.rid}" ({columns})')
         except sqlite3.IntegrityError as error:
             raise Conflict(
                 f'could not create unique index "{constraint.name[1]}"\n'
@@ -113,8 +112,9 @@ def add_indexes(connection: sqlite3.Connection, table: Table, constraints: Itera
 
 
 def drop_index(connection: sqlite3.Connection, constraint: Key | ForeignKey) -> None:
-    """Drop the index of a key or foreign key."""
-    connection.execute(f'DROP INDEX IF EXISTS "i_{constraint.rid}"')
+    """Drop the indexes of a key or foreign key."""
+    for name in ("i", "e"):
+        connection.execute(f'DROP INDEX IF EXISTS "{name}_{constraint.rid}"')
 
 
 def drop(connection: sqlite3.Connection, rid: str) -> None:

@@ -224,7 +224,9 @@ def _paged(path: DataPath, route: Route, outputs: Sequence[Output], group: list[
     backwards = path.before is not None and path.after is None
     if backwards and path.limit is None:
         raise BadRequest("Page @before(...) modifier not allowed without limit parameter.")
-    inside = path.kind in ("entity", "attribute") and _can_page_inside(keys, group, route.context)
+    rows_only = path.kind in ("entity", "attribute")
+    fenced = rows_only and group is not None and route.view.is_snapshot
+    inside = rows_only and not fenced and _can_page_inside(keys, group, route.context)
     sqls = [key.output.sql if inside else f"r.{key.name}" for key in keys]
     pages = [
         _page_condition(keys, sqls, page, parameters, earlier=earlier)
@@ -234,7 +236,9 @@ def _paged(path: DataPath, route: Route, outputs: Sequence[Output], group: list[
     if inside:
         route.conditions += pages
     text = f"SELECT {columns} {route.from_where()}"
-    if group is not None:
+    if fenced and group is not None:
+        text = _fenced(route, columns, len(outputs), group)
+    elif group is not None:
         text += f" GROUP BY {', '.join(group)}"
     if not inside and keys:
         text = f"SELECT * FROM ({text}) AS r"
@@ -247,6 +251,19 @@ def _paged(path: DataPath, route: Route, outputs: Sequence[Output], group: list[
     if backwards:
         text = f"SELECT * FROM ({text}) AS b{_order(keys, [f'b.{key.name}' for key in keys], reverse=False)}"
     return text
+
+
+def _fenced(route: Route, columns: str, count: int, group: Sequence[str]) -> str:
+    """A grouped query over joined rows that are found first.
+
+    At a snapshot a table is the union of its current and its ended rows. SQLite looks such unions up by index in a
+    plain join, and reads them whole where the query around them groups.
+    """
+    keys = [f"g{at}" for at in range(len(group))]
+    named = ", ".join(f"{sql} AS {key}" for sql, key in zip(group, keys, strict=True))
+    names = ", ".join(f"c{at}" for at in range(count))
+    joined_rows = f"SELECT {columns}, {named} {route.from_where()}"
+    return f"WITH j AS MATERIALIZED ({joined_rows}) SELECT {names} FROM j GROUP BY {', '.join(keys)}"
 
 
 def _can_page_inside(keys: Sequence[_SortKey], group: list[str] | None, context: Instance) -> bool:

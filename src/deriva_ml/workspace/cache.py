@@ -3,8 +3,8 @@
 An entry is a directory ``<root>/<key>/`` with files and a seal. A key is a relative path of plain names, so that
 entries of one kind can lie together (``assets/<catalog>/<rid>_<md5>``).
 
-1. An entry appears whole or not at all: it is filled in a directory of a unique name beside its place, which then
-   takes its name.
+1. An entry appears whole or not at all: it is filled in a directory of a unique name below ``<root>/.parts``, which
+   then takes its place.
 2. The seal lists every file with size, modification time, inode and hashes. Before an entry is used its files are
    compared with the seal; a file whose size, time and inode are those noted is taken to be unchanged, any other is
    hashed again. A file that is missing, differs, or is not in the seal makes the entry damaged.
@@ -32,7 +32,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError
-from deriva_ml.core.files import Digests, atomic_write, file_lock, fsync_directory, hash_file
+from deriva_ml.core.files import Digests, atomic_write, file_lock, hash_file
 
 __all__ = ["SEAL_NAME", "Cache", "CacheEntry", "FileSeal", "place_file"]
 
@@ -40,8 +40,7 @@ SEAL_NAME = ".seal.json"
 """The file with an entry's seal, in its directory."""
 
 FORMAT = 1
-PART = ".part"
-LOCKS = ".locks"
+PARTS, LOCKS = ".parts", ".locks"
 _FRESH_NS = 5_000_000_000
 _MANY = 100
 
@@ -165,6 +164,7 @@ class Cache:
             found = self._load(place, key)
             if place.exists():
                 self._discard(place)
+                self._clear_parts(place)
             return found.size() if found else 0
 
     def _place(self, key: str) -> Path:
@@ -177,14 +177,14 @@ class Cache:
         return self.root.joinpath(*parts)
 
     def _lock_path(self, place: Path) -> Path:
-        relative = place.relative_to(self.root)
-        return self.root / LOCKS / relative.with_name(relative.name + ".lock")
+        return self.root / LOCKS / f"{self._digest(place)}.lock"
 
-    def _part_prefix(self, place: Path) -> str:
-        name = place.name
-        if len(name.encode()) > 100:
-            name = f"{hashlib.sha256(name.encode()).hexdigest()[:32]}"
-        return f".{name}."
+    def _parts_of(self, place: Path) -> Path:
+        """Where an entry is filled: on the file system of its place, and where no other entry's parts are."""
+        return self.root / PARTS / self._digest(place)
+
+    def _digest(self, place: Path) -> str:
+        return hashlib.sha256(os.fsencode(place.relative_to(self.root))).hexdigest()[:32]
 
     def _fill(
         self,
@@ -193,8 +193,7 @@ class Cache:
         fill: Callable[[Path], Mapping[str, Digests] | None],
         note: dict[str, Any],
     ) -> CacheEntry:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=place.parent, prefix=self._part_prefix(place), suffix=PART))
+        part = self._new_part(place)
         try:
             known = dict(fill(part) or {})
             files = {name: _seal(part / name, known.get(name)) for name in _walk(part)}
@@ -205,29 +204,24 @@ class Cache:
             part.chmod(0o755)
             if place.exists():
                 self._discard(place)
+            place.parent.mkdir(parents=True, exist_ok=True)
             part.replace(place)
-            fsync_directory(place.parent)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+        finally:
+            self._clear_parts(place)
         return made
 
+    def _new_part(self, place: Path) -> Path:
+        parts = self._parts_of(place)
+        parts.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=parts))
+
     def _clear_parts(self, place: Path) -> None:
-        """Remove what a killed process left; only who holds the key's lock may do so."""
-        if not place.parent.is_dir():
-            return
-        prefix = self._part_prefix(place)
-        for sibling in place.parent.iterdir():
-            name = sibling.name
-            # eight random characters stand between the prefix and the suffix
-            if name.startswith(prefix) and name.endswith(PART) and len(name) == len(prefix) + 8 + len(PART):
-                shutil.rmtree(sibling, ignore_errors=True)
+        """Remove what was left half done, by this process or by a killed one; only who holds the lock may do so."""
+        shutil.rmtree(self._parts_of(place), ignore_errors=True)
 
     def _discard(self, place: Path) -> None:
-        """Take an entry away at once, then delete it at leisure."""
-        away = Path(tempfile.mkdtemp(dir=place.parent, prefix=self._part_prefix(place), suffix=PART))
-        place.replace(away)
-        shutil.rmtree(away, ignore_errors=True)
+        """Take an entry away at once; it is deleted with the parts."""
+        place.replace(self._new_part(place))
 
     def _load(self, place: Path, key: str) -> CacheEntry | None:
         try:
@@ -331,7 +325,8 @@ def _write_seal(directory: Path, entry: CacheEntry) -> None:
             for name, seal in entry.files.items()
         },
     }
-    with atomic_write(directory / SEAL_NAME) as out:
+    # a seal that does not survive a power failure costs no more than another fetch
+    with atomic_write(directory / SEAL_NAME, durable=False) as out:
         out.write(json.dumps(document).encode("ascii"))
 
 

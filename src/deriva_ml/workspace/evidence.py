@@ -7,7 +7,6 @@ kernel tells in ``/proc``. Where there is no ``/proc``, only a missing pid is ev
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -45,7 +44,7 @@ class ProcessMark:
     def current(cls) -> ProcessMark:
         """The mark of this process."""
         pid = os.getpid()
-        return cls(platform.node(), _boot(), _namespace(), pid, _started(pid) or "")
+        return cls(os.uname().nodename, _boot(), _namespace(), pid, _started(pid) or "")
 
     def sign(self) -> Sign:
         """Whether the process is still there.

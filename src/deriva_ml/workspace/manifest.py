@@ -321,7 +321,7 @@ class Manifest:
                 self._read_header(document)
             else:
                 self._apply_change(document)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DerivaMLDataError(
                 f"Line {number} of {self.path} cannot be read: {error}.",
                 source=f"{self.path}:{number}",

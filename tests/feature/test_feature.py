@@ -1,0 +1,128 @@
+"""Making, finding and removing features."""
+
+from __future__ import annotations
+
+import pytest
+
+from deriva_ml.asset.asset import create_asset
+from deriva_ml.core.ermrest import ColumnDef, TableDef
+from deriva_ml.core.exceptions import (
+    DerivaMLDataError,
+    DerivaMLInvalidTerm,
+    DerivaMLNotFoundError,
+    DerivaMLTableNotFound,
+    DerivaMLTableTypeError,
+    DerivaMLValidationError,
+)
+from deriva_ml.feature.feature import (
+    create_feature,
+    delete_feature,
+    feature_record_class,
+    find_features,
+    lookup_feature,
+)
+from deriva_ml.schema.session import Session
+from deriva_ml.schema.tables import table_document
+from deriva_ml.schema.vocabulary import create_vocabulary, lookup_term
+
+
+@pytest.fixture
+def project(session: Session) -> Session:
+    """A project with subjects, images and a vocabulary."""
+    session.catalog.create_table("demo-schema", table_document("demo-schema", TableDef("Subject", [ColumnDef("Name")])))
+    create_asset(session, "Mask")
+    create_vocabulary(session, "Quality")
+    return session
+
+
+def names(columns: object) -> set[str]:
+    return {column.name for column in columns}  # type: ignore[attr-defined]
+
+
+def test_a_feature_is_found_again_with_the_kinds_of_its_columns(project: Session) -> None:
+    record = create_feature(
+        project, "Subject", "Health", ["Quality"], ["Mask"], [ColumnDef("Score", "float8"), "Subject_Note"][:1],
+        comment="How well.",
+    )  # fmt: skip
+    assert record.__name__ == "SubjectFeatureHealth"
+    feature = lookup_feature(project, "Subject", "Health")
+    assert feature.feature_table.name == "Execution_Subject_Health"
+    assert feature.target_table.name == "Subject"
+    assert feature.feature_name == "Health"
+    assert names(feature.feature_columns) == {"Quality", "Mask", "Score"}
+    assert names(feature.term_columns) == {"Quality"}
+    assert names(feature.asset_columns) == {"Mask"}
+    assert names(feature.value_columns) == {"Score"}
+    assert names(record.feature_columns()) == {"Quality", "Mask", "Score"}
+    assert lookup_term(project, "Feature_Name", "Health").description == "How well."
+
+
+def test_features_are_listed_by_table(project: Session) -> None:
+    create_feature(project, "Subject", "Health", metadata=[ColumnDef("Score", "float8")])
+    create_feature(project, "Mask", "Health", metadata=[ColumnDef("Score", "float8")])
+    create_feature(project, "Mask", "Grade", metadata=[ColumnDef("Score", "float8")])
+    assert {str(feature) for feature in find_features(project)} == {"Subject:Health", "Mask:Health", "Mask:Grade"}
+    assert {str(feature) for feature in find_features(project, "Mask")} == {"Mask:Health", "Mask:Grade"}
+
+
+def test_associations_that_are_no_features_are_not_taken_for_them(project: Session) -> None:
+    assert find_features(project) == []
+
+
+def test_a_feature_may_refer_to_its_own_kind_of_table_and_to_others(project: Session) -> None:
+    create_feature(project, "Mask", "Owner", metadata=["Subject"])
+    feature = lookup_feature(project, "Mask", "Owner")
+    assert names(feature.value_columns) == {"Subject"}
+    (column,) = feature.value_columns
+    assert feature.referenced(column) == project.table("Subject")
+
+
+def test_optional_columns_may_be_empty_and_others_may_not(project: Session) -> None:
+    record = create_feature(project, "Subject", "Health", terms=["Quality"], assets=["Mask"], optional=["Mask"])
+    assert not record.model_fields["Mask"].is_required()
+    assert record.model_fields["Quality"].is_required()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"target_table": "Subjekt"}, DerivaMLTableNotFound, "Subject"),
+        ({"terms": ["Subject"]}, DerivaMLTableTypeError, "Subject is not of type vocabulary"),
+        ({"assets": ["Quality"]}, DerivaMLTableTypeError, "Quality is not of type asset table"),
+        ({"optional": ["Scor"], "metadata": [ColumnDef("Score")]}, DerivaMLValidationError, "Score"),
+        ({"metadata": [ColumnDef("Execution")]}, DerivaMLDataError, "two columns called Execution"),
+        ({"terms": ["Quality"], "metadata": [ColumnDef("Quality")]}, DerivaMLDataError, "two columns called Quality"),
+        ({"metadata": [{"name": "x"}]}, DerivaMLValidationError, "Not the definition of a column"),
+        ({"feature_name": "x" * 60}, DerivaMLValidationError, "more than 63 bytes"),
+        ({"feature_name": " "}, DerivaMLValidationError, "needs a name"),
+    ],
+)
+def test_a_wrong_request_is_refused_and_makes_nothing(
+    project: Session, arguments: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        create_feature(project, **{"target_table": "Subject", "feature_name": "Health", **arguments})  # type: ignore[arg-type]
+    assert find_features(project) == []
+    with pytest.raises(DerivaMLInvalidTerm):
+        lookup_term(project, "Feature_Name", "Health")
+
+
+def test_a_feature_is_made_once(project: Session) -> None:
+    create_feature(project, "Subject", "Health", terms=["Quality"])
+    with pytest.raises(DerivaMLDataError, match="Subject:Health exists already"):
+        create_feature(project, "Subject", "Health", terms=["Quality"])
+
+
+def test_a_feature_that_is_not_there_is_an_error_with_the_nearest(project: Session) -> None:
+    create_feature(project, "Subject", "Health", terms=["Quality"])
+    with pytest.raises(DerivaMLNotFoundError, match="Feature Subject:Helth doesn't exist") as caught:
+        feature_record_class(project, "Subject", "Helth")
+    assert caught.value.allowed == ("Health",)
+
+
+def test_a_removed_feature_is_gone(project: Session) -> None:
+    create_feature(project, "Subject", "Health", terms=["Quality"])
+    assert delete_feature(project, "Subject", "Health")
+    assert not delete_feature(project, "Subject", "Health")
+    assert find_features(project) == []
+    create_feature(project, "Subject", "Health", terms=["Quality"])
