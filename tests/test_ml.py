@@ -106,3 +106,18 @@ def test_the_public_handles_see_the_same_catalog(ml: DerivaML) -> None:
     rows = list(ml.pathBuilder().schemas["deriva-ml"].tables["Dataset_Type"].entities().fetch())
     assert {row["Name"] for row in rows} == {row["Name"] for row in ml.get_table_as_dict("Dataset_Type")}
     assert "Dataset" in ml.model.schemas["deriva-ml"].tables
+
+
+def test_an_asset_gives_the_runs_that_used_it(ml: DerivaML) -> None:
+    client = ml.session.catalog
+    made, read = (row["RID"] for row in client.insert("deriva-ml", "Execution", [{"Status": "Completed"}] * 2))
+    file = {"URL": "/hatrac/x:1", "Length": 1, "MD5": "0" * 32, "Filename": "x"}
+    rid = client.insert("deriva-ml", "Execution_Asset", [file])[0]["RID"]
+    links = [
+        {"Execution_Asset": rid, "Execution": made, "Asset_Role": "Output"},
+        {"Execution_Asset": rid, "Execution": read, "Asset_Role": "Input"},
+    ]
+    client.insert("deriva-ml", "Execution_Asset_Execution", links)
+    asset = ml.lookup_asset(rid)
+    assert {record.execution_rid for record in asset.list_executions()} == {made, read}
+    assert [record.execution_rid for record in asset.list_executions("Input")] == [read]

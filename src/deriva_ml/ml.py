@@ -45,23 +45,7 @@ class DerivaML:
     Nothing is read or written by the constructor besides the catalog's model, except that the default catalog of the
     default folder is made on first use.
 
-    Args:
-        hostname: ``local`` for this machine's own folder, a path for another folder, a host name, or a URL.
-        catalog_id: The catalog, or ``"<id>@<snaptime>"`` for a snapshot.
-        domain_schemas: Schemas of the project; by default all that are not the platform's.
-        default_schema: Where tables are made; by default the only domain schema.
-        project_name: Prefix of new terms' identifiers.
-        cache_dir: Where bags and assets are kept.
-        working_dir: Where runs work.
-        hydra_runtime_output_dir: Hydra's directory for the job.
-        ml_schema: Name of the ML schema.
-        logging_level: Level of this library's logger.
-        deriva_logging_level: Level of the ``deriva`` libraries' loggers.
-        credential: Credential for a host; by default the one that ``deriva`` stored at login.
-        s3_bucket: Bucket for bags with a MINID.
-        use_minid: Whether bags get a MINID.
-        check_auth: Ask a host who the caller is before anything else.
-        clean_execution_dir: Remove a run's directory once its outputs are uploaded.
+    The arguments are the fields of ``DerivaMLConfig``, which documents them.
 
     Raises:
         DerivaMLConfigurationError: The place is not a catalog folder, or has no such catalog.
@@ -349,19 +333,28 @@ class DerivaML:
         """The assets of a table."""
         from deriva_ml.asset import asset
 
-        return asset.list_assets(self.session, table)
+        return asset.list_assets(self, table)
 
     def lookup_asset(self, rid: str) -> Asset:
         """The asset of a RID."""
         from deriva_ml.asset import asset
 
-        return asset.lookup_asset(self.session, rid)
+        return asset.lookup_asset(self, rid)
 
     def find_assets(self, asset_table: str | Table | None = None, asset_type: str | None = None) -> Iterator[Asset]:
         """The assets of one table or of all, of one type or of any."""
         from deriva_ml.asset import asset
 
-        return asset.find_assets(self.session, asset_table, asset_type)
+        return asset.find_assets(self, asset_table, asset_type)
+
+    def list_asset_executions(self, asset_rid: str, asset_role: str | None = None) -> list[ExecutionRecord]:
+        """The runs that read or made an asset."""
+        from deriva_ml.asset.asset import asset_executions
+        from deriva_ml.execution.execution_record import lookup_executions
+
+        return lookup_executions(
+            self.session, [rid for rid, _role in asset_executions(self.session, asset_rid, asset_role)]
+        )
 
     def list_asset_tables(self) -> list[Table]:
         """The asset tables of the project and of the ML schema."""
@@ -378,12 +371,13 @@ class DerivaML:
         metadata: Sequence[Any] | None = None,
         optional: Iterable[str] | None = None,
         comment: str = "",
+        schema: str | None = None,
     ) -> type[FeatureRecord]:
         """Make a feature of a table; the class of its values."""
         from deriva_ml.feature import feature
 
         return feature.create_feature(
-            self.session, target_table, feature_name, terms, assets, metadata, optional, comment
+            self.session, target_table, feature_name, terms, assets, metadata, optional, comment, schema
         )
 
     def feature_record_class(self, table: str | Table, feature_name: str) -> type[FeatureRecord]:
@@ -503,12 +497,18 @@ class DerivaML:
         return workflow.lookup_workflow_by_url(self.session, url_or_checksum)
 
     def create_execution(
-        self, configuration: ExecutionConfiguration, workflow: Workflow | str | None = None, dry_run: bool = False
+        self,
+        configuration: ExecutionConfiguration,
+        workflow: Workflow | str | None = None,
+        dry_run: bool = False,
+        *,
+        parent: str | None = None,
+        sequence: int | None = None,
     ) -> Execution:
-        """Record a new run, bring its inputs, and give it ready to start."""
+        """Record a new run, as part of another if one is named, bring its inputs, and give it ready to start."""
         from deriva_ml.execution.execution import Execution
 
-        return Execution(configuration, self, workflow=workflow, dry_run=dry_run)
+        return Execution(configuration, self, workflow=workflow, dry_run=dry_run, parent=parent, sequence=sequence)
 
     def lookup_execution(self, execution_rid: str) -> ExecutionRecord:
         """The run of a RID, as the catalog has it."""

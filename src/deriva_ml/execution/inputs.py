@@ -1,0 +1,239 @@
+"""The inputs of a run: checked before anything is written, recorded, brought, and found again by RID.
+
+1. A check makes one request for each kind of thing, however many there are: datasets, their versions, assets.
+2. Nothing of the run is in the catalog before all of its inputs are known to be good.
+3. An input dataset is recorded with the version that was consumed, where the catalog has a column for it. The datasets
+   that a run made are in the same table, without a version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from deriva_ml.asset.tables import execution_companion
+from deriva_ml.core.enums import MLTable
+from deriva_ml.core.exceptions import (
+    DerivaMLDatasetNotFound,
+    DerivaMLRidsNotFound,
+    DerivaMLTableTypeError,
+    DerivaMLValidationError,
+    DerivaMLVersionNotFound,
+)
+from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
+from deriva_ml.dataset.versions import entries
+from deriva_ml.schema.session import Session
+from deriva_ml.schema.tables import is_asset
+
+if TYPE_CHECKING:
+    from deriva_ml.asset.aux_classes import AssetSpec
+    from deriva_ml.dataset.dataset_bag import DatasetBag
+    from deriva_ml.execution.execution_configuration import ExecutionConfiguration
+
+__all__ = ["AssetInput", "DatasetInput", "Datasets", "Inputs", "check_inputs", "record_asset_inputs", "record_datasets"]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """A dataset that a run consumes, and the entry of its history for the version."""
+
+    spec: DatasetSpec
+    version: DatasetHistory
+
+
+@dataclass(frozen=True, slots=True)
+class AssetInput:
+    """An asset that a run consumes, and where its row is."""
+
+    spec: AssetSpec
+    schema: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that a run consumes, known to exist."""
+
+    datasets: tuple[DatasetInput, ...] = ()
+    assets: tuple[AssetInput, ...] = ()
+
+
+class Datasets(Sequence["DatasetBag"]):
+    """The input datasets of a run, by position and by RID.
+
+    Args:
+        bags: The bags, in the order of the configuration.
+    """
+
+    def __init__(self, bags: Iterable[DatasetBag] = ()) -> None:
+        self._bags = list(bags)
+
+    @overload
+    def __getitem__(self, key: int | str) -> DatasetBag: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[DatasetBag]: ...
+    def __getitem__(self, key: int | str | slice) -> DatasetBag | list[DatasetBag]:
+        """The bag at a position, or of a dataset's RID."""
+        if not isinstance(key, str):
+            return self._bags[key]
+        for bag in self._bags:
+            if bag.dataset_rid == key:
+                return bag
+        raise KeyError(f"no input dataset has the RID {key}; there are {', '.join(self.keys()) or 'none'}")
+
+    def __len__(self) -> int:
+        return len(self._bags)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.keys() if isinstance(item, str) else item in self._bags
+
+    def __repr__(self) -> str:
+        return f"Datasets({self._bags!r})"
+
+    def keys(self) -> list[str]:
+        """The RIDs."""
+        return [bag.dataset_rid for bag in self._bags]
+
+    def values(self) -> list[DatasetBag]:
+        """The bags."""
+        return list(self._bags)
+
+    def items(self) -> list[tuple[str, DatasetBag]]:
+        """Pairs of RID and bag."""
+        return [(bag.dataset_rid, bag) for bag in self._bags]
+
+    def append(self, bag: DatasetBag) -> None:
+        """Add a bag that was brought later."""
+        self._bags.append(bag)
+
+
+def _source(configuration: ExecutionConfiguration, kind: str, at: int) -> str:
+    """Where the configuration names an input, in words."""
+    choice = configuration.config_choices.get(kind)
+    return f"{kind}[{at}]" + (f" of the configuration {kind}={choice}" if choice else "")
+
+
+def _refuse_repeated(rids: Sequence[str], configuration: ExecutionConfiguration, kind: str) -> None:
+    for at, rid in enumerate(rids):
+        if rid in rids[:at]:
+            raise DerivaMLValidationError(
+                f"The RID {rid} is named twice among the {kind} of the run.",
+                source=_source(configuration, kind, at),
+                hint="name each input once; a run consumes a dataset in one version",
+            )
+
+
+def check_inputs(session: Session, configuration: ExecutionConfiguration) -> Inputs:
+    """Find out whether everything that a run consumes exists, and is what it is taken for.
+
+    Raises:
+        DerivaMLDatasetNotFound: A dataset's RID names something else, or a dataset that was deleted.
+        DerivaMLRidsNotFound: Some RIDs name nothing; all such are in the error.
+        DerivaMLVersionNotFound: A dataset has no such version.
+        DerivaMLTableTypeError: An asset's RID names something else.
+        DerivaMLValidationError: An input is named twice.
+    """
+    return Inputs(_check_datasets(session, configuration), _check_assets(session, configuration))
+
+
+def _check_datasets(session: Session, configuration: ExecutionConfiguration) -> tuple[DatasetInput, ...]:
+    specs = configuration.datasets
+    rids = [spec.rid for spec in specs]
+    if not rids:
+        return ()
+    _refuse_repeated(rids, configuration, "datasets")
+    found = session.catalog.rows_by(session.ml_schema, str(MLTable.dataset), "RID", rids)
+    known = {str(row["RID"]): row for row in found}
+    _refuse_other_records(session, [rid for rid in rids if rid not in known], configuration)
+    history: dict[str, list[DatasetHistory]] = {rid: [] for rid in rids}
+    for entry in entries(session.catalog.rows_by(session.ml_schema, str(MLTable.dataset_version), "Dataset", rids)):
+        history[entry.dataset_rid].append(entry)
+    checked = []
+    for at, spec in enumerate(specs):
+        source = _source(configuration, "datasets", at)
+        if known[spec.rid].get("Deleted"):
+            raise DerivaMLDatasetNotFound(spec.rid, "Dataset was deleted", hint=f"named by {source}")
+        version = next((entry for entry in history[spec.rid] if entry.dataset_version == spec.version), None)
+        if version is None:
+            numbers = [str(entry.dataset_version) for entry in reversed(history[spec.rid])]
+            raise DerivaMLVersionNotFound(spec.rid, str(spec.version), numbers, source=source)
+        checked.append(DatasetInput(spec, version))
+    return tuple(checked)
+
+
+def _refuse_other_records(session: Session, rids: Sequence[str], configuration: ExecutionConfiguration) -> None:
+    """Say of RIDs that are no datasets what they are."""
+    if not rids:
+        return
+    places = session.catalog.resolve_rids(rids)
+    order = [spec.rid for spec in configuration.datasets]
+    _refuse_missing(session, [rid for rid in rids if rid not in places], order, configuration, "datasets")
+    rid = rids[0]
+    schema, name = places[rid]
+    raise DerivaMLDatasetNotFound(
+        rid,
+        f"Dataset specified in execution configuration is not a dataset, but a record of {schema}:{name}",
+        hint=f"named by {_source(configuration, 'datasets', order.index(rid))}; single files belong into assets",
+    )
+
+
+def _refuse_missing(
+    session: Session, missing: Sequence[str], order: Sequence[str], configuration: ExecutionConfiguration, kind: str
+) -> None:
+    if missing:
+        places = ", ".join(_source(configuration, kind, order.index(rid)) for rid in missing)
+        raise DerivaMLRidsNotFound(
+            missing, source=places, hint=f"check the RIDs against catalog {session.catalog_id} at {session.place}"
+        )
+
+
+def _check_assets(session: Session, configuration: ExecutionConfiguration) -> tuple[AssetInput, ...]:
+    specs = configuration.assets
+    rids = [spec.rid for spec in specs]
+    if not rids:
+        return ()
+    _refuse_repeated(rids, configuration, "assets")
+    places = session.catalog.resolve_rids(rids)
+    _refuse_missing(session, [rid for rid in rids if rid not in places], rids, configuration, "assets")
+    model = session.model()
+    checked = []
+    for at, spec in enumerate(specs):
+        schema, name = places[spec.rid]
+        if not is_asset(model.schemas[schema].tables[name]):
+            hint = "a dataset belongs into datasets, with a version" if name == str(MLTable.dataset) else None
+            raise DerivaMLTableTypeError(
+                "asset",
+                f"{schema}:{name}, which holds {spec.rid},",
+                source=f"{_source(configuration, 'assets', at)}: asset specified in execution configuration",
+                hint=hint or "name a record of an asset table",
+            )
+        checked.append(AssetInput(spec, schema, name))
+    return tuple(checked)
+
+
+def _has_column(session: Session, table: str, column: str) -> bool:
+    return any(item.name == column for item in session.model().schemas[session.ml_schema].tables[table].columns)
+
+
+def record_datasets(session: Session, execution_rid: str, inputs: Iterable[DatasetInput]) -> None:
+    """Note in the catalog which versions of which datasets a run consumes; may be repeated."""
+    table = str(MLTable.dataset_execution)
+    with_version = _has_column(session, table, "Dataset_Version")
+    rows: list[dict[str, Any]] = []
+    for item in inputs:
+        row = {"Dataset": item.spec.rid, "Execution": execution_rid}
+        rows.append(row | ({"Dataset_Version": item.version.version_rid} if with_version else {}))
+    if rows:
+        session.catalog.insert(session.ml_schema, table, rows, on_conflict_skip=True)
+
+
+def record_asset_inputs(session: Session, execution_rid: str, inputs: Iterable[AssetInput]) -> None:
+    """Note in the catalog which assets a run consumes, in one request for each asset table; may be repeated."""
+    by_table: dict[str, list[AssetInput]] = {}
+    for item in inputs:
+        by_table.setdefault(f"{item.schema}:{item.table}", []).append(item)
+    for name, items in by_table.items():
+        link = execution_companion(session, session.table(name))
+        rows = [{link.asset: i.spec.rid, link.other: execution_rid, "Asset_Role": i.spec.asset_role} for i in items]
+        session.catalog.insert(link.table.schema, link.table.name, rows, on_conflict_skip=True)

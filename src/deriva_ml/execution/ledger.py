@@ -1,0 +1,186 @@
+"""The status of one run, kept in the journal of this machine and in the catalog.
+
+1. Every move is checked against the table of moves, then written to the journal, then to the catalog.
+2. If the catalog cannot be reached, the run goes on. The journal knows that the catalog is behind, and the next chance
+   (the next move, or :func:`deriva_ml.execution.recovery.reconcile`) brings it level.
+3. Columns that a catalog does not have are left out.
+4. What is said of a status is freed of secrets: it may be the text of any error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from deriva_ml.core.enums import MLTable, Status
+from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.core.logging_config import get_logger
+from deriva_ml.execution.masking import Mask
+from deriva_ml.execution.states import Upload, check_move, check_upload_move, is_final
+from deriva_ml.schema.session import Session
+from deriva_ml.workspace.journal import JOURNAL_NAME, Journal
+
+__all__ = ["Ledger", "duration_text", "execution_columns", "open_journal", "utc_now"]
+
+LONGEST_DETAIL = 4000
+"""What is said of a status is cut to so many characters."""
+
+
+def utc_now() -> datetime:
+    """This moment, with its time zone."""
+    return datetime.now(UTC)
+
+
+def open_journal(session: Session) -> Journal:
+    """The journal of a session's working directory, for its catalog."""
+    return Journal(session.working_dir / JOURNAL_NAME, catalog=session.identity, catalog_id=session.catalog_id)
+
+
+def execution_columns(session: Session) -> frozenset[str]:
+    """The columns that the catalog's table of executions has."""
+    table = session.model().schemas[session.ml_schema].tables[str(MLTable.execution)]
+    return frozenset(column.name for column in table.columns)
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as the catalog's text column holds it: ``0.0H 1.0min 3.1416sec``."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}H {minutes}min {round(rest, 4)}sec"
+
+
+class Ledger:
+    """The status of one run.
+
+    Args:
+        session: The catalog.
+        journal: The journal; None for a dry run, of which nothing is kept.
+        execution_rid: The run.
+        status: Its status.
+        upload: The state of its upload.
+        mask: What hides secrets.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        journal: Journal | None,
+        execution_rid: str,
+        status: Status = Status.created,
+        upload: Upload = Upload.none,
+        *,
+        mask: Mask | None = None,
+    ) -> None:
+        self.session = session
+        self.journal = journal
+        self.execution_rid = execution_rid
+        self.status = status
+        self.upload = upload
+        self.detail = ""
+        self._mask = mask or Mask()
+        self._missed: dict[str, Any] = {}
+        self._row: dict[str, Any] | None = None
+
+    def open(self, directory: Path, row: Mapping[str, Any]) -> None:
+        """Begin the run in the journal: from now on it is known, whatever happens. Its row is made by the first move.
+
+        Args:
+            directory: The run's directory.
+            row: The columns of its row that are not about the status.
+        """
+        self._row = {**row, "RID": self.execution_rid}
+        if self.journal is not None:
+            workflow = row.get("Workflow")
+            self.journal.open_run(
+                self.execution_rid,
+                directory=directory,
+                workflow=str(workflow) if workflow else None,
+                # what the run is for: enough to make its row, should this process not come to it
+                detail=str(row.get("Description") or ""),
+            )
+
+    def move(self, status: Status, detail: str = "", **columns: Any) -> None:
+        """Move to a status, or say something new of the present one.
+
+        Args:
+            status: The new status.
+            detail: What there is to say of it.
+            columns: Further columns of the run's row; those that the catalog lacks are left out.
+
+        Raises:
+            DerivaMLInvalidTransition: There is no such move.
+        """
+        check_move(self.status, status)
+        detail = self._mask.text(detail)[:LONGEST_DETAIL]
+        ended = is_final(status) and not is_final(self.status)
+        self.status, self.detail = status, detail
+        if self.journal is None:
+            return
+        self.journal.move(self.execution_rid, status.value, detail)
+        told = self._tell({"Status": status.value, "Status_Detail": detail, **columns})
+        if told and ended:
+            self.journal.mark_synced(self.execution_rid, status.value)
+
+    def begin_upload(self) -> None:
+        """Note in the journal that an upload begins; the catalog is told with the next move."""
+        check_upload_move(self.upload, Upload.pending)
+        if self.upload is Upload.pending:
+            return
+        self.upload = Upload.pending
+        if self.journal is not None:
+            self.journal.set_upload(self.execution_rid, Upload.pending.value)
+
+    def settle_upload(self) -> None:
+        """Note that there is nothing (more) to upload."""
+        self.begin_upload()
+        self.move_upload(Upload.uploaded)
+
+    def fail_upload(self, error: str) -> None:
+        """Note that an upload failed, and why."""
+        self.begin_upload()
+        self.move_upload(Upload.failed, error)
+
+    def move_upload(self, state: Upload, error: str | None = None, **columns: Any) -> None:
+        """Move the upload to a state, or repeat the present one.
+
+        Raises:
+            DerivaMLInvalidTransition: There is no such move.
+        """
+        check_upload_move(self.upload, state)
+        self.upload = state
+        if self.journal is None:
+            return
+        masked = None if error is None else self._mask.text(error)[:LONGEST_DETAIL]
+        self.journal.set_upload(self.execution_rid, state.value, masked)
+        told = self._tell({"Upload_State": state.value, **columns})
+        if told and is_final(self.status):
+            self.journal.mark_synced(self.execution_rid, self.status.value)
+
+    def _tell(self, columns: Mapping[str, Any]) -> bool:
+        """Write to the row, with what could not be written before; whether the catalog could be reached."""
+        self._missed.update(columns)
+        try:
+            if self._row is not None:
+                self._missed = {"Upload_State": self.upload.value, **self._missed}
+                insert_execution(self.session, {**self._row, **self._missed})
+                self._row = None
+            elif known := execution_columns(self.session) & set(self._missed):
+                changes = {name: self._missed[name] for name in known}
+                row = {"RID": self.execution_rid, **changes}
+                self.session.catalog.update(self.session.ml_schema, str(MLTable.execution), [row])
+        except DerivaMLUnreachable as error:
+            get_logger("execution").warning("The catalog is told later that it is %s: %s", self.status, error)
+            return False
+        self._missed.clear()
+        return True
+
+
+def insert_execution(session: Session, row: Mapping[str, Any]) -> None:
+    """Make a run's row with its leased RID; without effect if it is there already."""
+    known = execution_columns(session)
+    wanted = {name: value for name, value in row.items() if name in known}
+    session.catalog.insert(
+        session.ml_schema, str(MLTable.execution), [wanted], nondefaults=("RID",), on_conflict_skip=True
+    )

@@ -1,0 +1,248 @@
+"""The outputs of a run on their way into the catalog. There is one way, :func:`commit`, and everybody takes it.
+
+The live run, the run that failed, ``deriva-ml-upload`` and the retry: all call it, as often as they like.
+
+1. First the files (bytes, then rows, then links), then the feature values, which may refer to the files.
+2. What is done is marked in the manifest and never made twice; what failed stays pending, with its error.
+3. The state of the upload moves to pending before the first byte, and to uploaded or failed after the last, in the
+   journal first. It says nothing of the run's status, and the run's status nothing of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deriva_ml.asset.upload import upload
+from deriva_ml.core.enums import Status
+from deriva_ml.core.ermrest import UploadCallback
+from deriva_ml.core.exceptions import (
+    DerivaMLException,
+    DerivaMLExecutionError,
+    DerivaMLNotFoundError,
+    DerivaMLUploadError,
+)
+from deriva_ml.core.files import file_lock
+from deriva_ml.execution.environment import process_mask
+from deriva_ml.execution.execution_record import lookup_execution
+from deriva_ml.execution.ledger import Ledger, open_journal
+from deriva_ml.execution.metadata import CONFIGURATION, FOLDER
+from deriva_ml.execution.states import Upload, is_final, parse_status
+from deriva_ml.schema.session import HasSession, Session, session_of
+from deriva_ml.workspace.journal import Journal
+from deriva_ml.workspace.manifest import MANIFEST_NAME, AssetEntry, Manifest
+
+__all__ = ["CommitReport", "clean_run_directory", "commit", "commit_run", "execution_root", "pending_outputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReport:
+    """What became of a run's outputs.
+
+    Attributes:
+        execution_rid: The run.
+        done: Files that this attempt brought into the catalog.
+        failed: Files that it could not bring, with the error of each.
+        unwritten: Files that a run which did not complete had registered and never wrote.
+        features: How many values of each feature it stored.
+        failed_features: Why the values of a feature could not be stored.
+    """
+
+    execution_rid: str
+    done: tuple[AssetEntry, ...] = ()
+    failed: tuple[AssetEntry, ...] = ()
+    unwritten: tuple[AssetEntry, ...] = ()
+    features: Mapping[str, int] = field(default_factory=dict)
+    failed_features: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is left to be done."""
+        return not self.failed and not self.failed_features
+
+    def errors(self) -> list[str]:
+        """What went wrong, a line for each file and each feature."""
+        lines = [f"{entry.asset_table}/{entry.file_name}: {entry.error}" for entry in self.failed]
+        return lines + [f"feature {name}: {error}" for name, error in self.failed_features.items()]
+
+    def require_complete(self) -> None:
+        """Raise if something failed.
+
+        Raises:
+            DerivaMLUploadError: The message names the first failures and how to go on.
+        """
+        if not self.complete:
+            errors = self.errors()
+            rest = f" (and {len(errors) - 5} more)" if len(errors) > 5 else ""
+            raise DerivaMLUploadError(
+                f"Outputs of execution {self.execution_rid} did not reach the catalog: {'; '.join(errors[:5])}{rest}",
+                hint=f"remove the cause, then: deriva-ml-upload --execution {self.execution_rid}",
+            )
+
+
+def execution_root(working_dir: Path, execution_rid: str) -> Path:
+    """The directory of a run."""
+    return working_dir / "deriva-ml" / "execution" / execution_rid
+
+
+def is_unwritten(manifest: Manifest, entry: AssetEntry, status: Status) -> bool:
+    """Whether a run that did not complete had registered a file and never wrote it: there is nothing to upload."""
+    return status in {Status.failed, Status.aborted} and not manifest.file_of(entry).exists()
+
+
+def pending_outputs(manifest: Manifest, status: Status) -> tuple[int, int]:
+    """How many files, and how many features, of a run are still to be brought into the catalog.
+
+    Args:
+        manifest: The run's manifest.
+        status: The run's status.
+    """
+    files = [entry for entry in manifest.pending_assets() if not is_unwritten(manifest, entry, status)]
+    return len(files), len(manifest.pending_features())
+
+
+def commit(
+    session: Session,
+    manifest: Manifest,
+    ledger: Ledger,
+    *,
+    progress: UploadCallback | None = None,
+    settle: bool = True,
+) -> CommitReport:
+    """Bring what a run has registered into the catalog.
+
+    Args:
+        session: The catalog.
+        manifest: The run's manifest.
+        ledger: The run's status.
+        progress: Is told of each file that has been sent.
+        settle: Say in the catalog that the upload is done; not so for what is uploaded before the model starts.
+
+    Returns:
+        What was done and what was not; nothing that can be tried again is raised.
+
+    Raises:
+        DerivaMLUnreachable: The catalog cannot be reached.
+        DerivaMLAuthenticationError: It does not know the caller, or grants too little.
+    """
+    rid = ledger.execution_rid
+    manifest.refresh()
+    if not any(pending_outputs(manifest, ledger.status)):
+        if settle and ledger.upload is not Upload.uploaded:
+            ledger.settle_upload()
+        return CommitReport(rid)
+    if settle:
+        ledger.begin_upload()
+    try:
+        files = upload(session, rid, manifest, progress=progress)
+        stored, unstored = _store_features(session, manifest, rid)
+    except DerivaMLException as error:
+        ledger.fail_upload(str(error))
+        raise
+    unwritten = tuple(entry for entry in files.failed if is_unwritten(manifest, entry, ledger.status))
+    failed = tuple(entry for entry in files.failed if entry not in unwritten)
+    report = CommitReport(rid, files.done, failed, unwritten, stored, unstored)
+    if report.complete and settle:
+        ledger.move_upload(Upload.uploaded)
+    elif not report.complete:
+        ledger.fail_upload("; ".join(report.errors()))
+    return report
+
+
+def _store_features(session: Session, manifest: Manifest, rid: str) -> tuple[Mapping[str, int], Mapping[str, str]]:
+    """Store the staged values; how many of each feature, and why those of others could not be stored."""
+    if not manifest.pending_features():
+        return {}, {}
+    from deriva_ml.feature.stage import upload_features
+
+    with file_lock(manifest.path.with_suffix(".features.lock")):
+        manifest.refresh()
+        values = upload_features(session, manifest, rid)
+    return values.done, values.failed
+
+
+def commit_run(
+    owner: HasSession | Session, execution_rid: str, *, progress: UploadCallback | None = None
+) -> CommitReport:
+    """Bring the outputs of a run of this machine into the catalog, from this or another process.
+
+    Args:
+        owner: A ``DerivaML`` or its session.
+        execution_rid: The run.
+        progress: Is told of each file that has been sent.
+
+    Raises:
+        DerivaMLNotFoundError: This machine has no directory of the run, or the catalog does not know it.
+        DerivaMLExecutionError: A living process works on the run.
+    """
+    session = session_of(owner)
+    session.require_writable()
+    with open_journal(session) as journal:
+        directory = _directory(session, journal, execution_rid)
+        manifest = Manifest(directory / MANIFEST_NAME, execution_rid)
+        ledger = take_over(session, journal, execution_rid, directory)
+        if not is_final(ledger.status):
+            raise DerivaMLExecutionError(
+                f"Execution {execution_rid} is {ledger.status}: it has not ended.",
+                hint="restore it, or wait for its end",
+            )
+        return commit(session, manifest, ledger, progress=progress)
+
+
+def _directory(session: Session, journal: Journal, execution_rid: str) -> Path:
+    """Where a run's files are: as the journal says, else where they would be."""
+    try:
+        directory = journal.run(execution_rid).directory
+    except DerivaMLNotFoundError:
+        directory = execution_root(session.working_dir, execution_rid)
+    if not (directory / MANIFEST_NAME).exists():
+        raise DerivaMLNotFoundError(
+            f"This machine has no outputs of execution {execution_rid}.",
+            source=str(directory),
+            hint="call it on the machine, and with the working directory, of the run",
+        )
+    return directory
+
+
+def take_over(session: Session, journal: Journal, execution_rid: str, directory: Path) -> Ledger:
+    """The status of a run that this process goes on with, as journal and catalog know it.
+
+    Raises:
+        DerivaMLExecutionError: Another living process works on the run.
+    """
+    record = lookup_execution(session, execution_rid)
+    status, upload_state = record.status, parse_upload(record.upload_state)
+    try:
+        run = journal.take_over(execution_rid)
+    except DerivaMLNotFoundError:
+        # the directory came from elsewhere, or the journal was lost
+        journal.open_run(execution_rid, directory=directory, status=status.value, workflow=record.workflow_rid)
+        if is_final(status):
+            journal.mark_synced(execution_rid, status.value)
+    else:
+        upload_state = parse_upload(run.upload_state)
+        if not is_final(status):
+            status = parse_status(run.status)
+    return Ledger(session, journal, execution_rid, status, upload_state, mask=process_mask())
+
+
+def parse_upload(text: str | None) -> Upload:
+    """The state of an upload that a text means; none if there is no text."""
+    return Upload(text) if text in {state.value for state in Upload} else Upload.none
+
+
+def clean_run_directory(run_dir: Path) -> None:
+    """Remove what the catalog has by now from a run's directory: inputs, staged outputs and values.
+
+    The manifest and the configuration stay: they are small, say what became of each output, and let more be added.
+    """
+    for entry in run_dir.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            if entry.name == FOLDER:
+                for file in entry.iterdir():
+                    if file.name != CONFIGURATION:
+                        file.unlink()
+            else:
+                shutil.rmtree(entry)

@@ -1,0 +1,288 @@
+"""Overrides: read, checked against what is registered before Hydra composes, and spread out into the jobs of a sweep.
+
+Hydra's own messages name neither what would have been right nor where to look, and a mistyped ``+key=`` adds a key that
+nobody reads. So each override is compared with the groups, names and fields that the configuration modules registered.
+What can only be known from the composed configuration (a key inside a group) is judged in ``composition``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.files import nearest
+from deriva_ml.execution.multirun_config import MULTIRUN_GROUP, MultirunSpec, get_multirun_config, list_multirun_configs
+
+__all__ = ["Registry", "check_overrides", "expand", "quote", "take_multirun"]
+
+_LIST_HINT = "deriva-ml-run --list-configs shows every group and name"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What the configuration modules registered.
+
+    Attributes:
+        groups: Names in each group; the main configurations are under the empty group.
+        fields: Keys that a main configuration or an experiment has at its top.
+        defaults: Groups that a defaults list mentions, and which ``group=name`` may therefore change.
+        main_defaults: Those that the main configuration mentions, and which ``+group=name`` would double.
+    """
+
+    groups: dict[str, tuple[str, ...]]
+    fields: frozenset[str]
+    defaults: frozenset[str]
+    main_defaults: frozenset[str]
+
+    @classmethod
+    def read(cls, store: Any, config_name: str) -> Registry:
+        """Read hydra-zen's store.
+
+        Args:
+            store: The ``ZenStore``.
+            config_name: The main configuration.
+
+        Raises:
+            DerivaMLConfigurationError: There is no such main configuration.
+        """
+        groups: dict[str, list[str]] = {}
+        main, others = None, []
+        for entry in store:
+            group = entry["group"] or ""
+            groups.setdefault(group, []).append(entry["name"])
+            if not group and entry["name"] == config_name:
+                main = entry["node"]
+            elif entry["package"] == "_global_":
+                others.append(entry["node"])
+        if main is None:
+            raise DerivaMLConfigurationError(
+                f"There is no main configuration {config_name!r}.",
+                source="--config-name",
+                allowed=nearest(config_name, groups.get("", ())),
+                hint="store create_model_config(...) under that name in a configuration module",
+            )
+        tops = [main, *others]
+        return cls(
+            {group: tuple(sorted(names)) for group, names in groups.items()},
+            frozenset(name for node in tops for name in _field_names(node)),
+            frozenset(group for node in tops for group in _default_groups(node)),
+            frozenset(_default_groups(main)),
+        )
+
+    @property
+    def keys(self) -> list[str]:
+        """Everything that an override may begin with."""
+        return sorted(self.fields | {group for group in self.groups if group})
+
+
+def _field_names(node: Any) -> list[str]:
+    if dataclasses.is_dataclass(node):
+        names = [item.name for item in dataclasses.fields(node)]
+    else:
+        names = [str(name) for name in node]
+    return [name for name in names if not name.startswith("_") and name != "defaults"]
+
+
+def _default_groups(node: Any) -> Iterator[str]:
+    for item in _defaults_list(node):
+        if isinstance(item, str):
+            continue
+        for key in item:
+            yield str(key).split("@")[0].split(" ")[-1].lstrip("/")
+
+
+def _defaults_list(node: Any) -> Sequence[Any]:
+    if not dataclasses.is_dataclass(node):
+        return node.get("defaults") or ()
+    for item in dataclasses.fields(node):
+        if item.name == "defaults" and item.default_factory is not dataclasses.MISSING:
+            found: Sequence[Any] = item.default_factory()
+            return found
+    return ()
+
+
+def quote(text: str) -> str:
+    """A value as an override writes it so that Hydra's grammar takes it for this very text."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return str(QuotedString(text, Quote.single).with_quotes())
+
+
+def take_multirun(overrides: Sequence[str]) -> tuple[list[str], MultirunSpec | None]:
+    """Replace ``+multirun=NAME`` by the overrides of that sweep, in its place.
+
+    Overrides that stand behind it therefore win over the sweep's own.
+
+    Args:
+        overrides: What the user wrote.
+
+    Returns:
+        The overrides to use, and the sweep if one was named.
+
+    Raises:
+        DerivaMLConfigurationError: No sweep has this name, or two were named.
+    """
+    out: list[str] = []
+    spec = None
+    for text in overrides:
+        key, _equals, name = text.partition("=")
+        if key not in (f"+{MULTIRUN_GROUP}", f"++{MULTIRUN_GROUP}"):
+            out.append(text)
+            continue
+        if spec is not None:
+            raise DerivaMLConfigurationError(
+                f"Two named sweeps in one command: {spec.name} and {name}.",
+                source=f"override {text}",
+                hint="start them one after the other",
+            )
+        spec = get_multirun_config(name)
+        if spec is None:
+            raise DerivaMLConfigurationError(
+                f"There is no named sweep {name!r}.",
+                source=f"override {text}",
+                allowed=nearest(name, list_multirun_configs()),
+                hint="define it with multirun_config() in a configuration module (configs/multiruns.py)",
+            )
+        out += spec.overrides
+    return out, spec
+
+
+def parse(text: str) -> Any:
+    """Read one override with Hydra's grammar.
+
+    Raises:
+        DerivaMLConfigurationError: It is not an override.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    try:
+        return OverridesParser.create().parse_overrides([text])[0]
+    except OverrideParseException as error:
+        reason = str(error.message).splitlines()[0] if "=" in text else "it holds no '='"
+        raise DerivaMLConfigurationError(
+            f"Cannot read the override {text!r}: {reason}.",
+            source="command line",
+            allowed=["key=value", "group=name", "+experiment=name", "key=1,2,3 with --multirun"],
+            hint="quote values with special characters: \"key='a value'\"",
+        ) from error
+
+
+def check_overrides(overrides: Sequence[str], registry: Registry, *, multirun: bool = False) -> None:
+    """Compare overrides with what is registered.
+
+    Args:
+        overrides: What the user wrote, without ``+multirun=``.
+        registry: What the configuration modules registered.
+        multirun: Whether the command is a sweep.
+
+    Raises:
+        DerivaMLConfigurationError: An override names something that does not exist; the nearest names are in the error.
+    """
+    for text in overrides:
+        override = parse(text)
+        if override.is_hydra_override():
+            continue
+        if override.is_sweep_override() and not multirun:
+            raise DerivaMLConfigurationError(
+                f"The override {text!r} has several values, and this is a single run.",
+                source="command line",
+                hint=f"add --multirun for a sweep, or quote the value: {override.get_key_element()}='...'",
+            )
+        _check_sweep_key(override)
+        if override.key_or_group in registry.groups:
+            _check_choice(override, registry)
+        else:
+            _check_key(override, registry)
+
+
+def _check_sweep_key(override: Any) -> None:
+    if override.is_sweep_override() and override.key_or_group == "dry_run":
+        raise DerivaMLConfigurationError(
+            "A sweep is dry or it is not: dry_run takes one value.",
+            source=f"override {override.input_line}",
+            allowed=["dry_run=true", "dry_run=false"],
+        )
+
+
+def _choices(override: Any) -> list[str]:
+    """The names in a group that an override asks for; none where only Hydra can tell."""
+    from hydra.core.override_parser.types import ValueType
+
+    if override.value_type in (ValueType.GLOB_CHOICE_SWEEP, ValueType.INTERVAL_SWEEP) or override.is_delete():
+        return []
+    if override.is_sweep_override():
+        return [str(text).strip("'\"") for text in override.sweep_string_iterator()]
+    value = override.value()
+    return [str(item) for item in (value if isinstance(value, list) else [value]) if item is not None]
+
+
+def _check_choice(override: Any, registry: Registry) -> None:
+    group = override.key_or_group
+    known = registry.groups[group]
+    for name in _choices(override):
+        if name not in known:
+            raise DerivaMLConfigurationError(
+                f"{group} has no configuration {name!r}.",
+                source=f"override {override.input_line}",
+                allowed=nearest(name, known),
+                hint=_LIST_HINT,
+            )
+    changes = not override.is_add() and not override.is_force_add() and not override.is_delete()
+    if changes and group not in registry.defaults:
+        raise DerivaMLConfigurationError(
+            f"{group} is not in the defaults of the main configuration, so it is added, not changed.",
+            source=f"override {override.input_line}",
+            hint=f"write +{override.input_line}",
+        )
+    if override.is_add() and group in registry.main_defaults:
+        raise DerivaMLConfigurationError(
+            f"{group} is in the defaults of the main configuration already, so it is changed, not added.",
+            source=f"override {override.input_line}",
+            hint=f"write {override.input_line.lstrip('+')}",
+        )
+
+
+def _check_key(override: Any, registry: Registry) -> None:
+    top, dot, _rest = override.key_or_group.partition(".")
+    if top in registry.fields or (dot and top in registry.groups):
+        return
+    known = registry.keys
+    raise DerivaMLConfigurationError(
+        f"The configuration has no {top!r}.",
+        source=f"override {override.input_line}",
+        allowed=nearest(top, known),
+        hint=_LIST_HINT,
+    )
+
+
+def expand(overrides: Sequence[str], config_loader: Any = None) -> list[list[str]]:
+    """The jobs of a sweep: every combination of the values, the last key changing fastest, as Hydra counts them.
+
+    Continuous ranges have no list of values; they are left out, and the sweeper that knows them chooses.
+
+    Args:
+        overrides: Overrides of the task, in Hydra's sweep syntax.
+        config_loader: Hydra's, which ``glob()`` needs.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    chosen: dict[str, list[str]] = {}
+    for override in OverridesParser.create(config_loader=config_loader).parse_overrides(list(overrides)):
+        if override.is_hydra_override():
+            continue
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            chosen[key] = [override.input_line]
+        elif override.is_discrete_sweep():
+            chosen[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [list(job) for job in itertools.product(*chosen.values())]
+
+
+def swept_keys(overrides: Iterable[str]) -> list[str]:
+    """The keys that a sweep varies, in order."""
+    return [item.get_key_element().lstrip("+") for item in map(parse, overrides) if item.is_sweep_override()]

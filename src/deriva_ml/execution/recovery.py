@@ -1,0 +1,159 @@
+"""Runs that ended without saying so: found in the journal, told to the catalog, from evidence only.
+
+1. A run is called dead only if its process is gone from this machine; a run of another machine is left alone.
+2. A dead run becomes Aborted, and the detail says what the evidence is. If its row was never made, it is made now: the
+   run was begun, and its RID may be known to somebody.
+3. What a dead run had registered is not lost: it stays pending, and :func:`incomplete_runs` lists it for the upload.
+4. Everything here can be repeated, and done by two processes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from deriva_ml.core.enums import MLTable, Status
+from deriva_ml.core.exceptions import DerivaMLNotFoundError
+from deriva_ml.execution.ledger import duration_text, execution_columns, insert_execution, open_journal
+from deriva_ml.execution.outputs import pending_outputs
+from deriva_ml.execution.states import Upload, is_final, parse_status
+from deriva_ml.schema.session import HasSession, Session, session_of
+from deriva_ml.workspace.evidence import Sign
+from deriva_ml.workspace.journal import JOURNAL_NAME, Journal, Run
+from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
+
+__all__ = ["IncompleteRun", "incomplete_runs", "reconcile_dead_runs"]
+
+EXECUTION = str(MLTable.execution)
+
+
+@dataclass(frozen=True, slots=True)
+class IncompleteRun:
+    """A run of this machine with outputs that are not in the catalog.
+
+    Attributes:
+        run: What the journal knows of it.
+        assets: How many files are pending or failed.
+        features: How many features have values that are pending.
+    """
+
+    run: Run
+    assets: int
+    features: int
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a living process works on it: it will upload them itself."""
+        return not is_final(parse_status(self.run.status)) and self.run.process.sign() is not Sign.gone
+
+
+def reconcile_dead_runs(owner: HasSession | Session) -> list[Run]:
+    """Bring the catalog level with the journal: dead runs become Aborted, and what it was not told it is told.
+
+    A working directory without a journal costs nothing, and one whose runs all ended well no request.
+
+    Returns:
+        The runs that were found dead, as the journal knows them now.
+    """
+    session = session_of(owner)
+    if session.is_snapshot or not (session.working_dir / JOURNAL_NAME).exists():
+        return []
+    with open_journal(session) as journal:
+        dead = {run.execution: run for run in journal.dead_runs()}
+        behind = [run for run in journal.unsynced_runs() if run.execution in dead or is_final(parse_status(run.status))]
+        if not dead and not behind:
+            return []
+        rids = list(dict.fromkeys([*dead, *(run.execution for run in behind)]))
+        rows = {str(row["RID"]): row for row in session.catalog.rows_by(session.ml_schema, EXECUTION, "RID", rids)}
+        ended = [_end(session, journal, run, rows) for run in dead.values()]
+        level = ended + [run for run in behind if run.execution not in dead]
+        _tell(session, journal, [run for run in level if run.execution in rows], rows)
+        return ended
+
+
+def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mapping[str, Any]]) -> Run:
+    """Note in the journal that a dead run was aborted, and make its row if it has none."""
+    process = run.process
+    last = f" ({run.detail})" if run.detail and run.status != Status.created.value else ""
+    detail = (
+        f"Aborted: its process {process.pid} on {process.host} is gone. It was {run.status} and last seen at "
+        f"{run.heartbeat}{last}."
+    )
+    ended = journal.close_run(run.execution, Status.aborted.value, detail=detail, error="process gone")
+    if run.execution not in rows:
+        insert_execution(
+            session,
+            {
+                "RID": run.execution,
+                "Workflow": run.workflow,
+                "Description": _description(journal, run),
+                "Status": Status.aborted.value,
+                "Status_Detail": detail,
+                "Upload_State": run.upload_state,
+            },
+        )
+        journal.mark_synced(run.execution, Status.aborted.value)
+    return ended
+
+
+def _description(journal: Journal, run: Run) -> str:
+    """What the run was for: the journal's first line of it says so."""
+    created = (step.detail for step in journal.steps(run.execution) if step.what == Status.created.value)
+    return next(created, "")
+
+
+def _tell(session: Session, journal: Journal, runs: Sequence[Run], rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the status of ended runs to their rows, in one request; a row that has ended another way stays."""
+    known = execution_columns(session)
+    changes = []
+    for run in runs:
+        there = parse_status(str(rows[run.execution].get("Status") or ""))
+        change: dict[str, Any] = {"RID": run.execution}
+        if not is_final(there):
+            change |= {"Status": run.status, "Status_Detail": run.detail, **_times(journal, run, known)}
+        if "Upload_State" in known:
+            change["Upload_State"] = run.upload_state
+        if len(change) > 1:
+            changes.append(change)
+    session.catalog.update(session.ml_schema, EXECUTION, changes)
+    for run in runs:
+        journal.mark_synced(run.execution, run.status)
+
+
+def _times(journal: Journal, run: Run, known: frozenset[str]) -> dict[str, Any]:
+    """When the model started and ended, from the steps of the journal; of a dead run only the start is known."""
+    moments = {step.what: datetime.fromisoformat(step.at) for step in journal.steps(run.execution)}
+    started, stopped = moments.get(Status.running.value), moments.get(run.status)
+    times: dict[str, Any] = {}
+    if started is not None:
+        times["Start_Time"] = started.isoformat()
+        if stopped is not None and run.status != Status.aborted.value:
+            times["Stop_Time"] = stopped.isoformat()
+            times["Duration"] = duration_text((stopped - started).total_seconds())
+    return {name: value for name, value in times.items() if name in known}
+
+
+def incomplete_runs(owner: HasSession | Session) -> list[IncompleteRun]:
+    """The runs of this machine with outputs that are not in the catalog, the newest first; the catalog is not asked.
+
+    Raises:
+        DerivaMLDataError: A run's manifest cannot be read.
+    """
+    session = session_of(owner)
+    if not (session.working_dir / JOURNAL_NAME).exists():
+        return []
+    with open_journal(session) as journal:
+        found = [_incomplete(run) for run in journal.runs()]
+    return [item for item in found if item is not None]
+
+
+def _incomplete(run: Run) -> IncompleteRun | None:
+    try:
+        manifest = Manifest(run.directory / MANIFEST_NAME, run.execution, read_only=True)
+    except DerivaMLNotFoundError:
+        return None
+    assets, features = pending_outputs(manifest, parse_status(run.status))
+    unfinished = run.upload_state in {Upload.pending.value, Upload.failed.value}
+    return IncompleteRun(run, assets, features) if assets or features or unfinished else None

@@ -1,0 +1,93 @@
+"""What a run is asked to do: the composed configuration as objects."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
+from deriva_ml.execution.model_protocol import RUN_KEYWORDS
+
+__all__ = ["RunRequest", "instantiate", "open_catalog", "reason", "unwrap"]
+
+DEFAULT_ML_CLASS = "deriva_ml.ml.DerivaML"
+"""The class that opens a catalog unless the configuration names another. It is named as configuration names things, by
+its path, because it composes the rooms and therefore stands above this one."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run is asked to do: the instantiated configuration. The fields are the arguments of `run_model`."""
+
+    deriva_ml: Any
+    datasets: Any
+    assets: Any
+    description: str
+    workflow: Any
+    model_config: Any
+    dry_run: bool = False
+    ml_class: Any = None
+    script_config: Any = None
+
+    @property
+    def model(self) -> Any:
+        """What is called: the script if there is one, else the model."""
+        return self.model_config if self.script_config is None else self.script_config
+
+
+def instantiate(config: Any) -> RunRequest:
+    """Make the objects that a composed configuration describes.
+
+    Raises:
+        DerivaMLConfigurationError: A node cannot be made; the error names it.
+    """
+    from hydra.errors import HydraException
+    from hydra_zen import zen
+    from hydra_zen.errors import HydraZenException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        request: RunRequest = zen(RunRequest)(config)
+    except (HydraException, HydraZenException, OmegaConfBaseException) as error:
+        raise _not_made(error) from error
+    return request
+
+
+def _not_made(error: Exception) -> DerivaMLException:
+    cause = error.__cause__
+    if isinstance(cause, DerivaMLException):
+        return cause
+    key = next((line.partition(":")[2].strip() for line in str(error).splitlines() if "full_key:" in line), None)
+    return DerivaMLConfigurationError(
+        f"The configuration cannot be used: {reason(cause or error)}",
+        source=f"configuration key {key}" if key else None,
+        hint="deriva-ml-run --cfg job shows the composed configuration",
+    )
+
+
+def reason(error: BaseException) -> str:
+    """One line that says what is wrong; pydantic spreads it over several."""
+    details = getattr(error, "errors", None)
+    if callable(details):
+        return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']} ({item['input']!r})" for item in details())
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def open_catalog(request: RunRequest) -> Any:
+    """Open the catalog that the configuration names, as an object of the project's own class."""
+    ml_class = request.ml_class
+    if ml_class is None:
+        module, _dot, name = DEFAULT_ML_CLASS.rpartition(".")
+        ml_class = getattr(importlib.import_module(module), name)
+    return ml_class.instantiate(request.deriva_ml)
+
+
+def unwrap(model: Any) -> tuple[Any, list[str]]:
+    """The function inside partials, and the names of the parameters that they give it."""
+    given: list[str] = []
+    while hasattr(model, "func") and hasattr(model, "keywords"):
+        given += [name for name in model.keywords if name not in RUN_KEYWORDS]
+        model = model.func
+    return model, given

@@ -1,0 +1,361 @@
+"""One run as a pipeline: instantiate, connect, check, open, call the model, upload, answer.
+
+1. The configuration of a run is composed once (``composition``); everything after that works on the values.
+2. What can be known before the run starts is checked before anything is written: a wrong request leaves no trace.
+3. A dry run stops after the check. It opens the catalog only to read, and makes none.
+4. A model that raises ends a run that is recorded as Failed, with the outputs that it had registered and the traceback.
+5. A job answers with an `Outcome`, errors included, because a sweep goes on after a job that failed.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra_zen import builds
+
+from deriva_ml.core.config import Settings
+from deriva_ml.core.exceptions import DerivaMLException, DerivaMLModelError
+from deriva_ml.execution import composition
+from deriva_ml.execution.base_config import base_defaults, user_line
+from deriva_ml.execution.composition import JobContext
+from deriva_ml.execution.model_protocol import model_name
+from deriva_ml.execution.multirun_config import MultirunSpec
+from deriva_ml.execution.overrides import Registry, check_overrides, take_multirun
+from deriva_ml.execution.preflight import Checked, catalog_is_there, check_catalog, check_request
+from deriva_ml.execution.request import RunRequest, instantiate, open_catalog
+
+if TYPE_CHECKING:
+    from deriva_ml.execution.report import RunReport
+
+__all__ = [
+    "Child",
+    "Job",
+    "Outcome",
+    "RunOptions",
+    "RunPlan",
+    "create_model_config",
+    "perform",
+    "plan_run",
+    "run_model",
+]
+
+JOB_NAME = "deriva-ml-run"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command says about a run, beside its configuration.
+
+    Attributes:
+        allow_dirty: Code with uncommitted changes may run; None for what the environment says.
+        fail_fast: A sweep stops at its first failing job.
+        on_outcome: Is told the outcome of each job of a sweep as it ends.
+    """
+
+    allow_dirty: bool | None = None
+    fail_fast: bool = False
+    on_outcome: Callable[[Outcome], None] | None = None
+
+
+@dataclass(frozen=True)
+class Child:
+    """A job's place in a sweep.
+
+    Attributes:
+        parent_rid: The execution of the sweep; None in a dry run.
+        stop: A file whose presence means that no further job shall start.
+    """
+
+    parent_rid: str | None
+    stop: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job came to.
+
+    Attributes:
+        description: What the job was for.
+        number: The job's number in its sweep.
+        overrides: The job's overrides.
+        hostname: The catalog's host as the configuration names it.
+        catalog_id: The catalog.
+        report: What was recorded.
+        checked: What a dry run found.
+        error: Why the job failed, or was refused.
+        made_catalog: The default catalog was made for this run, here.
+        skipped: The job was not started, because another had failed.
+    """
+
+    description: str = ""
+    number: int | None = None
+    overrides: tuple[str, ...] = ()
+    hostname: str = ""
+    catalog_id: str = ""
+    report: RunReport | None = None
+    checked: Checked | None = None
+    error: BaseException | None = None
+    made_catalog: str | None = None
+    skipped: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether the job did not do what it was asked."""
+        return self.error is not None or self.skipped
+
+
+def create_model_config(
+    ml_class: type | None = None,
+    description: str = "Model execution",
+    hydra_defaults: Sequence[str | dict[str, str]] | None = None,
+) -> Any:
+    """The main configuration of a project; store it as ``deriva_model``.
+
+    Args:
+        ml_class: Class that opens the catalog; ``DerivaML`` by default.
+        description: What runs are for, unless an experiment says more.
+        hydra_defaults: The groups and their defaults, if they are not the usual ones.
+    """
+    more = {} if ml_class is None else {"ml_class": ml_class}
+    return builds(
+        run_model,
+        description=description,
+        populate_full_signature=True,
+        hydra_defaults=list(hydra_defaults or base_defaults),
+        **more,
+    )
+
+
+def run_model(
+    deriva_ml: Any,
+    datasets: Any,
+    assets: Any,
+    description: str,
+    workflow: Any,
+    model_config: Any,
+    dry_run: bool = False,
+    ml_class: Any = None,
+    script_config: Any = None,
+) -> None:
+    """Run a model once and record it.
+
+    Args:
+        deriva_ml: Where the catalog is (``DerivaMLConfig``).
+        datasets: Datasets to bring.
+        assets: Assets to bring.
+        description: What the run is for.
+        workflow: The kind of work.
+        model_config: The model: a callable that takes ``ml_instance`` and ``execution``.
+        dry_run: Check everything, record nothing.
+        ml_class: Class that opens the catalog; ``DerivaML`` by default.
+        script_config: A script to call in place of the model.
+
+    Raises:
+        DerivaMLException: The request is wrong, or the run failed.
+    """
+    request = RunRequest(
+        deriva_ml, datasets, assets, description, workflow, model_config, dry_run, ml_class, script_config
+    )
+    outcome = perform(request, JobContext.current())
+    if outcome.error is not None:
+        raise outcome.error
+
+
+@dataclass(frozen=True)
+class Job:
+    """What Hydra calls with the composed configuration; it can be pickled, so any launcher can carry it.
+
+    Attributes:
+        options: What the command says.
+        child: The job's place in a sweep.
+    """
+
+    options: RunOptions = field(default_factory=RunOptions)
+    child: Child | None = None
+
+    def __call__(self, config: Any) -> Outcome:
+        """Run the job; its errors are part of the answer."""
+        context = JobContext.current()
+        outcome = Outcome(number=context.number, overrides=context.overrides)
+        if self.child is not None and self.child.stop.exists():
+            outcome = replace(outcome, skipped=True)
+        else:
+            try:
+                outcome = perform(instantiate(config), context, self.options, self.child)
+            except Exception as error:  # noqa: BLE001  # recorded as the job's result: the sweep goes on
+                outcome = replace(outcome, error=error)
+        if outcome.failed and self.child is not None and self.options.fail_fast:
+            self.child.stop.touch()
+        if self.child is not None and self.options.on_outcome is not None:
+            self.options.on_outcome(outcome)
+        return outcome
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A command that is understood: what to compose, and how often.
+
+    Attributes:
+        config_name: The main configuration.
+        overrides: The user's overrides, those of a named sweep among them.
+        options: What the command says.
+        spec: The named sweep, if one was asked for.
+        is_sweep: Whether there are several jobs.
+        home: Where this machine keeps its working files.
+        stamp: The name of the command's directory there.
+    """
+
+    config_name: str
+    overrides: tuple[str, ...]
+    options: RunOptions
+    spec: MultirunSpec | None = None
+    is_sweep: bool = False
+    home: Path = field(default_factory=lambda: Settings.read().home)
+    stamp: str = field(default_factory=composition.new_stamp)
+
+    @property
+    def all_overrides(self) -> list[str]:
+        """The user's overrides, after those that keep Hydra out of the user's directory."""
+        return [*composition.output_overrides(self.home, self.stamp, self.overrides), *self.overrides]
+
+    def job(self, child: Child | None = None) -> Job:
+        """What Hydra is to call."""
+        return Job(self.options, child)
+
+    def run(self) -> Outcome:
+        """Run the one job.
+
+        Raises:
+            DerivaMLConfigurationError: The configuration cannot be composed.
+        """
+        with composition.hydra_session(JOB_NAME) as hydra:
+            outcome: Outcome = composition.run_job(hydra, self.config_name, self.job(), self.all_overrides)
+        if outcome.report is None:
+            composition.discard_output(self.home, self.stamp)
+        return outcome
+
+
+def plan_run(
+    overrides: Sequence[str],
+    *,
+    config_name: str = "deriva_model",
+    multirun: bool = False,
+    options: RunOptions | None = None,
+    store: Any = None,
+) -> RunPlan:
+    """Understand a command: check its overrides against what is registered, and hand that to Hydra.
+
+    Args:
+        overrides: What the user wrote.
+        config_name: The main configuration.
+        multirun: Whether the user asked for a sweep.
+        options: What the command says.
+        store: The ``ZenStore`` with the configurations; by default hydra-zen's own.
+
+    Raises:
+        DerivaMLConfigurationError: An override or the configuration's name is wrong.
+    """
+    if store is None:
+        from hydra_zen import store as zen_store
+
+        store = zen_store
+    registry = Registry.read(store, config_name)
+    words, spec = take_multirun(overrides)
+    is_sweep = multirun or spec is not None
+    check_overrides(words, registry, multirun=is_sweep)
+    composition.register(store)
+    return RunPlan(config_name, tuple(words), options or RunOptions(), spec, is_sweep)
+
+
+def perform(
+    request: RunRequest, context: JobContext, options: RunOptions | None = None, child: Child | None = None
+) -> Outcome:
+    """Check a request and do what it asks.
+
+    Args:
+        request: What to do.
+        context: What Hydra knows about the job.
+        options: What the command says.
+        child: The job's place in a sweep.
+
+    Raises:
+        DerivaMLException: The request is wrong; nothing was written.
+    """
+    options = options or RunOptions()
+    checked = check_request(request, context, allow_dirty=options.allow_dirty)
+    where = _where(request)
+    if request.dry_run and not catalog_is_there(request):
+        return replace(where, checked=checked, number=context.number, overrides=context.overrides)
+    with open_catalog(request) as ml:
+        checked = check_catalog(ml, checked)
+        outcome = replace(where, number=context.number, overrides=context.overrides, checked=checked)
+        if ml.created_default:
+            outcome = replace(outcome, made_catalog=str(ml.session.place))
+        if request.dry_run:
+            return outcome
+        return _record(ml, request, outcome, child)
+
+
+def _where(request: RunRequest) -> Outcome:
+    return Outcome(
+        request.description, hostname=str(request.deriva_ml.hostname), catalog_id=str(request.deriva_ml.catalog_id)
+    )
+
+
+def _record(ml: Any, request: RunRequest, outcome: Outcome, child: Child | None) -> Outcome:
+    """Open the execution, call the model, upload."""
+    assert outcome.checked is not None
+    place: dict[str, Any] = {}
+    if child is not None and child.parent_rid is not None:
+        place = {"parent": child.parent_rid, "sequence": outcome.number}
+    execution = ml.create_execution(outcome.checked.configuration, **place)
+    error: BaseException | None = None
+    try:
+        with execution.execute() as running:
+            _call(request.model, ml, running)
+    except DerivaMLModelError as raised:
+        error = raised
+    try:
+        execution.upload_execution_outputs()
+    except DerivaMLException as raised:
+        # A model's error is the news; that its outputs are not all there either, the record tells.
+        error = error or raised
+    return replace(
+        outcome,
+        report=execution.describe(),
+        error=error,
+        description=execution.configuration.description,
+    )
+
+
+def _call(model: Any, ml: Any, execution: Any) -> None:
+    """Call the model; keep the traceback of what it raises with the run.
+
+    Raises:
+        DerivaMLModelError: The model raised.
+    """
+    try:
+        model(ml_instance=ml, execution=execution)
+    except Exception as error:
+        with suppress(DerivaMLException, OSError):
+            _keep_traceback(execution, error)
+        lines = str(error).strip().splitlines()
+        raise DerivaMLModelError(
+            f"The model {model_name(model)} raised {type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "),
+            source=user_line(error),
+            hint=f"the run is recorded as Failed, with its outputs so far: deriva-ml-show {execution.execution_rid}",
+        ) from error
+
+
+def _keep_traceback(execution: Any, error: BaseException) -> None:
+    from deriva_ml.execution.environment import mask
+
+    path = execution.asset_file_path(
+        "Execution_Metadata", "traceback.txt", asset_types="Execution_Metadata", description="what the model raised"
+    )
+    path.write_text(mask("".join(traceback.format_exception(error))), encoding="utf-8")

@@ -1,0 +1,122 @@
+"""What the catalog holds of runs is found, in order, in a number of requests that does not grow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.fakes import Counting
+
+from deriva_ml.core.enums import Status
+from deriva_ml.core.exceptions import DerivaMLCycleError, DerivaMLRidsNotFound, DerivaMLTableTypeError
+from deriva_ml.execution.execution_record import (
+    add_nested_execution,
+    find_executions,
+    list_nested_executions,
+    list_parent_executions,
+    lookup_execution,
+)
+from deriva_ml.execution.report import describe
+from deriva_ml.execution.uses import list_assets, list_input_datasets
+
+
+def add_runs(session, count, **values):
+    rows = [{"Description": f"run {number}", **values} for number in range(count)]
+    return [str(row["RID"]) for row in session.catalog.insert("deriva-ml", "Execution", rows)]
+
+
+@pytest.fixture
+def counted(session):
+    transport = Counting(session.catalog.transport)
+    other = replace(session, catalog=type(session.catalog)(transport, session.catalog_id))
+    other.model()
+    transport.reset()
+    return transport, other
+
+
+def test_a_row_of_any_platform_is_a_record(session):
+    (bare,) = add_runs(session, 1)
+    record = lookup_execution(session, bare)
+    assert (record.status, record.start_time, record.workflow_rid) == (Status.created, None, None)
+    assert record.created is not None
+    (foreign,) = add_runs(session, 1, Status="Pending_Upload")
+    assert lookup_execution(session, foreign).status is Status.completed
+
+
+def test_something_else_is_told_apart(session, ml, workflow):
+    rid = ml.add_workflow(workflow)
+    with pytest.raises(DerivaMLTableTypeError, match=f"RID '{rid}' refers to a Workflow, not an Execution"):
+        lookup_execution(session, rid)
+    with pytest.raises(DerivaMLRidsNotFound):
+        lookup_execution(session, "9-ZZZZ")
+
+
+def test_runs_are_found_newest_first_and_filtered(session, ml, workflow):
+    rid = ml.add_workflow(workflow)
+    old = add_runs(session, 2, Status="Failed")
+    new = add_runs(session, 2, Status="Completed", Workflow=rid)
+    found = [record.execution_rid for record in find_executions(session)]
+    assert found[:2] == new[::-1]
+    assert found[2:] == old[::-1]
+    assert [record.execution_rid for record in find_executions(session, status="Failed")] == old[::-1]
+    assert [record.execution_rid for record in find_executions(session, workflow=rid)] == new[::-1]
+    assert [record.execution_rid for record in find_executions(session, workflow_type="Training")] == new[::-1]
+    assert find_executions(session, workflow_type="Testing") == []
+    assert len(find_executions(session, limit=3)) == 3
+    assert [record.execution_rid for record in ml.find_executions(rid, None, Status.completed)] == new[::-1]
+
+
+def test_relatives_are_in_sequence_and_circles_end(session):
+    parent, *children = add_runs(session, 5)
+    for place, child in zip((3, 1, None, 0), children, strict=True):
+        add_nested_execution(session, parent, child, place)
+    order = [children[at] for at in (3, 1, 0, 2)]
+    assert [record.execution_rid for record in list_nested_executions(session, parent)] == order
+    add_nested_execution(session, children[0], parent)
+    deep = list_nested_executions(session, parent, recurse=True)
+    assert [record.execution_rid for record in deep] == order
+    assert {record.execution_rid for record in list_parent_executions(session, parent, recurse=True)} == {children[0]}
+    with pytest.raises(DerivaMLCycleError):
+        add_nested_execution(session, parent, parent)
+
+
+@pytest.mark.parametrize("size", [10, 200])
+def test_a_report_takes_the_same_requests_whatever_the_size(counted, size):
+    transport, session = counted
+    parent, *children = add_runs(session, size + 1)
+    links = [{"Execution": parent, "Nested_Execution": child, "Sequence": at} for at, child in enumerate(children)]
+    session.catalog.insert("deriva-ml", "Execution_Execution", links)
+    files = [{"URL": f"/hatrac/x{at}", "Filename": f"{at:03}", "Length": at, "MD5": f"{at:032x}"} for at in range(size)]
+    rows = session.catalog.insert("deriva-ml", "Execution_Asset", files)
+    made = [{"Execution_Asset": row["RID"], "Execution": parent, "Asset_Role": "Output"} for row in rows]
+    session.catalog.insert("deriva-ml", "Execution_Asset_Execution", made)
+    kinds = [{"Execution_Asset": row["RID"], "Asset_Type": "Model_File"} for row in rows]
+    session.catalog.insert("deriva-ml", "Execution_Asset_Asset_Type", kinds)
+    transport.reset()
+    report = describe(session, parent)
+    assert transport.count <= 11
+    assert [relative.record.execution_rid for relative in report.children] == children
+    assert [use.file_name for use in report.output_assets] == [f"{at:03}" for at in range(size)]
+    assert {use.types for use in report.output_assets} == {("Model_File",)}
+    assert report.place == str(session.place)
+    transport.reset()
+    assert len(list_assets(session, parent, "Output")) == size
+    assert list_assets(session, parent, "Input") == []
+    assert transport.count <= 8
+
+
+def test_made_and_consumed_datasets_are_told_apart(world):
+    session = world.ml.session
+    consumer, maker = add_runs(session, 2)
+    from deriva_ml.dataset.dataset import Dataset
+
+    made = Dataset.create_dataset(session, maker, "Testing", "made")
+    (version,) = made.dataset_history()
+    row = {"Dataset": made.dataset_rid, "Execution": consumer, "Dataset_Version": version.version_rid}
+    session.catalog.insert("deriva-ml", "Dataset_Execution", [row])
+    session.catalog.insert("deriva-ml", "Dataset_Execution", [{"Dataset": world.dataset, "Execution": consumer}])
+    uses = {(use.rid, use.version) for use in list_input_datasets(session, consumer)}
+    assert uses == {(made.dataset_rid, "0.1.0"), (world.dataset, None)}
+    assert list_input_datasets(session, maker) == []
+    report = describe(session, maker)
+    assert [(use.rid, use.version) for use in report.output_datasets] == [(made.dataset_rid, "0.1.0")]

@@ -1,0 +1,117 @@
+"""What a run names is checked before anything is written; each mistake is named with its place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.fakes import Counting
+
+from deriva_ml.core.exceptions import (
+    DerivaMLDatasetNotFound,
+    DerivaMLRidsNotFound,
+    DerivaMLTableTypeError,
+    DerivaMLValidationError,
+    DerivaMLVersionNotFound,
+)
+from deriva_ml.dataset.aux_classes import DatasetSpec
+from deriva_ml.execution.execution_configuration import ExecutionConfiguration
+from deriva_ml.execution.inputs import Datasets, check_inputs
+
+CHOICES = {"datasets": "small", "assets": "weights"}
+
+
+def configured(datasets=(), assets=()):
+    specs = [DatasetSpec(rid=rid, version=version) for rid, version in datasets]
+    return ExecutionConfiguration(datasets=specs, assets=list(assets), config_choices=CHOICES)
+
+
+def test_good_inputs_are_found_in_few_requests(world):
+    session = world.ml.session
+    transport = Counting(session.catalog.transport)
+    counted = replace(session, catalog=type(session.catalog)(transport, session.catalog_id))
+    counted.model()
+    transport.reset()
+    version = world.ml.lookup_dataset(world.dataset).current_version
+    inputs = check_inputs(counted, configured([(world.dataset, version)], [world.asset]))
+    assert transport.count <= 4
+    assert inputs.datasets[0].version.dataset_version == version
+    assert (inputs.assets[0].schema, inputs.assets[0].table) == ("demo-schema", "Scan")
+
+
+def test_nothing_to_check_asks_nothing(world):
+    session = world.ml.session
+    transport = Counting(session.catalog.transport)
+    check_inputs(replace(session, catalog=type(session.catalog)(transport, "1")), configured())
+    assert transport.count == 0
+
+
+def test_missing_rids_are_all_named_and_only_they(world):
+    with pytest.raises(DerivaMLRidsNotFound) as caught:
+        check_inputs(world.ml.session, configured([(world.dataset, "0.1.0"), ("9-ZZZZ", "1.0.0"), ("9-YYYY", "1.0.0")]))
+    assert caught.value.missing == ("9-ZZZZ", "9-YYYY")
+    assert "datasets[1] of the configuration datasets=small" in caught.value.source
+
+
+def test_an_unknown_version_names_those_that_there_are(world):
+    with pytest.raises(DerivaMLVersionNotFound) as caught:
+        check_inputs(world.ml.session, configured([(world.dataset, "7.0.0")]))
+    assert caught.value.known[-1] == "0.1.0"
+    assert caught.value.source == "datasets[0] of the configuration datasets=small"
+
+
+def test_an_asset_among_the_datasets_is_told_apart(world):
+    with pytest.raises(DerivaMLDatasetNotFound, match="demo-schema:Scan"):
+        check_inputs(world.ml.session, configured([(world.asset, "0.1.0")]))
+
+
+@pytest.mark.parametrize("what", ["dataset", "subject"])
+def test_something_else_among_the_assets_is_told_apart(world, what):
+    rid = world.dataset if what == "dataset" else world.subjects[0]
+    with pytest.raises(DerivaMLTableTypeError) as caught:
+        check_inputs(world.ml.session, configured(assets=[world.asset, rid]))
+    assert rid in str(caught.value)
+    assert "assets[1] of the configuration assets=weights" in caught.value.source
+
+
+def test_a_missing_asset_is_named(world):
+    with pytest.raises(DerivaMLRidsNotFound) as caught:
+        check_inputs(world.ml.session, configured(assets=["9-ZZZZ"]))
+    assert caught.value.missing == ("9-ZZZZ",)
+
+
+def test_a_deleted_dataset_is_no_input(world):
+    world.ml.delete_dataset(world.dataset)
+    with pytest.raises(DerivaMLDatasetNotFound, match="was deleted"):
+        check_inputs(world.ml.session, configured([(world.dataset, "0.1.0")]))
+
+
+def test_an_input_is_named_once(world):
+    with pytest.raises(DerivaMLValidationError, match="named twice"):
+        check_inputs(world.ml.session, configured([(world.dataset, "0.1.0"), (world.dataset, "0.1.0")]))
+    with pytest.raises(DerivaMLValidationError, match="named twice"):
+        check_inputs(world.ml.session, configured(assets=[world.asset, world.asset]))
+
+
+class Bag:
+    """Something with a RID."""
+
+    def __init__(self, dataset_rid):
+        self.dataset_rid = dataset_rid
+
+
+def test_datasets_are_found_by_position_and_by_rid():
+    first, second = Bag("1-AAAA"), Bag("1-BBBB")
+    found = Datasets([first])
+    found.append(second)
+    assert (found[0], found["1-BBBB"], found[-1], found[0:1]) == (first, second, second, [first])
+    assert list(found) == found.values() == [first, second]
+    assert found.keys() == ["1-AAAA", "1-BBBB"]
+    assert found.items()[0] == ("1-AAAA", first)
+    assert "1-AAAA" in found
+    assert first in found
+    assert "1-CCCC" not in found
+    with pytest.raises(KeyError, match="1-CCCC; there are 1-AAAA, 1-BBBB"):
+        found["1-CCCC"]
+    with pytest.raises(IndexError):
+        found[2]

@@ -1,0 +1,69 @@
+"""The files that describe a run hold enough to repeat it, and are registered at once."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from deriva_ml.execution.execution_configuration import ExecutionConfiguration
+from deriva_ml.execution.masking import Mask
+from deriva_ml.execution.metadata import describe_run, stage_metadata
+from deriva_ml.execution.workflow import Workflow
+from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def described(configuration, workflow, **options):
+    files = describe_run(configuration, workflow, execution_rid="1-ABCD", mask=Mask(), now=NOW, **options)
+    return {file.name: file for file in files}
+
+
+def test_the_configuration_holds_inputs_code_and_command(configuration, workflow):
+    files = described(configuration, workflow)
+    document = json.loads(files["configuration.json"].content)
+    assert document["execution_rid"] == "1-ABCD"
+    assert document["argv"] == ["run", "lr=1"]
+    assert document["code"]["commit"] in document["workflow"]["url"]
+    assert document["code"]["dirty"] == []
+    assert files["uv.lock"].content == b"version = 1\n"
+    snapshot = json.loads(files["environment_snapshot_20260102_030405.txt"].content)
+    assert snapshot["lock_file"] == "uv.lock"
+    assert snapshot["sys"]["argv"] == ["run", "lr=1"]
+
+
+def test_the_configuration_of_the_run_is_its_own_workflow(configuration, workflow):
+    bare = ExecutionConfiguration(description="without")
+    document = json.loads(described(bare, workflow)["configuration.json"].content)
+    assert document["workflow"]["name"] == "Test"
+    assert bare.workflow is None
+
+
+def test_hydra_files_are_named_by_their_job(configuration, workflow, tmp_path):
+    for folder in (tmp_path / "7" / ".hydra", tmp_path / "7" / "outputs"):
+        folder.mkdir(parents=True)
+    for name in ("config.yaml", "hydra.yaml", "overrides.yaml", "other.yaml"):
+        (tmp_path / "7" / ".hydra" / name).write_text("password: x1\nlr: 1\n")
+    files = described(configuration, workflow, hydra_output_dir=tmp_path / "7")
+    hydra = {name: file for name, file in files.items() if name.startswith("hydra-")}
+    assert set(hydra) == {"hydra-7-config.yaml", "hydra-7-hydra.yaml", "hydra-7-overrides.yaml"}
+    assert hydra["hydra-7-config.yaml"].content == b"password: ***\nlr: 1\n"
+
+
+def test_changed_code_comes_with_its_patch(configuration, project):
+    (project / "src" / "model.py").write_text("x = 1\n")
+    dirty = Workflow(name="T", workflow_type="Training").resolve(project / "src" / "model.py", allow_dirty=True)
+    assert described(configuration, dirty)["code.patch"].content == dirty.code.patch
+
+
+def test_files_are_written_and_registered_with_one_write(configuration, workflow, tmp_path):
+    manifest = Manifest(tmp_path / "run" / MANIFEST_NAME, "1-ABCD")
+    files = list(described(configuration, workflow).values())
+    stage_metadata(manifest, tmp_path / "run", "deriva-ml", files)
+    entries = manifest.pending_assets()
+    assert [entry.file_name for entry in entries] == [file.name for file in files]
+    for entry, file in zip(entries, files, strict=True):
+        assert manifest.file_of(entry).read_bytes() == file.content
+        assert entry.asset_types == (file.asset_type,)
+        assert entry.description
+    assert len(manifest.path.read_text().splitlines()) == 1 + len(files)

@@ -1,0 +1,100 @@
+"""There is one way for outputs into the catalog, and it can be gone again and again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.fakes import Failing
+
+from deriva_ml.core.enums import Status
+from deriva_ml.core.exceptions import DerivaMLUnreachable, DerivaMLUploadError
+from deriva_ml.execution.execution import Execution
+from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit_run, execution_root, parse_upload
+from deriva_ml.execution.recovery import incomplete_runs
+from deriva_ml.execution.states import Upload
+
+
+def test_an_upload_that_breaks_off_is_finished_by_another_process(ml, configuration):
+    down = []
+    transport = Failing(
+        ml.connection.transport, lose=lambda request, _number: bool(down) and "hatrac" in request.target
+    )
+    session = replace(
+        ml.session,
+        catalog=type(ml.session.catalog)(transport, "1"),
+        objects=type(ml.session.objects)(transport),
+    )
+    execution = Execution(configuration, session)
+    with execution:
+        execution.asset_file_path("Execution_Asset", "a.txt").write_text("a")
+    down.append(True)
+    with pytest.raises(DerivaMLUnreachable):
+        execution.upload_execution_outputs()
+    assert execution.upload_state is Upload.failed
+    record = ml.lookup_execution(execution.execution_rid)
+    assert (record.status, record.upload_state) == (Status.completed, "failed")
+    (left,) = incomplete_runs(ml)
+    assert left.run.execution == execution.execution_rid
+    assert [entry.file_name for entry in commit_run(ml, left.run.execution).done] == ["a.txt"]
+    assert ml.lookup_execution(execution.execution_rid).upload_state == "uploaded"
+    assert incomplete_runs(ml) == []
+
+
+def test_values_of_a_feature_that_is_gone_do_not_keep_files_back(world, configuration):
+    ml = world.ml
+    score = ml.feature_record_class("Subject", "Score")
+    execution = Execution(configuration, ml)
+    with execution:
+        execution.asset_file_path("Execution_Asset", "a.txt").write_text("a")
+        execution.add_features([score(Subject=world.subjects[0], Value=1.0)])
+    ml.delete_feature("Subject", "Score")
+    with pytest.raises(DerivaMLUploadError, match="feature Subject:Score"):
+        execution.upload_execution_outputs()
+    assert [use.file_name for use in execution.describe().output_assets] == ["a.txt"]
+    assert not execution.reports[-1].complete
+
+
+def test_a_run_without_outputs_is_uploaded_too(ml, configuration):
+    execution = Execution(configuration, ml)
+    with execution:
+        pass
+    assert execution.upload_execution_outputs() == {}
+    assert ml.lookup_execution(execution.execution_rid).upload_state == "uploaded"
+
+
+def test_a_long_list_of_errors_is_cut():
+    report = CommitReport("1-ABCD", failed_features={f"T:{number}": "why" for number in range(9)})
+    with pytest.raises(DerivaMLUploadError, match=r"\(and 4 more\)"):
+        report.require_complete()
+    assert len(report.errors()) == 9
+
+
+def test_progress_is_told(ml, configuration):
+    told = []
+    execution = Execution(configuration, ml)
+    with execution:
+        execution.asset_file_path("Execution_Asset", "a.txt").write_text("abc")
+    execution.upload_execution_outputs(progress_callback=told.append)
+    assert told[-1].percent_complete == 100.0
+    assert told[-1].bytes_completed == 3
+
+
+def test_cleaning_a_directory_keeps_manifest_and_configuration(tmp_path):
+    for name in ("inputs/1-AB/x", "assets/T/k/y", "metadata/uv.lock", "metadata/configuration.json", "manifest"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "metadata")
+    clean_run_directory(tmp_path)
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["manifest", "metadata/configuration.json"]
+
+
+def test_names_of_upload_states(tmp_path):
+    assert [parse_upload(text) for text in (None, "", "failed", "??")] == [
+        Upload.none,
+        Upload.none,
+        Upload.failed,
+        Upload.none,
+    ]
+    assert execution_root(tmp_path, "1-AB") == tmp_path / "deriva-ml" / "execution" / "1-AB"
