@@ -54,7 +54,7 @@ def guarded(command: Callable[[], int], *, debug: bool = False) -> int:
         return command()
     except BrokenPipeError:
         # The reader of a pipe (head, less) left and has what it wanted; closing here keeps the interpreter's end quiet.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the process ends here: nobody is above
         show_error(error, debug=debug)

@@ -104,6 +104,7 @@ def dataset_uses(session: Session, rid: str) -> tuple[list[DatasetUse], list[Dat
         version = [(("L", "Dataset_Version"), "RID")]
         path = path.link(schema, str(MLTable.dataset_version), on=version, alias="V", how="left")
         wanted["Version"] = ("V", "Version")
+    path = path.context("L")  # one row for each link: several have no version
     made = _versions_made(session, rid)
     consumed: list[DatasetUse] = []
     produced: list[DatasetUse] = []

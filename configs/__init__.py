@@ -1,0 +1,1 @@
+"""Configurations of the demonstration: what ``deriva-ml-run`` offers in this repository."""

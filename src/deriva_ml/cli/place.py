@@ -1,0 +1,40 @@
+"""Which catalog a command works on: its flags, and opening it without making one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deriva_ml.ml import DerivaML
+
+__all__ = ["add_place", "existing_catalog"]
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Add ``--host`` and ``--catalog``."""
+    parser.add_argument(
+        "--host", default="local", metavar="HOST", help="local, a path, a host name, a URL (default: local)"
+    )
+    parser.add_argument("--catalog", default="1", metavar="ID", help="the catalog (default: 1)")
+
+
+def existing_catalog(flags: argparse.Namespace) -> DerivaML:
+    """Open the catalog that the flags name; one that does not exist is not made.
+
+    Raises:
+        DerivaMLConfigurationError: There is no such catalog.
+    """
+    from deriva_ml.connect import catalog_exists
+    from deriva_ml.core.config import resolve_place
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
+    from deriva_ml.ml import DerivaML
+
+    place = resolve_place(flags.host)
+    if place.root is not None and not catalog_exists(flags.host, flags.catalog):
+        raise DerivaMLConfigurationError(
+            f"There is no catalog {flags.catalog} at {place}.",
+            source=f"--host {flags.host} --catalog {flags.catalog}",
+            hint="name one that exists, or make one: deriva-ml-run, create-demo-catalog",
+        )
+    return DerivaML(flags.host, flags.catalog)

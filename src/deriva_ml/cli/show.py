@@ -1,0 +1,85 @@
+"""``deriva-ml-show``: the latest runs of a catalog, or everything that it holds of one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from deriva_ml.cli.errors import guarded
+from deriva_ml.cli.place import add_place, existing_catalog
+
+if TYPE_CHECKING:
+    from deriva_ml.execution.execution_record import ExecutionRecord
+    from deriva_ml.schema.session import Session
+
+__all__ = ["main"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's flags."""
+    out = argparse.ArgumentParser(
+        prog="deriva-ml-show",
+        description="Show the latest runs of a catalog, or one of them.",
+        epilog="Exit codes: 0 done, 2 the request was wrong, 5 the catalog cannot be reached.",
+        allow_abbrev=False,
+    )
+    out.add_argument("rid", nargs="?", metavar="RID", help="a run; without it, the latest ones are listed")
+    add_place(out)
+    out.add_argument("--limit", type=int, default=20, metavar="N", help="list at most N runs (default: 20)")
+    out.add_argument("--json", action="store_true", help="print JSON")
+    out.add_argument("--debug", action="store_true", help="show tracebacks")
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Arguments; by default those of the process.
+    """
+    flags = parser().parse_args(argv)
+    return guarded(partial(_show, flags), debug=flags.debug)
+
+
+def _show(flags: argparse.Namespace) -> int:
+    from deriva_ml.cli.printer import place_flags, show_json, show_latest, show_report
+    from deriva_ml.execution.execution_record import find_executions
+    from deriva_ml.execution.recovery import reconcile_dead_runs
+    from deriva_ml.execution.report import describe
+
+    place = place_flags(flags.host, flags.catalog)
+    with existing_catalog(flags) as ml:
+        # A run whose process was killed cannot say so itself.
+        reconcile_dead_runs(ml)
+        if flags.rid is not None:
+            report = describe(ml, flags.rid)
+            if flags.json:
+                show_json(report)
+            else:
+                show_report(report, place)
+            return 0
+        records = find_executions(ml.session, limit=flags.limit)
+        jobs, parts = _sweeps(ml.session, records)
+    if flags.json:
+        show_json([{"record": item, "jobs": jobs.get(item.execution_rid)} for item in records])
+    else:
+        show_latest(records, jobs, parts, place)
+    return 0
+
+
+def _sweeps(session: Session, records: Sequence[ExecutionRecord]) -> tuple[dict[str, int], frozenset[str]]:
+    """How many jobs each of these runs has, and which of them are jobs themselves; in two requests."""
+    rids = [record.execution_rid for record in records]
+    read = partial(session.catalog.rows_by, session.ml_schema, "Execution_Execution")
+    jobs: dict[str, int] = {}
+    for row in read("Execution", rids):
+        parent = str(row["Execution"])
+        jobs[parent] = jobs.get(parent, 0) + 1
+    return jobs, frozenset(str(row["Nested_Execution"]) for row in read("Nested_Execution", rids))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

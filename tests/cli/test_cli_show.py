@@ -1,0 +1,116 @@
+"""What ``deriva-ml-show`` prints of runs, and the pieces of the printer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deriva_ml.cli.printer import place_flags, show_json, show_report
+from deriva_ml.cli.show import main
+from deriva_ml.cli.upload import main as upload
+from deriva_ml.core.enums import Status
+from deriva_ml.execution import ExecutionConfiguration, Workflow
+from deriva_ml.execution.execution_record import ExecutionRecord
+from deriva_ml.ml import DerivaML
+
+CODE = Workflow(name="A [b] c", workflow_type="Analysis", url="https://example.org/w", checksum="0" * 40)
+
+
+@pytest.fixture
+def run(ml: DerivaML) -> Any:
+    """A run with an output, part of another."""
+    parent = ml.create_execution(ExecutionConfiguration(workflow=CODE, description="# All [of] them\nmore"))
+    child = ml.create_execution(
+        ExecutionConfiguration(workflow=CODE, description="a part"), parent=parent.execution_rid, sequence=2
+    )
+    with parent.execute(), child.execute():
+        path = child.asset_file_path("Execution_Asset", "a [x] b.txt", asset_types="Output_File")
+        path.write_text("x" * 2048)
+    child.upload_execution_outputs()
+    parent.upload_execution_outputs()
+    return child
+
+
+def test_the_latest_runs_come_first_and_sweeps_are_recognisable(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "a part" in lines[2]
+    assert lines[2].startswith(f"  {run.execution_rid}")
+    assert "sweep of 1: All [of] them" in lines[3]
+
+
+def test_a_run_is_shown_with_everything_that_it_made(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([run.execution_rid]) == 0
+    text = capsys.readouterr().out
+    for said in ("Completed", "a part", "A [b] c (Analysis)", "job 2 of ", "a [x] b.txt", "Output_File", "2.0 KB"):
+        assert said in text
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+def test_json_holds_the_same(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([run.execution_rid, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["record"]["status"] == "Completed"
+    assert report["output_assets"][0]["length"] == 2048
+    assert main(["--json"]) == 0
+    assert [item["jobs"] for item in json.loads(capsys.readouterr().out)] == [None, 1]
+
+
+def test_a_catalog_without_runs_says_so(catalog_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--host", str(catalog_root)]) == 0
+    assert capsys.readouterr().out == "No runs yet.\n"
+
+
+def test_nothing_is_made_by_looking(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert upload([]) == 2
+    assert not settings.local.exists()
+    assert "There is no catalog 1" in capsys.readouterr().err
+
+
+def test_nothing_to_upload_says_so(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert upload([]) == 0
+    assert "Nothing to upload" in capsys.readouterr().out
+
+
+def test_the_upload_of_a_run_that_is_not_complete_goes_on(ml: DerivaML, capsys: pytest.CaptureFixture[str]) -> None:
+    execution = ml.create_execution(ExecutionConfiguration(workflow=CODE, description="late"))
+    with execution.execute():
+        late = execution.asset_file_path("Execution_Asset", "late.txt")
+    assert upload(["--execution", execution.execution_rid]) == 4
+    assert "late.txt" in capsys.readouterr().err
+    late.write_text("here")
+    assert upload([]) == 0
+    assert f"{execution.execution_rid}: 1 file(s)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("hostname", "catalog", "flags"),
+    [("local", "1", ""), ("local", "demo", " --catalog demo"), ("/a b", "1", " --host '/a b'")],
+)
+def test_the_command_that_shows_a_run_names_its_catalog(hostname: str, catalog: str, flags: str) -> None:
+    assert place_flags(hostname, catalog) == flags
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1:01 min"), (3723, "1:02:03")]
+)
+def test_durations_are_short(run: Any, seconds: float, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    record = ExecutionRecord(
+        "1-ABCD", status=Status.failed, start_time=start, stop_time=start + timedelta(seconds=seconds)
+    )
+    show_report(replace(run.describe(), record=record))
+    assert f"took {shown}" in capsys.readouterr().out
+
+
+def test_json_knows_every_value_of_a_report(capsys: pytest.CaptureFixture[str]) -> None:
+    show_json({"a": ExecutionRecord("1-ABCD", created=datetime(2026, 1, 1, tzinfo=UTC)), "b": Path("/x")})
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["a"]["created"] == "2026-01-01T00:00:00+00:00"
+    assert shown["b"] == "/x"
