@@ -15,6 +15,7 @@ from tests.contract.replayer import Answer, replay
 from deriva_ml.catalog.transport import Http
 from deriva_ml.server.hatrac import Hatrac
 from deriva_ml.server.http import Application, listen
+from deriva_ml.server.sessions import Gate
 from deriva_ml.wire.http import Client, Request
 
 RECORDING = Path(__file__).parent / "recordings" / "hatrac.jsonl"
@@ -54,7 +55,7 @@ def over_http(store: Hatrac) -> Iterator[Send]:
     listener = listen("127.0.0.1", 0)
     tokens = {name: client for name, client in CLIENTS.items() if client.id}
     config = uvicorn.Config(
-        Application(store, tokens), loop="asyncio", http="h11", lifespan="off", log_level="critical"
+        Application(Gate(store, tokens)), loop="asyncio", http="h11", lifespan="off", log_level="critical"
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

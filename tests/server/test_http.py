@@ -16,7 +16,8 @@ import uvicorn
 
 from deriva_ml.catalog.transport import Http, Retry
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLUnreachable
-from deriva_ml.server.http import REQUEST_LINE, Application, check_loopback, listen
+from deriva_ml.server.http import REQUEST_LINE, Application, check_certificate, check_reach, listen
+from deriva_ml.server.sessions import Gate
 from deriva_ml.wire.http import Client, Request, Response
 
 ANN, BOB = Client("ann"), Client("bob")
@@ -31,7 +32,7 @@ def at_once() -> Retry:
 def served(service: Service) -> Iterator[str]:
     """Serve in a thread; give the base URL."""
     listener = listen("127.0.0.1", 0)
-    application = Application(service, {"token-a": ANN, "token-b": BOB}, threads=8)
+    application = Application(Gate(service, {"token-a": ANN, "token-b": BOB}), threads=8)
     config = uvicorn.Config(
         application,
         loop="asyncio",
@@ -207,11 +208,30 @@ def test_a_service_that_fails_in_the_middle_of_an_answer_is_seen_to_fail() -> No
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "::", "example.org", ""])
-def test_only_loopback_is_served(host: str) -> None:
-    with pytest.raises(DerivaMLConfigurationError, match="other machines"):
-        check_loopback(host)
+def test_beyond_loopback_it_takes_tls_and_a_user(host: str) -> None:
+    for is_secure, has_users, missing in ((False, False, "clear"), (False, True, "clear"), (True, False, "no users")):
+        with pytest.raises(DerivaMLConfigurationError, match=missing):
+            check_reach(host, is_secure=is_secure, has_users=has_users)
+    check_reach(host, is_secure=True, has_users=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_takes_neither(host: str) -> None:
+    check_reach(host, is_secure=False, has_users=False)
+
+
+def test_a_certificate_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    text = tmp_path / "text.pem"
+    text.write_text("nothing of the kind")
+    with pytest.raises(DerivaMLConfigurationError, match="Cannot read"):
+        check_certificate(tmp_path / "none.pem", text)
+    with pytest.raises(DerivaMLConfigurationError, match="TLS cannot be spoken"):
+        check_certificate(text, text)
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with listen("127.0.0.1", 0) as first, pytest.raises(DerivaMLConfigurationError, match="Cannot listen"):
         listen("127.0.0.1", first.getsockname()[1])
+    for port in (-1, 1 << 20):
+        with pytest.raises(DerivaMLConfigurationError, match="Cannot listen"):
+            listen("127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""``deriva-ml-catalog``: serve a catalog folder to other processes, and look at one."""
+"""``deriva-ml-catalog``: serve a catalog folder to others, say who they are, and look at one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deriva_ml.cli.catalog_users import add_user_commands
 from deriva_ml.cli.errors import guarded
 
 if TYPE_CHECKING:
     from deriva_ml.server.app import Service
+    from deriva_ml.wire.http import Client
 
 __all__ = ["main", "parser"]
 
@@ -22,24 +24,35 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
         prog="deriva-ml-catalog",
-        description="Serve a catalog folder to other processes of this machine, and look at one.",
+        description="Serve a catalog folder to other processes and people, say who they are, and look at one.",
         allow_abbrev=False,
     )
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    serve = commands.add_parser("serve", help="serve a folder over HTTP, on loopback, behind a bearer token")
+    serve = commands.add_parser(
+        "serve",
+        help="serve a folder over HTTP: to its users, or on loopback behind one token",
+        description="Serve a folder over HTTP. A folder with users asks for their tokens or passwords, and its access "
+        "lists say what each may do. A folder without users is served on loopback only, to who holds the one token "
+        "that is printed. Beyond loopback it takes users and TLS.",
+    )
     _add_root(serve)
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     serve.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help="the port; 0 for any that is free (default: %(default)s)"
     )
+    serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak HTTPS with this certificate chain (PEM)")
+    serve.add_argument("--tls-key", type=Path, metavar="FILE", help="the private key of the certificate (PEM)")
     serve.add_argument(
         "--token-file",
         type=Path,
         metavar="FILE",
-        help="keep the token in this file, readable by you alone, instead of printing a new one",
+        help="keep the token in this file, readable by you alone, instead of printing a new one; for a folder "
+        "without users",
     )
+
+    add_user_commands(commands, _add_root)
 
     info = commands.add_parser("info", help="say what a folder holds")
     _add_root(info)
@@ -60,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = parser().parse_args(argv)
-    command = _serve if arguments.command == "serve" else _info
+    commands = {"serve": _serve, "info": _info}
+    command = commands.get(arguments.command) or arguments.run
     return guarded(lambda: command(arguments), debug=arguments.debug)
 
 
@@ -78,26 +92,69 @@ def _serve(arguments: argparse.Namespace) -> int:
     import signal
     from contextlib import closing
 
-    from deriva_ml.server.app import local_client
-    from deriva_ml.server.http import Application, listen, serve
+    from deriva_ml.server.http import Application, check_reach, listen, serve
+    from deriva_ml.server.sessions import Gate
+    from deriva_ml.server.users import users_of
 
-    with closing(_open(arguments.root)) as service, listen(arguments.host, arguments.port) as listener:
-        token = _token(arguments.token_file)
-        host, port = listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        print(f"Serving {service.root} at {url}")
-        if arguments.token_file is None:
-            print(f"Token: {token}")
-        else:
-            print(f"Token: in {arguments.token_file}")
-        print(f"To use it: DERIVA_ML_TOKEN=<token> deriva-ml-run --host {url} ...", flush=True)
-        # The server hands a signal on when it has stopped; this lets the folder be closed before the process ends.
-        signal.signal(signal.SIGTERM, _stop)
-        try:
-            serve(Application(service, {token: local_client()}), listener)
-        except KeyboardInterrupt:
-            print("Stopped.")
+    certificate, key = _certificate(arguments)
+    with closing(_open(arguments.root)) as service, closing(users_of(service.root)) as users:
+        known = len(users.users())
+        check_reach(arguments.host, is_secure=certificate is not None, has_users=known > 0)
+        tokens = _tokens(arguments.token_file, known=known)
+        with listen(arguments.host, arguments.port) as listener:
+            _announce(arguments, listener.getsockname()[1], list(tokens), known)
+            # The server hands a signal on when it has stopped; this lets the folder be closed before the process ends.
+            signal.signal(signal.SIGTERM, _stop)
+            gate = Gate(service, tokens, users, is_secure=certificate is not None)
+            try:
+                serve(Application(gate), listener, certificate=certificate, key=key)
+            except KeyboardInterrupt:
+                print("Stopped.")
     return 0
+
+
+def _certificate(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
+    from deriva_ml.server.http import check_certificate
+
+    certificate, key = arguments.tls_cert, arguments.tls_key
+    if certificate is not None and key is not None:
+        check_certificate(certificate, key)
+    elif certificate is not None or key is not None:
+        raise DerivaMLConfigurationError(
+            "A certificate and its private key go together.", source="--tls-cert, --tls-key", hint="name both"
+        )
+    return certificate, key
+
+
+def _tokens(file: Path | None, *, known: int) -> dict[str, Client]:
+    """Who holds which token beside the users: where there are none, one token is its owner's."""
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
+    from deriva_ml.server.app import local_client
+
+    if not known:
+        return {_token(file): local_client()}
+    if file is not None:
+        raise DerivaMLConfigurationError(
+            "The folder has users, and each has a token of their own: there is none to keep in a file.",
+            source="--token-file",
+            hint="leave it out; a new token for a user: deriva-ml-catalog user token NAME",
+        )
+    return {}
+
+
+def _announce(arguments: argparse.Namespace, port: int, tokens: Sequence[str], known: int) -> None:
+    scheme = "https" if arguments.tls_cert else "http"
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    url = f"{scheme}://{host}:{port}"
+    print(f"Serving {arguments.root.expanduser().absolute()} at {url}")
+    if known:
+        print(f"Users: {known}; each signs in with a token or password of their own")
+    elif arguments.token_file is not None:
+        print(f"Token: in {arguments.token_file}")
+    else:
+        print(f"Token: {tokens[0]}")
+    print(f"To use it: DERIVA_ML_TOKEN=<token> deriva-ml-run --host {url} ...", flush=True)
 
 
 def _stop(_number: int, _frame: object) -> None:

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from deriva_ml.core.config import MARKER
 from deriva_ml.server.access import LOCAL_ROLE
-from deriva_ml.server.answers import Answer, json_text, no_such_page, refusal
+from deriva_ml.server.answers import no_such_page, refusal
 from deriva_ml.server.ermrest import Ermrest
 from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError
 from deriva_ml.server.hatrac import Hatrac
 from deriva_ml.server.registry import Registry, place_new
+from deriva_ml.server.sessions import session_answer
 from deriva_ml.server.store import microseconds
 from deriva_ml.wire.http import Client, Request, Response
-from deriva_ml.wire.model import Document, Json
 
 __all__ = ["FORMAT", "FolderError", "Service", "create_folder", "local_client", "open_service"]
 
 FORMAT = 1
 """The layout of a folder; one with a higher number was made by a later version."""
-
-SESSION_SECONDS = 1800
 
 
 def local_client() -> Client:
@@ -158,27 +155,8 @@ class Service:
         self.hatrac.close()
 
 
-def _session(request: Request, client: Client, now: Callable[[], float] = time.time) -> Response:
-    """Who the client is: ``GET /authn/session``. A session in process cannot be begun or ended."""
+def _session(request: Request, client: Client) -> Response:
+    """Who the client is. A session in process cannot be begun or ended; those over HTTP, the gate before it handles."""
     if request.method not in ("GET", "HEAD", "PUT"):
         raise MethodNotAllowed(("GET", "HEAD", "PUT"))
-    if client.id is None:
-        return Response(404, {"content-type": "text/plain"}, b"No existing login session found.\n")
-    who: Document = {"id": client.id, "display_name": client.display_name or client.id}
-    for name, value in (("full_name", client.full_name), ("email", client.email)):
-        if value is not None:
-            who[name] = value
-    since = datetime.fromtimestamp(now(), UTC)
-    roles = sorted(client.roles - {LOCAL_ROLE, client.id})
-    attributes: list[Json] = [dict(who)]
-    attributes.extend({"id": role, "display_name": role} for role in roles)
-    document: Document = {
-        "client": who,
-        "attributes": attributes,
-        "since": since.isoformat(" "),
-        "expires": datetime.fromtimestamp(now() + SESSION_SECONDS, UTC).isoformat(" "),
-        "seconds_remaining": SESSION_SECONDS,
-        "vary_headers": ["cookie"],
-        "tracking": None,
-    }
-    return Answer(body=b"" if request.method == "HEAD" else json_text(document)).response({})
+    return session_answer(request, client)

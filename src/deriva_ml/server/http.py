@@ -1,4 +1,4 @@
-"""The service over HTTP: an ASGI application behind bearer tokens, and the server that runs it.
+"""The service over HTTP: an ASGI application, and the server that runs it. Who asks, `sessions` finds out.
 
 1. The request target reaches the service as it was sent, byte for byte: an escaped slash is data.
 2. A request is handled from beginning to end in one thread of a bounded pool, since the service blocks; the event loop
@@ -10,24 +10,24 @@ Extra: ``serve``.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import IO, cast
 
 import anyio
 import anyio.from_thread
 import anyio.to_thread
 import uvicorn
-from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
-from deriva_ml.wire.http import Client, Request, Response
+from deriva_ml.wire.http import Request, Response
 
-__all__ = ["Application", "check_loopback", "listen", "serve"]
+__all__ = ["Application", "check_certificate", "check_reach", "is_loopback", "listen", "serve"]
 
 SMALL = 1 << 20
 """A body up to this size is read before its request is handled."""
@@ -38,7 +38,7 @@ GATHER = 1 << 16
 REQUEST_LINE = 1 << 20
 """The longest request line and header fields that are read, in bytes: lists of values in URLs grow long."""
 
-Service = Callable[[Request, Client], Response]
+Handler = Callable[[Request], Response]
 
 
 class Gone(ConnectionError):
@@ -49,15 +49,12 @@ class Application:
     """The service as an ASGI application.
 
     Args:
-        service: The service.
-        tokens: Who holds which bearer token.
+        handler: What answers a request, such as a `sessions.Gate`.
         threads: How many requests are handled at a time.
     """
 
-    def __init__(self, service: Service, tokens: Mapping[str, Client], *, threads: int = 32) -> None:
-        self._service = service
-        # Tokens are looked up by their hash: neither their text nor the time a comparison takes is given away.
-        self._clients = {_fingerprint(token): client for token, client in tokens.items()}
+    def __init__(self, handler: Handler, *, threads: int = 32) -> None:
+        self._handler = handler
         self._threads = threads
         self._limiter: anyio.CapacityLimiter | None = None
 
@@ -66,38 +63,22 @@ class Application:
         if scope["type"] != "http":
             raise ValueError(f"a {scope['type']} connection is not served here")
         headers = _headers(scope)
-        client = self._identify(headers)
-        if client is None:
-            refusal = PlainTextResponse(
-                "Access requires authentication.\n", 401, {"www-authenticate": "Bearer", "connection": "close"}
-            )
-            refusal.headers["content-type"] = "text/plain"
-            await refusal(scope, receive, send)
-            return
         body = await _body(headers, receive)
         request = Request(scope["method"], _target(scope), headers, body)
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(self._threads)
-        await anyio.to_thread.run_sync(self._answer, request, client, send, limiter=self._limiter)
+        await anyio.to_thread.run_sync(self._answer, request, send, limiter=self._limiter)
 
-    def _identify(self, headers: Mapping[str, str]) -> Client | None:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        return self._clients.get(_fingerprint(token.strip())) if scheme.lower() == "bearer" else None
-
-    def _answer(self, request: Request, client: Client, send: Send) -> None:
+    def _answer(self, request: Request, send: Send) -> None:
         """Handle a request, in a thread of the pool."""
         try:
-            answer = self._service(request, client)
+            answer = self._handler(request)
             try:
                 _send(answer, request.method, send)
             finally:
                 answer.close()
         except Gone:
             return
-
-
-def _fingerprint(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -180,36 +161,73 @@ def _gathered(answer: Response) -> Iterator[bytes]:
         yield b"".join(pending)
 
 
-def check_loopback(host: str) -> None:
-    """Refuse an address that other machines can reach.
+def is_loopback(host: str) -> bool:
+    """An address that other machines cannot reach."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_reach(host: str, *, is_secure: bool, has_users: bool) -> None:
+    """Refuse an address that other machines can reach, unless the service is fit for them.
+
+    Args:
+        host: The address to listen on.
+        is_secure: The service speaks TLS.
+        has_users: The folder has users, each with a token of their own.
 
     Raises:
-        DerivaMLConfigurationError: The address is not one of this machine's loopback.
+        DerivaMLConfigurationError: Other machines could reach it, and it is not fit for them.
     """
+    if is_loopback(host) or (is_secure and has_users):
+        return
+    if not is_secure:
+        why = "other machines could reach it, and tokens and data would travel in clear"
+        hint = "add --tls-cert and --tls-key, or serve on loopback and forward the port, for instance with ssh -L"
+    else:
+        why = "other machines could reach it, and the folder has no users to tell apart"
+        hint = "make one first: deriva-ml-catalog user add NAME --root FOLDER"
+    raise DerivaMLConfigurationError(
+        f"The catalog is not served on {host!r}: {why}.",
+        source="--host",
+        allowed=["127.0.0.1", "::1", "localhost"],
+        hint=hint,
+    )
+
+
+def check_certificate(certificate: Path, key: Path) -> None:
+    """Refuse a certificate and key that TLS cannot be spoken with.
+
+    Raises:
+        DerivaMLConfigurationError: A file cannot be read, or they do not belong together.
+    """
+    for path, option in ((certificate, "--tls-cert"), (key, "--tls-key")):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise DerivaMLConfigurationError(f"Cannot read {path}: {error.strerror}.", source=option) from error
     try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+        # A password that is asked for on a terminal would hold up a server, so an encrypted key is refused.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError) as error:
         raise DerivaMLConfigurationError(
-            f"The catalog is not served on {host}: other machines could reach it, and the token would travel in clear.",
-            source="--host",
-            allowed=["127.0.0.1", "::1", "localhost"],
-            hint="serve on loopback and forward the port, for instance with ssh -L",
-        )
+            f"TLS cannot be spoken with {certificate} and {key}: {error}.",
+            source="--tls-cert, --tls-key",
+            hint="name the certificate chain and its private key, both in PEM form, the key without a password",
+        ) from error
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket on loopback.
+    """Open a listening socket; whether the address is fit, `check_reach` says.
 
     Args:
-        host: An address of the loopback.
+        host: An address of this machine.
         port: The port; 0 for any that is free.
 
     Raises:
-        DerivaMLConfigurationError: The address is not loopback, or the port is taken.
+        DerivaMLConfigurationError: The address is not this machine's, or the port is taken.
     """
-    check_loopback(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named, the event loop knows that it is TCP and switches off the delay of small packets.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -217,16 +235,30 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(128)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
+        why = getattr(error, "strerror", None) or str(error)
         raise DerivaMLConfigurationError(
-            f"Cannot listen on {host}:{port}: {error.strerror}.", source="--port", hint="choose another port"
+            f"Cannot listen on {host}:{port}: {why}.", source="--host, --port", hint="choose another port"
         ) from error
     return listener
 
 
-def serve(application: Application, listener: socket.socket) -> None:
-    """Serve until the process is told to stop; requests that are under way are finished."""
+def serve(
+    application: Application,
+    listener: socket.socket,
+    *,
+    certificate: Path | None = None,
+    key: Path | None = None,
+) -> None:
+    """Serve until the process is told to stop; requests that are under way are finished.
+
+    Args:
+        application: What answers.
+        listener: Where requests arrive.
+        certificate: A certificate chain, for TLS.
+        key: Its private key.
+    """
     config = uvicorn.Config(
         application,
         loop="asyncio",
@@ -238,5 +270,7 @@ def serve(application: Application, listener: socket.socket) -> None:
         h11_max_incomplete_event_size=REQUEST_LINE,
         timeout_graceful_shutdown=30,
         server_header=False,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
     uvicorn.Server(config).run(sockets=[listener])
