@@ -166,3 +166,101 @@ def test_a_snapshot_is_guarded_by_the_rules_of_its_time(site: Site) -> None:
     assert len(site(ANN, "GET", f"@{before}/entity/s:Sample")) == 5
     assert site(ANN, "POST", f"@{before}/entity/s:Sample", []) == 403
     assert site(ANN, "GET", f"@{before}/schema/s/table/Sample")["rights"]["select"] is True
+
+
+def test_regular_expressions_in_bindings(site: Site) -> None:
+    open_up(site, enumerate=["*"])
+    for operator, pattern, expected in (
+        ("::regexp::", "^[12]$", ["1", "2"]),
+        ("::regexp::", "[[:digit:]]", ["0", "1", "2", "3", "4"]),
+        ("::regexp::", "P", []),
+        ("::ciregexp::", "P", ["0", "1"]),
+        ("::regexp::", "it's", []),
+        ("::regexp::", "(", []),
+        ("::regexp::", "' OR 1=1 --", []),
+    ):
+        column = "project" if "P" in pattern else "label"
+        test = {"filter": column, "operator": operator, "operand": pattern}
+        binding = {"types": ["select"], "projection": [test, "RID"], "projection_type": "nonnull"}
+        site(local_client(), "PUT", "/schema/s/table/Sample/acl_binding/b", binding)
+        assert sorted(row["label"] for row in site(ANN, "GET", "/entity/s:Sample")) == expected, pattern
+        if pattern == "(":  # what cannot be read gives nobody anything, negated or not
+            binding["projection"][0]["negate"] = True
+            site(local_client(), "PUT", "/schema/s/table/Sample/acl_binding/b", binding)
+            assert site(ANN, "GET", "/entity/s:Sample") == []
+
+
+FK = "/schema/s/table/Sample/foreignkey/project/reference/s:Project/name"
+
+
+def labels(site: Site, project: str) -> list[str]:
+    return sorted(row["label"] for row in site(local_client(), "GET", f"/entity/s:Sample/project={project}"))
+
+
+def test_a_foreign_key_s_lists_say_who_may_refer(site: Site) -> None:
+    open_up(site, enumerate=["*"], select=["*"], write=["ann", "bob"])
+    owner = local_client()
+    site(owner, "PUT", f"{FK}/acl", {"insert": ["ann"], "update": ["team"]})
+    row = [{"label": "new", "project": "p"}]
+    assert site(BOB, "POST", "/entity/s:Sample", row) == 403
+    assert site(BOB, "POST", "/entity/s:Sample?onconflict=skip", row) == 403
+    assert site(BOB, "PUT", "/entity/s:Sample", row) == 403
+    assert labels(site, "p") == ["0", "1"]
+    # A reference to nothing, and one that takes its default, are no references.
+    assert len(site(BOB, "POST", "/entity/s:Sample", [{"label": "free"}])) == 1
+    assert len(site(BOB, "POST", "/entity/s:Sample?defaults=project", [{"label": "other", "project": "p"}])) == 1
+    assert len(site(ANN, "POST", "/entity/s:Sample", row)) == 1
+    change = "/attributegroup/s:Sample/label;project"
+    assert site(ANN, "PUT", change, [{"label": "new", "project": "q"}]) == 403
+    assert site(ANN, "PUT", change, [{"label": "new", "project": None}]) == [{"label": "new", "project": None}]
+    assert len(site(ANN, "PUT", "/attributegroup/s:Sample/label;secret", [{"label": "0", "secret": "y"}])) == 1
+    assert len(site(BOB, "PUT", change, [{"label": "new", "project": "q"}])) == 1
+    assert "new" in labels(site, "q")
+    assert len(site(owner, "POST", "/entity/s:Sample", [{"label": "mine", "project": "p"}])) == 1
+
+
+def test_a_foreign_key_without_lists_is_open_to_who_may_write_its_columns(site: Site) -> None:
+    open_up(site, enumerate=["*"], select=["*"], write=["ann"])
+    site(local_client(), "DELETE", f"{FK}/acl")
+    assert len(site(ANN, "POST", "/entity/s:Sample", [{"label": "new", "project": "p"}])) == 1
+
+
+def test_a_foreign_key_s_bindings_choose_the_rows_that_may_be_referred_to(site: Site) -> None:
+    open_up(site, enumerate=["*"], select=["*"], write=["ann", "bob"])
+    owner = local_client()
+    site(owner, "PUT", f"{FK}/acl", {"insert": [], "update": []})
+    binding = {"types": ["insert", "update"], "projection": ["member"], "projection_type": "acl"}
+    assert site(owner, "PUT", f"{FK}/acl_binding/member", binding)["projection"] == ["member"]
+    rights = site(ANN, "GET", FK)[0]["rights"]
+    assert rights == {"insert": None, "update": None}
+    assert len(site(ANN, "POST", "/entity/s:Sample", [{"label": "a", "project": "p"}])) == 1
+    assert site(ANN, "POST", "/entity/s:Sample", [{"label": "b", "project": "q"}]) == 403
+    assert site(ANN, "POST", "/entity/s:Sample", [{"label": n, "project": n} for n in "pq"]) == 403
+    change = "/attributegroup/s:Sample/label;project"
+    assert site(ANN, "PUT", change, [{"label": "a", "project": "q"}]) == 403
+    assert len(site(BOB, "PUT", change, [{"label": "a", "project": "q"}])) == 1
+    assert site(BOB, "PUT", "/entity/s:Sample", [{"label": "c", "project": "p", "secret": None}]) == 403
+    # The binding goes along when the column that it starts at is called something else.
+    site(owner, "PUT", "/schema/s/table/Project/column/member", {"name": "who"})
+    assert len(site(ANN, "POST", "/entity/s:Sample", [{"label": "d", "project": "p"}])) == 1
+    assert site(ANN, "POST", "/entity/s:Sample", [{"label": "e", "project": "q"}]) == 403
+
+
+def test_what_cannot_be_read_cannot_be_guessed_by_writing(site: Site) -> None:
+    open_up(site, enumerate=["*"], select=["*"], write=["ann"])
+    owner = local_client()
+    site(owner, "PUT", "/schema/s/table/Sample/column/secret/acl", {"select": [], "update": [], "write": []})
+    assert site(ANN, "DELETE", "/entity/s:Sample/secret=x") == 403
+    assert site(ANN, "PUT", "/attributegroup/s:Sample/secret;project", [{"secret": "x", "project": "p"}]) == 403
+    site(owner, "PUT", "/schema/s/table/Project/acl", {"enumerate": [], "select": [], "write": []})
+    assert site(ANN, "DELETE", "/entity/s:Project/member=ann/s:Sample") == 409
+    assert len(site(owner, "GET", "/entity/s:Sample")) == 5
+
+
+def test_groups_are_noted_with_their_first_member(site: Site) -> None:
+    open_up(site, enumerate=["*"], select=["*"])
+    site(BOB, "GET", "/entity/s:Sample")
+    groups = site(local_client(), "GET", "/entity/public:ERMrest_Group")
+    assert [(group["ID"], group["Display_Name"], group["RCB"]) for group in groups] == [("team", "team", None)]
+    site(BOB, "GET", "/entity/s:Sample")
+    assert len(site(local_client(), "GET", "/entity/public:ERMrest_Group")) == 1

@@ -142,6 +142,8 @@ class Access:
         elif isinstance(element, Column):
             inherited = dict(table.acl_bindings) if table and name not in element.acls else {}
             bindings = inherited | dict(element.acl_bindings)
+        elif isinstance(element, ForeignKey):
+            bindings = dict(element.acl_bindings)
         else:
             return False
         wanted = set(GRANTING[name])
@@ -171,10 +173,26 @@ class Access:
                 for table, column in columns
             )
             return visible or self.right(near, "owner") is True
-        if any(self._meets(fk.acls, granting) for granting in GRANTING[name]) or name not in fk.acls:
-            rights = [self.right(column, name, table) for table, column in columns[: len(fk.columns)]]
-            return False if False in rights else None if None in rights else True
-        return self.right(near, "owner") is True
+        rights = [self.right(column, name, table) for table, column in columns[: len(fk.columns)]]
+        rights.append(self.may_refer(fk, name))
+        return False if False in rights else None if None in rights else True
+
+    def may_refer(self, fk: ForeignKey, name: str) -> bool | None:
+        """Whether values of a foreign key may be written, as far as the foreign key itself says.
+
+        Args:
+            fk: The foreign key; one without a list of that name is open to all who may write its columns.
+            name: ``insert`` or ``update``.
+
+        Returns:
+            None where it depends on the row that is referred to.
+        """
+        near = self.model.table(*fk.table)
+        if self.is_all or name not in fk.acls or any(self._meets(fk.acls, granting) for granting in GRANTING[name]):
+            return True
+        if near is not None and self.right(near, "owner") is True:
+            return True
+        return self._bound(fk, name, None)
 
     # ------------------------------------------------------------------------------------------ for documents
 

@@ -297,7 +297,9 @@ def _rename_column(tx: Transaction, table: Table, column: Column, name: str) -> 
         return tuple(name if one == old else one for one in names)
 
     def pointed(fk: ForeignKey) -> ForeignKey:
-        return replace(fk, referenced_columns=renamed(fk.referenced_columns))
+        # The bindings of a foreign key start where it leads to.
+        bindings = {key: _renamed_binding(one, old, name) for key, one in fk.acl_bindings.items()}
+        return replace(fk, referenced_columns=renamed(fk.referenced_columns), acl_bindings=bindings)
 
     _rewrite_references(tx, table, pointed)
     table = current(tx, table)
@@ -423,7 +425,8 @@ def alter_foreign_key(tx: Transaction, table: Table, fk: ForeignKey, document: J
         acls=acl_set(doc["acls"], "foreign key", label(fk)) if "acls" in doc else fk.acls,
     )
     if "acl_bindings" in doc:
-        changed = replace(changed, acl_bindings=binding_set(tx.model, table, doc["acl_bindings"], "foreign key"))
+        far = find_table(tx.model, *fk.referenced_table)
+        changed = replace(changed, acl_bindings=binding_set(tx.model, far, doc["acl_bindings"], "foreign key"))
     store_constraint(tx, table, changed)
     if changed.name != fk.name:
         _rewrite_bindings(tx, lambda one: changed.name if one == fk.name else one)

@@ -31,7 +31,7 @@ def binding(model: Model, table: Table, name: str, value: Json, kind: str) -> Js
 
     Args:
         model: The model that the projection goes through.
-        table: Where the projection starts.
+        table: Where the projection starts: the table, that of the column, or that which the foreign key leads to.
         name: The binding's name.
         value: Its document.
         kind: What it is bound to: ``table``, ``column`` or ``foreign key``.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from deriva_ml.server import physical
+from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.documents import SYSTEM_DEFAULTS
 from deriva_ml.server.store import Transaction, quote
 from deriva_ml.wire.http import Client
@@ -86,7 +87,7 @@ def _table(
 
 
 def meet(tx: Transaction) -> None:
-    """Note a client in ``ERMrest_Client``, at its first change of the catalog; a read changes nothing."""
+    """Note a client in ``ERMrest_Client``, and its groups, at the first change of the catalog."""
     client = tx.client
     if client.id is None or client in tx.store.known_clients:
         return
@@ -112,6 +113,24 @@ def meet(tx: Transaction) -> None:
         tx.connection.execute(
             f"UPDATE {place} SET {changes}, RMT = :now, _from = :now WHERE {names['ID']} = :ID", stamps
         )
+    _meet_groups(tx, client)
+
+
+def _meet_groups(tx: Transaction, client: Client) -> None:
+    """Note the groups of a client in ``ERMrest_Group``."""
+    table = tx.model.table("public", "ERMrest_Group")
+    columns = [table.column(name) for name in ("ID", "Display_Name")] if table else []
+    groups = sorted(client.roles - {client.id, "*", LOCAL_ROLE})
+    if table is None or None in columns:
+        return
+    place, (name, shown) = quote(f"t_{table.rid}"), (quote(column.storage) for column in columns if column)
+    for group in groups:
+        known = tx.connection.execute(f"SELECT 1 FROM {place} WHERE {name} = ?", (group,)).fetchone()
+        if known is None:
+            tx.connection.execute(
+                f"INSERT INTO {place} (RID, RCT, RMT, _from, {name}, {shown}) VALUES (?, ?, ?, ?, ?, ?)",
+                (tx.next_rids(1)[0], tx.now, tx.now, tx.now, group, group),
+            )
 
 
 def _described(client: Client) -> dict[str, str | None]:

@@ -344,7 +344,7 @@ def create_foreign_key(tx: Transaction, table: Table, document: Json) -> Foreign
     tx.put(replace(table, foreign_keys=(*table.foreign_keys, fk)))
     if doc.get("acl_bindings"):
         changed = current(tx, table)
-        fk = replace(fk, acl_bindings=binding_set(tx.model, changed, doc["acl_bindings"], "foreign key"))
+        fk = replace(fk, acl_bindings=binding_set(tx.model, target, doc["acl_bindings"], "foreign key"))
         tx.put(replace(changed, foreign_keys=(*table.foreign_keys, fk)))
     return fk
 

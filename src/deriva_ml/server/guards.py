@@ -11,13 +11,16 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from deriva_ml.server.access import GRANTING, Access
+from deriva_ml.server.access import GRANTING, Access, label
+from deriva_ml.server.expressions import text_sql
+from deriva_ml.server.regexps import translate
 from deriva_ml.server.store import Transaction, View, quote
-from deriva_ml.wire.model import Column, Json, Model, Schema, Table
+from deriva_ml.wire.model import Column, ForeignKey, Json, Model, Schema, Table
 from deriva_ml.wire.values import parse_literal
 
-__all__ = ["Narrowed", "narrowed", "need_rows", "row_condition"]
+__all__ = ["Narrowed", "narrowed", "need_references", "need_rows", "row_condition"]
 
+REGEXPS = ("::regexp::", "::ciregexp::")
 COMPARISONS = {"=": "=", "::gt::": ">", "::geq::": ">=", "::lt::": "<", "::leq::": "<="}
 
 
@@ -32,9 +35,10 @@ class Narrowed(View):
     Args:
         view: The whole view.
         access: What the client may do.
+        whole: A table whose rows are all there: one whose rows are to be changed, each of which is asked for later.
     """
 
-    def __init__(self, view: View, access: Access) -> None:
+    def __init__(self, view: View, access: Access, *, whole: Table | None = None) -> None:
         visible = _visible(access)
         super().__init__(
             lambda _connection, _moment: visible, view.connection, view.snaptime, view.model_snaptime, view.amended
@@ -43,6 +47,7 @@ class Narrowed(View):
         self.is_snapshot = view.is_snapshot
         self._view = view
         self._access = access
+        self._whole = whole
         self._homes = {column.rid: table for table in access.model.tables() for column in table.columns}
 
     def column(self, column: Column) -> str:
@@ -55,6 +60,8 @@ class Narrowed(View):
     def source(self, table: Table) -> str:
         """What to select from: the rows, and of each row the values, that the client may read."""
         whole = self._access.model.tables_by_rid[table.rid]
+        if self._whole is not None and table.rid == self._whole.rid:
+            return self._view.source(whole)
         right = self._access.need(whole, "select")
         guarded = [
             column
@@ -133,6 +140,48 @@ def need_rows(
             raise access.refuse(f"{right} access on one or more {matching}rows in table :{table.schema}:{table.name}")
 
 
+def need_references(
+    tx: Transaction, access: Access, table: Table, right: str, rids: Collection[str], columns: Collection[str]
+) -> None:
+    """Refuse references that the client may not make, by the ACLs of the foreign keys; after the rows are written.
+
+    Args:
+        tx: The transaction.
+        access: What the client may do.
+        table: The table.
+        right: ``insert`` or ``update``.
+        rids: The rows that were written.
+        columns: The names of the columns that the client gave.
+    """
+    for fk in () if access.is_all else table.foreign_keys:
+        allowed = True if set(columns).isdisjoint(fk.columns) else access.may_refer(fk, right)
+        if allowed is True:
+            continue
+        test = " AND ".join(f"c.{quote(table.columns_by_name[name].storage)} IS NOT NULL" for name in fk.columns)
+        if allowed is None:
+            test += f" AND NOT {_refers_well(tx, access, fk, right)}"
+        refused = tx.connection.execute(
+            f'SELECT 1 FROM json_each(?) AS j CROSS JOIN {tx.source(table)} AS c ON c."RID" = j.value '
+            f"WHERE {test} LIMIT 1",
+            (json.dumps(list(rids)),),
+        ).fetchone()
+        if refused:
+            raise access.refuse(f"{right} access on {label(fk)} in one or more rows")
+
+
+def _refers_well(view: View, access: Access, fk: ForeignKey, right: str) -> str:
+    """SQL that holds if the row ``c`` refers to one that a binding of the foreign key gives."""
+    near, far = view.model.table(*fk.table), view.model.table(*fk.referenced_table)
+    if near is None or far is None:
+        return "0"
+    pairs = zip(fk.columns, fk.referenced_columns, strict=True)
+    joined = " AND ".join(
+        f"r.{quote(far.columns_by_name[b].storage)} = c.{quote(near.columns_by_name[a].storage)}" for a, b in pairs
+    )
+    given = _any_binding(view, access, far, right, fk.acl_bindings, "r")
+    return f"EXISTS (SELECT 1 FROM {view.source(far)} AS r WHERE {joined} AND {given})"
+
+
 # ---------------------------------------------------------------------------------------------- bindings as SQL
 
 
@@ -154,6 +203,10 @@ def row_condition(
     else:
         inherited = {} if right in column.acls else dict(table.acl_bindings)
         bindings = inherited | dict(column.acl_bindings)
+    return _any_binding(view, access, table, right, bindings, row)
+
+
+def _any_binding(view: View, access: Access, table: Table, right: str, bindings: Mapping[str, Json], row: str) -> str:
     conditions = [
         _Projection(view, access, table, row).condition(binding)
         for binding in bindings.values()
@@ -173,6 +226,16 @@ def _literal(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     return "NULL" if value is None else "'" + str(value).replace("'", "''").replace("\0", "") + "'"
+
+
+def _regexp(step: Mapping[str, Json], column: tuple[str, Column]) -> str:
+    """The test of a regular expression; empty if it is none."""
+    sql, found = column
+    try:
+        pattern = translate(str(step.get("operand", "")), ignore_case=step.get("operator") == "::ciregexp::")
+    except ValueError:
+        return ""
+    return f"ermrest_regexp({_literal(pattern)}, {text_sql(found.type, sql)})"
 
 
 class _Projection:
@@ -260,6 +323,9 @@ class _Projection:
         operator, operand = step.get("operator", "="), step.get("operand", "")
         if operator == "::null::":
             return self._signed(step, f"{sql} IS NULL")
+        if operator in REGEXPS:
+            test = _regexp(step, column)
+            return self._signed(step, test) if test else None
         if operator not in COMPARISONS:
             return None
         try:

@@ -8,6 +8,7 @@ from itertools import repeat
 
 from deriva_ml.server.access import Access
 from deriva_ml.server.errors import Conflict
+from deriva_ml.server.guards import need_references
 from deriva_ml.server.inputs import Body, Inputs, read_inputs, refuse_repeated
 from deriva_ml.server.integrity import INPUT_VIOLATES, Change, default_of, not_null, pack, physical, write_each
 from deriva_ml.server.store import Transaction, quote
@@ -15,7 +16,7 @@ from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, Table
 from deriva_ml.wire.rows import Field, StoredRow
 from deriva_ml.wire.values import Stored, is_serial
 
-__all__ = ["Written", "add_rows", "fields_of", "insert"]
+__all__ = ["Written", "add_rows", "fields_of", "insert", "rids_of"]
 
 LEASES = ("public", "ERMrest_RID_Lease")
 TEMPLATED = {"ermrest_uri", "ermrest_curie"}
@@ -86,6 +87,8 @@ def insert(
     if "RID" in wanted:
         _spend_leases(tx, access, table, [str(rid) for rid in inputs.values["RID"]])
     rows = add_rows(tx, table, inputs, skip=on_conflict == "skip")
+    if not access.is_all:
+        need_references(tx, access, table, "insert", rids_of(table, rows), inputs.values.keys())
     return Written(((fields_of(table.columns), rows),), inputs.media, inputs.count)
 
 
@@ -129,10 +132,15 @@ def add_rows(tx: Transaction, table: Table, inputs: Inputs, *, skip: bool) -> Se
     if skip and tx.connection.total_changes - before < 2 * len(rows):
         rows = _present(tx, table, rows)
     change = Change(tx)
-    place = [column.name for column in table.columns].index("RID")
-    change.written(table, (column.name for column in table.columns), [str(row[place]) for row in rows])
+    change.written(table, (column.name for column in table.columns), rids_of(table, rows))
     change.finish()
     return rows
+
+
+def rids_of(table: Table, rows: Iterable[StoredRow]) -> list[str]:
+    """The RIDs of rows that have the values of all columns."""
+    place = [column.name for column in table.columns].index("RID")
+    return [str(row[place]) for row in rows]
 
 
 def _defaults(tx: Transaction, table: Table, column: Column, count: int) -> Iterable[Stored]:

@@ -447,9 +447,10 @@ def _change_binding(address: Address, request: Request, tx: Transaction, found: 
         _store(tx, found, {"acl_bindings": bindings})
         return empty()
     body = json_body(request)
+    start = ddl.find_table(tx.model, *element.referenced_table) if isinstance(element, ForeignKey) else table
     if name is None:
-        bindings = binding_set(tx.model, table, body, found.kind)
+        bindings = binding_set(tx.model, start, body, found.kind)
     else:
-        bindings[name] = binding(tx.model, table, name, body, found.kind)
+        bindings[name] = binding(tx.model, start, name, body, found.kind)
     _store(tx, found, {"acl_bindings": bindings})
     return Answer(body=json_text(bindings if name is None else bindings[name]))

@@ -12,7 +12,9 @@ from itertools import chain
 
 from deriva_ml.server import insert as inserting
 from deriva_ml.server import update as updating
+from deriva_ml.server.access import Access
 from deriva_ml.server.errors import BadRequest, Conflict, translate
+from deriva_ml.server.guards import Narrowed, narrowed
 from deriva_ml.server.inputs import Body
 from deriva_ml.server.insert import Written
 from deriva_ml.server.query import (
@@ -199,10 +201,12 @@ def _named(table: Table, items: Sequence[Item]) -> dict[str, Column]:
 
 def _chosen(tx: Transaction, path: DataPath) -> tuple[Table, list[str]]:
     """The context's table of a path, and the RIDs of the rows of it that the path selects."""
-    table = context_table(path, tx)
+    access = Access(tx.model, tx.client)
+    seen = context_table(path, narrowed(tx, access))
+    table = tx.model.tables_by_rid[seen.rid]
     if table.kind != "table":
         raise Conflict(f"Entity :{table.schema}:{table.name} is not writable.")
-    statement = compile_rids(path, tx)
+    statement = compile_rids(path, tx if access.is_all else Narrowed(tx, access, whole=table))
     try:
         found = tx.connection.execute(statement.sql, statement.params).fetchall()
     except sqlite3.Error as error:

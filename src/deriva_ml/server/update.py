@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 
 from deriva_ml.server.access import Access
 from deriva_ml.server.errors import Conflict, NotFound
-from deriva_ml.server.guards import need_rows
+from deriva_ml.server.guards import need_references, need_rows
 from deriva_ml.server.inputs import Body, Inputs, read_inputs, refuse_repeated
-from deriva_ml.server.insert import Written, add_rows, fields_of
+from deriva_ml.server.insert import Written, add_rows, fields_of, rids_of
 from deriva_ml.server.integrity import Change, pack, physical
 from deriva_ml.server.store import Transaction, quote
 from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, Table
@@ -41,12 +41,14 @@ def upsert(tx: Transaction, table: Table, body: Body, content_type: str | None =
     inputs = read_inputs(body, content_type, table, wanted)
     keys = {name: wanted[name] for name in wanted if name in keyed}
     refuse_repeated(inputs, list(keys))
+    _need_found(access, table, keys.values())
     matches = _matches(tx, table, inputs, keys)
     rest = [name for name in wanted if name not in keyed]
     for name in rest if matches else ():
         access.need(wanted[name], "update", table)
     need_rows(tx, access, table, "update", [rid for _, rid in matches], [wanted[name] for name in rest])
     changed = _rewrite(tx, table, inputs, matches, {name: wanted[name] for name in rest})
+    need_references(tx, access, table, "update", [rid for _, rid in matches], rest)
     known = {place for place, _ in matches}
     fresh = [place for place in range(inputs.count) if place not in known]
     added: Sequence[StoredRow] = []
@@ -54,6 +56,7 @@ def upsert(tx: Transaction, table: Table, body: Body, content_type: str | None =
         access.need(table, "insert")
         picked = {name: [values[place] for place in fresh] for name, values in inputs.values.items()}
         added = add_rows(tx, table, Inputs(len(fresh), picked, inputs.media), skip=True)
+        need_references(tx, access, table, "insert", rids_of(table, added), wanted.keys())
     tx.touch()
     values = [inputs.values[name] for name in wanted]
     runs = ((fields_of(wanted.values()), [tuple(column[place] for column in values) for place in changed]),)
@@ -95,12 +98,15 @@ def update(
             raise access.refuse(f"update access on :{table.schema}:{table.name}:{column.name}")
         access.need(column, "update", table)
     access.need(table, "update")
+    _need_found(access, table, keys.values())
     wanted = {**keys, **targets}
     inputs = read_inputs(body, content_type, table, wanted)
     refuse_repeated(inputs, list(keys))
     matches = _matches(tx, table, inputs, keys)
     need_rows(tx, access, table, "update", [rid for _, rid in matches], list(targets.values()))
     changed = _rewrite(tx, table, inputs, matches, targets)
+    written = [column.name for column in targets.values()]
+    need_references(tx, access, table, "update", [rid for _, rid in matches], written)
     tx.touch()
     fields = tuple(Field(name, column.type) for name, column in wanted.items())
     values = [inputs.values[name] for name in wanted]
@@ -151,6 +157,12 @@ def clear(tx: Transaction, table: Table, columns: Sequence[Column], rids: Collec
     change.update(table, columns, [(*(None for _ in columns), rid) for rid in rids])
     change.finish()
     tx.touch()
+
+
+def _need_found(access: Access, table: Table, columns: Iterable[Column]) -> None:
+    """Refuse to find rows by what the client may not read: whether one is found would tell what is in it."""
+    for column in columns:
+        access.need(column, "select", table)
 
 
 def _matches(tx: Transaction, table: Table, inputs: Inputs, keys: Mapping[str, Column]) -> list[tuple[int, str]]:
