@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from deriva.core import DerivaServer, HatracStore
+from tests.serving import COMMAND, served
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.deriva import DerivaHandles
@@ -26,8 +25,6 @@ from deriva_ml.connect import open_connection
 from deriva_ml.core.config import Settings
 from deriva_ml.core.exceptions import DerivaMLAuthenticationError
 from deriva_ml.server.app import create_folder, local_client, open_service
-
-COMMAND = [sys.executable, "-m", "deriva_ml.cli.catalog"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,29 +45,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, *more: str) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
-    """Serve a folder; give its URL, what was printed as the token, and the process."""
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--root", str(folder), "--port", "0", *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        lines = [process.stdout.readline() for _ in range(3)]
-        url = re.search(r"http://\S+", lines[0])
-        assert url, lines
-        yield url[0], lines[1].removeprefix("Token: ").strip(), process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
-        assert process.returncode == 0, errors
-        assert errors == ""
+def serving(folder: Path, *more: str) -> Iterator[tuple[str, str]]:
+    """Serve a folder; give its URL, and what was printed as the token."""
+    with served(folder, *more) as server:
+        yield server.url, server.token
 
 
 def test_the_deriva_client_reads_and_writes_a_served_folder(folder: Path, tmp_path: Path) -> None:
-    with serving(folder) as (url, token, _):
+    with serving(folder) as (url, token):
         credential = {"bearer-token": token}
         server = DerivaServer("http", url.removeprefix("http://"), credentials=credential)
         catalog = server.connect_ermrest("1")
@@ -89,7 +71,7 @@ def test_the_deriva_client_reads_and_writes_a_served_folder(folder: Path, tmp_pa
 
 
 def test_our_client_finds_the_same_folder_behind_the_url(folder: Path, tmp_path: Path) -> None:
-    with serving(folder) as (url, token, _):
+    with serving(folder) as (url, token):
         transport = Http(url, {"bearer-token": token})
         assert service_info(transport)["identity"] == open_identity(folder)
         client = CatalogClient(transport, "1")
@@ -116,7 +98,7 @@ def test_our_client_finds_the_same_folder_behind_the_url(folder: Path, tmp_path:
 
 
 def test_the_environment_s_token_opens_the_url(folder: Path, settings: Settings) -> None:
-    with serving(folder) as (url, token, _):
+    with serving(folder) as (url, token):
         with open_connection(url, settings=replace(settings, token=token)) as connection:
             assert connection.catalog(1).info()["name"] == "served"
         refused = pytest.raises(DerivaMLAuthenticationError, match="DERIVA_ML_TOKEN")
@@ -125,7 +107,7 @@ def test_the_environment_s_token_opens_the_url(folder: Path, settings: Settings)
 
 
 def test_nothing_is_served_without_the_token(folder: Path) -> None:
-    with serving(folder) as (url, token, _):
+    with serving(folder) as (url, token):
         for path in ("/ermrest/", "/ermrest/catalog/1", "/hatrac/ns/object", "/authn/session", "/"):
             assert requests.get(url + path, timeout=10).status_code == 401
             assert requests.get(url + path, timeout=10, headers={"authorization": "Bearer x"}).status_code == 401
@@ -136,7 +118,7 @@ def test_a_token_file_keeps_the_token_private_and_the_same(folder: Path, tmp_pat
     path = tmp_path / "token"
     tokens = []
     for _ in range(2):
-        with serving(folder, "--token-file", str(path)) as (url, said, _):
+        with serving(folder, "--token-file", str(path)) as (url, said):
             assert said == f"in {path}"
             tokens.append(path.read_text().strip())
             answer = requests.get(f"{url}/ermrest/", headers={"authorization": f"Bearer {tokens[-1]}"}, timeout=10)
@@ -146,7 +128,7 @@ def test_a_token_file_keeps_the_token_private_and_the_same(folder: Path, tmp_pat
 
 
 def test_a_stopped_server_leaves_the_folder_closed(folder: Path) -> None:
-    with serving(folder) as (url, token, _):
+    with serving(folder) as (url, token):
         requests.get(f"{url}/ermrest/catalog/1", headers={"authorization": f"Bearer {token}"}, timeout=10)
     assert [path.name for path in folder.rglob("*-wal")] == []
 
