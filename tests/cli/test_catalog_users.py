@@ -126,6 +126,36 @@ def test_a_user_s_life(folder: Folder) -> None:
     assert said("user", "list", *root) == "bob  groups: g; 1 token\n"
 
 
+def test_rights_are_given_in_one_word(folder: Folder) -> None:
+    root = ["--root", str(folder.root)]
+    ann, bob, row = folder.add("ann", "--group", "team"), folder.add("bob"), [{"a": "two"}]
+    said("grant", "writer", "team", *root)
+    assert "no user or group nobody" in said("grant", "reader", "nobody", "--catalog", "1", *root)
+    assert "no more than to read" in refused("grant", "owner", "*", *root)
+    assert "404" in run("grant", "reader", "bob", "--catalog", "9", *root).stderr
+    with served(folder.root) as server:
+        assert ask(server, "POST", ENTITY, ann, body=row).ok
+        assert ask(server, "PUT", "/hatrac/mine?parents=true", ann, body="x").status_code == 201
+        assert ask(server, "GET", ENTITY, bob).status_code == 403
+        said("grant", "reader", "bob", *root)
+        assert ask(server, "GET", ENTITY, bob).ok
+        assert ask(server, "GET", "/hatrac/mine", bob).ok
+        assert ask(server, "POST", ENTITY, bob, body=row).status_code == 403
+        assert ask(server, "PUT", "/hatrac/mine", bob, body="y").status_code == 403
+        said("grant", "owner", "bob", *root)
+        assert ask(server, "GET", "/ermrest/catalog/1/acl", bob).ok
+        said("grant", "reader", "bob", *root)
+        assert ask(server, "GET", "/ermrest/catalog/1/acl", bob).status_code == 403
+        assert ask(server, "GET", ENTITY).status_code == 401
+        said("grant", "reader", "*", *root)
+        assert ask(server, "GET", ENTITY).ok
+        said("revoke", "*", *root)
+        said("revoke", "bob", *root)
+        assert ask(server, "GET", ENTITY).status_code == 401
+        assert ask(server, "GET", ENTITY, bob).status_code == 403
+    assert "Users:    2" in said("info", *root)
+
+
 def test_what_cannot_be_done_is_said(folder: Folder, tmp_path: Path) -> None:
     root = ["--root", str(folder.root)]
     assert "has no users" in refused("user", "remove", "ann", *root)

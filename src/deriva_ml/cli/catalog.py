@@ -190,8 +190,11 @@ def _token(path: Path | None) -> str:
 
 
 def _info(arguments: argparse.Namespace) -> int:
+    from contextlib import closing
+
     from deriva_ml.connect import open_connection
     from deriva_ml.core.files import human_size
+    from deriva_ml.server.users import users_of
 
     root = arguments.root.expanduser().absolute()
     with open_connection(str(root)) as connection:
@@ -206,6 +209,9 @@ def _info(arguments: argparse.Namespace) -> int:
                 f"Catalog {catalog_id}{label}: {len(model.schemas)} schemas, {tables} tables, "
                 f"latest change {about['snaptime']}"
             )
+        with closing(users_of(root)) as users:
+            if known := len(users.users()):
+                print(f"Users:    {known}")
         count, size = _objects(root / "objects")
         print(f"Objects:  {count} files, {human_size(size)}")
     return 0

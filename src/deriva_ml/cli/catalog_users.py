@@ -1,4 +1,4 @@
-"""``deriva-ml-catalog user`` and ``group``: who may come to a folder when it is served."""
+"""``deriva-ml-catalog user``, ``group``, ``grant`` and ``revoke``: who may come to a served folder, and do what."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ __all__ = ["add_user_commands"]
 
 MINIMUM = 8
 """Characters that a password has at least."""
+
+LEVELS = ("reader", "writer", "owner")
+"""Those of `deriva_ml.catalog.sharing`, which is not loaded for ``--help``."""
 
 AddRoot: TypeAlias = Callable[[argparse.ArgumentParser], None]
 
@@ -33,7 +36,7 @@ class Commands(Protocol):
 
 
 def add_user_commands(commands: Commands, add_root: AddRoot) -> None:
-    """Add ``user`` and ``group`` to the command line.
+    """Add ``user``, ``group``, ``grant`` and ``revoke`` to the command line.
 
     Args:
         commands: The commands of the parser above.
@@ -43,6 +46,17 @@ def add_user_commands(commands: Commands, add_root: AddRoot) -> None:
         _group_of(commands, "user", "who may come to a served folder: add, list, remove, token, password"), add_root
     )
     _add_groups(_group_of(commands, "group", "the groups that users belong to: list, add, remove"), add_root)
+    _add_rights(commands, add_root)
+
+
+def _add_rights(commands: Commands, add_root: AddRoot) -> None:
+    grant = commands.add_parser("grant", help="let a user or group read a catalog, work in it, or own it")
+    grant.add_argument("level", choices=LEVELS, help="what they may do: read; read and write; everything")
+    revoke = commands.add_parser("revoke", help="take the rights to a catalog from a user or group")
+    for command, run in ((grant, _grant), (revoke, _revoke)):
+        command.add_argument("who", metavar="WHO", help="a user, a group, or * for everyone")
+        command.add_argument("--catalog", default="1", metavar="ID", help="the catalog (default: %(default)s)")
+        _finish(command, add_root, run)
 
 
 def _group_of(commands: Commands, name: str, text: str) -> Commands:
@@ -196,6 +210,39 @@ def _leave(arguments: argparse.Namespace) -> int:
     with _users(arguments) as users:
         users.leave(arguments.group, arguments.names)
     print(f"No longer in {arguments.group}: {', '.join(arguments.names)}.")
+    return 0
+
+
+def _grant(arguments: argparse.Namespace) -> int:
+    from deriva_ml.catalog.sharing import grant
+    from deriva_ml.connect import open_connection
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
+
+    who = arguments.who
+    if who == "*" and arguments.level != "reader":
+        raise DerivaMLConfigurationError(
+            "Everyone, known or not, can be given no more than to read.", source="WHO", hint="name a user or a group"
+        )
+    with _users(arguments) as users:
+        found = users.users()
+        is_known = who == "*" or any(who == user.name or who in user.groups for user in found)
+        with open_connection(str(users.path.parent)) as connection:
+            grant(connection.transport, arguments.catalog, who, arguments.level)
+    print(f"{who} is a {arguments.level} of catalog {arguments.catalog}, and of the objects in the folder.")
+    if not is_known:
+        print(f"There is no user or group {who} yet: deriva-ml-catalog user add {who}")
+    return 0
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    from deriva_ml.catalog.sharing import revoke
+    from deriva_ml.connect import open_connection
+
+    with _users(arguments) as users, open_connection(str(users.path.parent)) as connection:
+        revoke(connection.transport, arguments.catalog, arguments.who)
+    print(
+        f"{arguments.who} is in no access list of catalog {arguments.catalog} or of the object store's root any more."
+    )
     return 0
 
 
