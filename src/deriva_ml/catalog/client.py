@@ -22,7 +22,8 @@ from deriva_ml.core.exceptions import (
 from deriva_ml.core.files import nearest
 from deriva_ml.wire import targets
 from deriva_ml.wire.http import Request, Response
-from deriva_ml.wire.model import ForeignKey, Json, Model, Table, model_from_document
+from deriva_ml.wire.model import ForeignKey, Json, Model, Table
+from deriva_ml.wire.model_documents import model_from_document
 from deriva_ml.wire.path import ColumnLike, Path, any_of, encode, table
 from deriva_ml.wire.syntax import Bin, Call
 
