@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deriva_ml.cli.errors import guarded
+from deriva_ml.cli.command import Command
 
 if TYPE_CHECKING:
     from deriva_ml.server.app import Service
@@ -50,18 +49,8 @@ def _add_root(command: argparse.ArgumentParser) -> None:
     command.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="the catalog folder")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; by default those of the process.
-
-    Returns:
-        The exit code.
-    """
-    arguments = parser().parse_args(argv)
-    command = _serve if arguments.command == "serve" else _info
-    return guarded(lambda: command(arguments), debug=arguments.debug)
+def _catalog(arguments: argparse.Namespace) -> int:
+    return (_serve if arguments.command == "serve" else _info)(arguments)
 
 
 def _open(root: Path) -> Service:
@@ -158,6 +147,10 @@ def _objects(folder: Path) -> tuple[int, int]:
     """Number and size of the files that hold objects."""
     sizes = [path.stat().st_size for path in folder.glob("[0-9a-f][0-9a-f]/*")]
     return len(sizes), sum(sizes)
+
+
+main = Command(parser, _catalog)
+"""The command."""
 
 
 if __name__ == "__main__":
