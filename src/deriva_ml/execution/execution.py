@@ -383,7 +383,8 @@ class Execution:
             DerivaMLUnreachable: The catalog cannot be reached.
         """
         if self.dry_run:
-            self._close()
+            if is_final(self.status):  # inside the block the model goes on to use the directory
+                self._close()
             self.uploaded_assets = {}
             return {}
         try:

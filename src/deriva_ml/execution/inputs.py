@@ -147,7 +147,9 @@ class RunInputs:
         if self._are_here:
             return
         for item in self.checked.datasets:
-            self.datasets.append(self._bag(item.spec))
+            # A first attempt may have broken off half-way: what it brought is not brought twice.
+            self.bring_dataset(item.spec)
+        self.asset_paths.clear()
         if self.checked.assets:
             from deriva_ml.asset.download import download_many
 

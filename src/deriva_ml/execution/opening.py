@@ -143,6 +143,8 @@ def open_run(
         end_badly(ledger, manifest, error, started=None, now=around.now(), upload=upload)
         close_run(ledger, directory)
         raise
+    # Who opened the run may take a while to start it, or never do so: no database stays open for that.
+    close_run(ledger, directory, remove=False)
     return opened
 
 
