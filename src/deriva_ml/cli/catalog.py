@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deriva_ml.cli.catalog_users import add_user_commands
-from deriva_ml.cli.errors import guarded
+from deriva_ml.cli.command import Command
 
 if TYPE_CHECKING:
     from deriva_ml.server.app import Service
@@ -63,19 +63,10 @@ def _add_root(command: argparse.ArgumentParser) -> None:
     command.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="the catalog folder")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; by default those of the process.
-
-    Returns:
-        The exit code.
-    """
-    arguments = parser().parse_args(argv)
+def _catalog(arguments: argparse.Namespace) -> int:
     commands = {"serve": _serve, "info": _info}
-    command = commands.get(arguments.command) or arguments.run
-    return guarded(lambda: command(arguments), debug=arguments.debug)
+    run = commands.get(arguments.command) or arguments.run
+    return int(run(arguments))
 
 
 def _open(root: Path) -> Service:
@@ -221,6 +212,10 @@ def _objects(folder: Path) -> tuple[int, int]:
     """Number and size of the files that hold objects."""
     sizes = [path.stat().st_size for path in folder.glob("[0-9a-f][0-9a-f]/*")]
     return len(sizes), sum(sizes)
+
+
+main = Command(parser, _catalog)
+"""The command."""
 
 
 if __name__ == "__main__":
