@@ -30,8 +30,8 @@ def users_at(root: Path) -> Iterator[Send]:
     users.close()
     with ExitStack() as opened:
         url = opened.enter_context(served(root)).url
-        # One of them comes by a cookie.
         ways = {name: {"bearer-token": token} for name, token in tokens.items()}
+        ways["user2"] = {"cookie": f"webauthn={tokens['user2']}"}
         transports = {name: Http(url, way) for name, way in ways.items()} | {"anon": Http(url, None)}
         for transport in transports.values():
             opened.callback(transport.close)
