@@ -1,13 +1,15 @@
-"""``deriva-ml-catalog``: serve a catalog folder to other processes, and look at one."""
+"""``deriva-ml-catalog``: everything about a catalog folder as a whole; each group of commands is a module of its own."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deriva_ml.cli.catalog_flags import add_root, folder_of
 from deriva_ml.cli.errors import guarded
 
 if TYPE_CHECKING:
@@ -17,19 +19,23 @@ __all__ = ["main", "parser"]
 
 DEFAULT_PORT = 8765
 
+MODULES = ("catalog_folder", "catalog_check", "catalog_backup")
+"""The modules of this room that add commands: each has ``register(commands)``, which sets what runs as ``run``."""
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
         prog="deriva-ml-catalog",
-        description="Serve a catalog folder to other processes of this machine, and look at one.",
+        description="Make, look at, check, keep, move and serve catalogs.",
         allow_abbrev=False,
     )
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve a folder over HTTP, on loopback, behind a bearer token")
-    _add_root(serve)
+    serve.set_defaults(run=_serve)
+    add_root(serve)
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     serve.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help="the port; 0 for any that is free (default: %(default)s)"
@@ -41,13 +47,9 @@ def parser() -> argparse.ArgumentParser:
         help="keep the token in this file, readable by you alone, instead of printing a new one",
     )
 
-    info = commands.add_parser("info", help="say what a folder holds")
-    _add_root(info)
+    for module in MODULES:
+        import_module(f"deriva_ml.cli.{module}").register(commands)
     return top
-
-
-def _add_root(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="the catalog folder")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,14 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = parser().parse_args(argv)
-    command = _serve if arguments.command == "serve" else _info
-    return guarded(lambda: command(arguments), debug=arguments.debug)
+    return guarded(lambda: int(arguments.run(arguments)), debug=arguments.debug)
 
 
 def _open(root: Path) -> Service:
     from deriva_ml.server.app import open_service
 
-    return open_service(root.expanduser().absolute())
+    return open_service(root)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -81,7 +82,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from deriva_ml.server.app import local_client
     from deriva_ml.server.http import Application, listen, serve
 
-    with closing(_open(arguments.root)) as service, listen(arguments.host, arguments.port) as listener:
+    with closing(_open(folder_of(arguments))) as service, listen(arguments.host, arguments.port) as listener:
         token = _token(arguments.token_file)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -130,34 +131,6 @@ def _token(path: Path | None) -> str:
     with os.fdopen(handle, "w", encoding="ascii") as out:
         out.write(f"{token}\n")
     return token
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    from deriva_ml.connect import open_connection
-    from deriva_ml.core.files import human_size
-
-    root = arguments.root.expanduser().absolute()
-    with open_connection(str(root)) as connection:
-        print(f"Folder:   {root}")
-        print(f"Identity: {connection.identity}")
-        for catalog_id in connection.catalog_ids():
-            catalog = connection.catalog(catalog_id)
-            model, about = catalog.model(), catalog.info()
-            label = f" ({about['name']})" if about.get("name") else ""
-            tables = sum(1 for _ in model.tables())
-            print(
-                f"Catalog {catalog_id}{label}: {len(model.schemas)} schemas, {tables} tables, "
-                f"latest change {about['snaptime']}"
-            )
-        count, size = _objects(root / "objects")
-        print(f"Objects:  {count} files, {human_size(size)}")
-    return 0
-
-
-def _objects(folder: Path) -> tuple[int, int]:
-    """Number and size of the files that hold objects."""
-    sizes = [path.stat().st_size for path in folder.glob("[0-9a-f][0-9a-f]/*")]
-    return len(sizes), sum(sizes)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from deriva_ml.wire.http import Client, Request
 from deriva_ml.wire.model import Document, Json
 from deriva_ml.wire.negotiate import accepted
 
-__all__ = ["FEATURES", "Catalogs"]
+__all__ = ["FEATURES", "Catalogs", "database_path", "remove_database"]
 
 FEATURES: Document = {
     "trs": True,
@@ -45,6 +45,20 @@ TEXT_MEMBERS = ("id", "name", "description", "clone_source", "alias_target")
 def database_path(root: Path, catalog_id: str) -> Path:
     """Where a catalog's database lies; any id makes a plain file name."""
     return root / "catalogs" / f"{quote(catalog_id, safe='').replace('.', '%2E')}.db"
+
+
+def remove_database(root: Path, catalog_id: str) -> None:
+    """Remove the database of a deleted catalog; who has it open keeps it to the end of the request."""
+    registry = Registry(root / "service.db")
+    try:
+        with registry.write() as connection:
+            if Registry.is_live(connection, catalog_id):
+                return
+            path = database_path(root, catalog_id)
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+    finally:
+        registry.close()
 
 
 class Catalogs:

@@ -278,8 +278,12 @@ class Records:
 
     def delete_job(self, job: Job) -> None:
         """End an upload job."""
-        self._connection.execute("DELETE FROM chunk WHERE job = ?", (job.id,))
-        self._connection.execute("DELETE FROM job WHERE id = ?", (job.id,))
+        self.forget_job(job.id)
+
+    def forget_job(self, job_id: str) -> None:
+        """End the upload job of this id, if there is one."""
+        self._connection.execute("DELETE FROM chunk WHERE job = ?", (job_id,))
+        self._connection.execute("DELETE FROM job WHERE id = ?", (job_id,))
 
 
 class NameStore:

@@ -149,6 +149,17 @@ class Registry:
         return row is not None and (aliases or bool(row[0]) or not row[1])
 
     @staticmethod
+    def is_live(connection: sqlite3.Connection, entry_id: str) -> bool:
+        """A catalog or an alias has this id now.
+
+        Args:
+            connection: Of a `write` block.
+            entry_id: The id.
+        """
+        row = connection.execute("SELECT 1 FROM entries WHERE id = ? AND NOT deleted", (entry_id,)).fetchone()
+        return row is not None
+
+    @staticmethod
     def next_id(connection: sqlite3.Connection) -> str:
         """The next serial number."""
         rows = connection.execute("SELECT id FROM entries WHERE id GLOB '[1-9]*' AND id NOT GLOB '*[^0-9]*'")
