@@ -1,4 +1,4 @@
-"""``deriva-ml-catalog``: everything about a catalog folder as a whole; each group of commands is a module of its own."""
+"""``deriva-ml-catalog``: everything about catalogs as a whole; each group of commands is a module of its own."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ __all__ = ["main", "parser"]
 
 DEFAULT_PORT = 8765
 
+TIME_LIMIT = 15.0
+"""Seconds for a request over HTTP, as the original has it."""
+
 MODULES = ("catalog_folder", "catalog_check", "catalog_backup")
 """The modules of this room that add commands: each has ``register(commands)``, which sets what runs as ``run``."""
 
@@ -35,6 +38,13 @@ def parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve a folder over HTTP, on loopback, behind a bearer token")
     serve.set_defaults(run=_serve)
+    serve.add_argument(
+        "--time-limit",
+        type=float,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help="refuse a request that works on the database for longer; 0 for no limit (default: %(default)s)",
+    )
     add_root(serve)
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     serve.add_argument(
@@ -65,10 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(lambda: int(arguments.run(arguments)), debug=arguments.debug)
 
 
-def _open(root: Path) -> Service:
+def _open(arguments: argparse.Namespace) -> Service:
     from deriva_ml.server.app import open_service
 
-    return open_service(root)
+    return open_service(folder_of(arguments), time_limit=arguments.time_limit or None)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -82,7 +92,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from deriva_ml.server.app import local_client
     from deriva_ml.server.http import Application, listen, serve
 
-    with closing(_open(folder_of(arguments))) as service, listen(arguments.host, arguments.port) as listener:
+    with closing(_open(arguments)) as service, listen(arguments.host, arguments.port) as listener:
         token = _token(arguments.token_file)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

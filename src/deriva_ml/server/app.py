@@ -82,12 +82,13 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
     place_new(marker, lambda path: path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
 
 
-def open_service(root: Path, *, clock: Callable[[], int] = microseconds) -> Service:
+def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_limit: float | None = None) -> Service:
     """Open a folder.
 
     Args:
         root: The folder.
         clock: Gives microseconds since 1970.
+        time_limit: For how many seconds a request may work on a database before it is refused; None for ever.
 
     Raises:
         FolderError: It is not a catalog's folder, or one of a later version.
@@ -108,7 +109,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds) -> Serv
             f"The catalog folder {root} has format {layout}; this version of deriva-ml reads format {FORMAT}.",
             hint="use the version of deriva-ml that made it, or a later one",
         )
-    return Service(root, identity, clock=clock)
+    return Service(root, identity, clock=clock, time_limit=time_limit)
 
 
 class Service:
@@ -118,12 +119,20 @@ class Service:
         root: The folder.
         identity: The identity that its marker holds.
         clock: Gives microseconds since 1970.
+        time_limit: For how many seconds a request may work on a database; None for ever.
     """
 
-    def __init__(self, root: Path, identity: str, *, clock: Callable[[], int] = microseconds) -> None:
+    def __init__(
+        self,
+        root: Path,
+        identity: str,
+        *,
+        clock: Callable[[], int] = microseconds,
+        time_limit: float | None = None,
+    ) -> None:
         self.root = root
         self.identity = identity
-        self.ermrest = Ermrest(root, identity, clock=clock)
+        self.ermrest = Ermrest(root, identity, clock=clock, time_limit=time_limit)
         self.hatrac = Hatrac(root)
 
     def __call__(self, request: Request, client: Client) -> Response:

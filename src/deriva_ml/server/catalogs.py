@@ -67,11 +67,13 @@ class Catalogs:
     Args:
         root: The folder.
         clock: Gives microseconds since 1970.
+        time_limit: For how many seconds a request may work on a database; None for ever.
     """
 
-    def __init__(self, root: Path, *, clock: Callable[[], int] = microseconds) -> None:
+    def __init__(self, root: Path, *, clock: Callable[[], int] = microseconds, time_limit: float | None = None) -> None:
         self.root = root
         self.clock = clock
+        self.time_limit = time_limit
         self.registry = Registry(root / "service.db")
         self._stores: dict[str, CatalogStore] = {}
         self._lock = threading.Lock()
@@ -83,7 +85,8 @@ class Catalogs:
         with self._lock:
             found = self._stores.get(catalog_id)
             if found is None:
-                found = CatalogStore(database_path(self.root, catalog_id), clock=self.clock)
+                path = database_path(self.root, catalog_id)
+                found = CatalogStore(path, clock=self.clock, time_limit=self.time_limit)
                 self._stores[catalog_id] = found
             return found
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from deriva_ml.server.catalogs import database_path
 from deriva_ml.server.check_model import check_model
@@ -188,7 +189,7 @@ class _Versions:
         path = root / "hatrac.db"
         self._connection = connect(path, read_only=True) if path.exists() else None
 
-    def __enter__(self) -> _Versions:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -120,11 +120,19 @@ class Ermrest:
         root: The folder.
         identity: The folder's identity.
         clock: Gives microseconds since 1970.
+        time_limit: For how many seconds a request may work on a database; None for ever.
     """
 
-    def __init__(self, root: Path, identity: str, *, clock: Callable[[], int] = microseconds) -> None:
+    def __init__(
+        self,
+        root: Path,
+        identity: str,
+        *,
+        clock: Callable[[], int] = microseconds,
+        time_limit: float | None = None,
+    ) -> None:
         self.identity = identity
-        self.catalogs = Catalogs(root, clock=clock)
+        self.catalogs = Catalogs(root, clock=clock, time_limit=time_limit)
         self._schemas: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self._lock = threading.Lock()
 

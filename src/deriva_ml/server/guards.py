@@ -41,6 +41,7 @@ class Narrowed(View):
         )
         self.latest = view.latest
         self.is_snapshot = view.is_snapshot
+        self.renew = view.renew
         self._view = view
         self._access = access
         self._homes = {column.rid: table for table in access.model.tables() for column in table.columns}
