@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from deriva_ml.core.config import MARKER
 from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.answers import Answer, json_text, no_such_page, refusal
 from deriva_ml.server.ermrest import Ermrest
-from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError
+from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError, translate
 from deriva_ml.server.hatrac import Hatrac
 from deriva_ml.server.registry import Registry, place_new
 from deriva_ml.server.store import microseconds
@@ -146,6 +147,12 @@ class Service:
             return refusal(BadRequest(f"The request cannot be processed: {type(error).__name__}."))
         except FolderError as error:
             return refusal(ServiceError(409, str(error)))
+        except sqlite3.Error as error:
+            # Met while a database was opened, before there was anything to do with it.
+            known = translate(error)
+            if known is None:
+                raise
+            return refusal(known)
 
     def _route(self, request: Request, client: Client) -> Response:
         path = request.target.partition("?")[0]

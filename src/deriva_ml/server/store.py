@@ -77,7 +77,7 @@ def connect(path: Path, *, read_only: bool, timeout: float = BUSY_SECONDS) -> sq
         timeout: How many seconds to wait for another process.
 
     Raises:
-        FolderError: The file is not there or is not a database.
+        FolderError: The file is not there or cannot be opened.
     """
     if not path.exists():
         raise FolderError(f"The catalog's database is missing: {path}", hint="restore the folder from a backup")
@@ -92,12 +92,25 @@ def connect(path: Path, *, read_only: bool, timeout: float = BUSY_SECONDS) -> sq
         check_same_thread=False,
         cached_statements=512,
     )
-    # A commit that was answered survives a loss of power, so the log is flushed at each one.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    register_functions(connection)
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
+    try:
+        # A commit that was answered survives a loss of power, so the log is flushed at each one.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        register_functions(connection)
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+            raise
+        raise FolderError(
+            f"The catalog's database cannot be opened: {path} ({error}).",
+            hint="if the folder cannot be written, what its last user left in the log cannot be read: "
+            "open it once where it can be written",
+        ) from error
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
