@@ -91,7 +91,7 @@ class _Ways:
         """How many steps the search of a text may take."""
         if self.degree > 20:
             return float("inf")
-        return self.factor * max(length, 1.0) ** (self.degree + 1)
+        return float(self.factor * max(length, 1.0) ** (self.degree + 1))
 
     @property
     def is_one(self) -> bool:
