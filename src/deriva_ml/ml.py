@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.logging_config import configure_logging
-from deriva_ml.schema.opening import DEFAULT_CATALOG, READY_TAG, open_session
+from deriva_ml.schema import vocabulary
+from deriva_ml.schema.opening import DEFAULT_CATALOG, READY_TAG, find_context, open_session
+from deriva_ml.schema.rids import citation, resolve_rid, resolve_rids, retrieve_rid
+from deriva_ml.schema.table_rows import list_users, table_frame, table_rows
+from deriva_ml.schema.tables import table_document
 from deriva_ml.wire.model import Json, Table
 
 if TYPE_CHECKING:
@@ -111,14 +114,7 @@ class DerivaML:
         Raises:
             FileNotFoundError: There is no such file in ``path`` or above it.
         """
-        start = (path or Path.cwd()).absolute()
-        for folder in (start, *start.parents):
-            file = folder / ".deriva-context.json"
-            if file.is_file():
-                context = json.loads(file.read_text(encoding="utf-8"))
-                names = ("default_schema", "working_dir")
-                return cls(context["hostname"], context["catalog_id"], **{n: context[n] for n in names if n in context})
-        raise FileNotFoundError(f"no .deriva-context.json in {start} or above it")
+        return cls(**find_context(path))
 
     def close(self) -> None:
         """Give back what the connection holds."""
@@ -204,21 +200,11 @@ class DerivaML:
         Raises:
             DerivaMLRidsNotFound: There is no such record.
         """
-        from deriva_ml.schema.rids import resolve_rid
-
-        base = f"{self.connection.place.base_url or f'tag:{self.session.identity}'}/id/{self.session.catalog_id}/"
-        if isinstance(entity, str) and entity.startswith(base):
-            return entity
-        rid = entity if isinstance(entity, str) else str(entity.get("RID") or "")
-        found = resolve_rid(self.session, rid).rid
-        return f"{base}{found}" + ("" if current else f"@{self.session.catalog.latest_snaptime()}")
+        return citation(self.session, entity, current)
 
     def user_list(self) -> list[dict[str, Json]]:
         """The catalog's users: ID and Full_Name."""
-        from deriva_ml.wire.path import table
-
-        rows = self.session.catalog.rows(table("public", "ERMrest_Client"))
-        return [{"ID": row["ID"], "Full_Name": row["Full_Name"]} for row in rows]
+        return list_users(self.session)
 
     def validate_schema(self, strict: bool = False) -> SchemaValidationReport:
         """Compare the ML schema with what this library needs."""
@@ -230,8 +216,6 @@ class DerivaML:
 
     def create_vocabulary(self, vocab_name: str, comment: str = "", schema: str | None = None) -> Table:
         """Make a vocabulary table."""
-        from deriva_ml.schema import vocabulary
-
         return vocabulary.create_vocabulary(self.session, vocab_name, comment, schema)
 
     def add_term(
@@ -243,67 +227,44 @@ class DerivaML:
         exists_ok: bool = True,
     ) -> VocabularyTermHandle:
         """Add a term to a vocabulary; one that is there already is returned, if that is allowed."""
-        from deriva_ml.schema import vocabulary
-
         return vocabulary.add_term(self.session, table, term_name, description, synonyms, exists_ok=exists_ok)
 
     def lookup_term(self, table: str | Table, term_name: str) -> VocabularyTermHandle:
         """The term of this name or synonym."""
-        from deriva_ml.schema import vocabulary
-
         return vocabulary.lookup_term(self.session, table, term_name)
 
     def list_vocabulary_terms(self, table: str | Table) -> list[VocabularyTerm]:
         """All terms of a vocabulary, by name."""
-        from deriva_ml.schema import vocabulary
-
         return vocabulary.list_vocabulary_terms(self.session, table)
 
     def delete_term(self, table: str | Table, term_name: str) -> None:
         """Remove a term that nothing refers to."""
-        from deriva_ml.schema import vocabulary
-
         vocabulary.delete_term(self.session, table, term_name)
 
     def create_table(self, table: TableDefinition, schema: str | None = None) -> Table:
         """Make a plain table."""
-        from deriva_ml.schema.tables import table_document
-
         where = self.session.domain(schema)
         return self.session.catalog.create_table(where, table_document(where, table))
 
     def resolve_rid(self, rid: str) -> ResolveRidResult:
         """Find the table of a RID."""
-        from deriva_ml.schema import rids
-
-        return rids.resolve_rid(self.session, rid)
+        return resolve_rid(self.session, rid)
 
     def resolve_rids(self, rids: Iterable[str]) -> dict[str, BatchRidResult]:
         """Find the tables of many RIDs at once; the unknown ones alone are named in the error."""
-        from deriva_ml.schema.rids import resolve_rids
-
         return resolve_rids(self.session, rids)
 
     def retrieve_rid(self, rid: str) -> dict[str, Json]:
         """The whole row of a RID."""
-        from deriva_ml.schema import rids
-
-        return rids.retrieve_rid(self.session, rid)
+        return retrieve_rid(self.session, rid)
 
     def get_table_as_dict(self, table: str | Table) -> Iterator[dict[str, Json]]:
         """The rows of a table."""
-        from deriva_ml.wire.path import table as path
-
-        found = self.session.table(table)
-        yield from self.session.catalog.rows(path(found.schema, found.name))
+        yield from table_rows(self.session, table)
 
     def get_table_as_dataframe(self, table: str | Table) -> pd.DataFrame:
         """The rows of a table as a data frame."""
-        from deriva_ml.core.files import require
-
-        found = self.session.table(table)
-        columns = [column.name for column in found.columns]
-        return require("pandas", "pandas").DataFrame(list(self.get_table_as_dict(found)), columns=columns)
+        return table_frame(self.session, table)
 
     # -- assets and features -------------------------------------------------------------------------------------
 

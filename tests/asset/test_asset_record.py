@@ -9,7 +9,8 @@ from deriva_ml.asset.asset_record import AssetRecord, asset_record_class, checke
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef
 from deriva_ml.core.exceptions import DerivaMLTableNotFound, DerivaMLTableTypeError, DerivaMLValidationError
 from deriva_ml.schema.tables import asset_document, vocabulary_document
-from deriva_ml.wire.model import Model, Table, model_from_document
+from deriva_ml.wire.model import Model, Table
+from deriva_ml.wire.model_documents import model_from_document
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from tests.dataset.project import DEMO, ML, documents
 from deriva_ml.dataset.elements import elements
 from deriva_ml.dataset.reach import Route, Walk
 from deriva_ml.schema.create_schema import ml_schema_documents
-from deriva_ml.wire.model import Model, model_from_document
+from deriva_ml.wire.model import Model
+from deriva_ml.wire.model_documents import model_from_document
 
 
 @pytest.fixture(scope="module")

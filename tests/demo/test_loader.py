@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from deriva_ml.cli.create_demo import main
 from deriva_ml.connect import open_connection
+from deriva_ml.core.config import Settings
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.dataset.dataset import lookup_dataset
 from deriva_ml.demo.loader import COMPLETE, SCHEMA, SPLIT, TESTING, TRAINING, VERSION, DemoCatalog, load_demo
@@ -103,7 +105,7 @@ def test_a_catalog_that_is_in_the_way_is_named_with_a_way_out(
         connection.catalog(1).create_schema(SCHEMA)
     assert main(["--host", str(catalog_root)]) == 2
     said = capsys.readouterr().err
-    assert "holds a schema digits that is not a complete demonstration" in said
+    assert "holds a schema digits that is not the demonstration's" in said
     assert "create-demo-catalog --catalog demo" in said
 
 
@@ -113,3 +115,21 @@ def test_records_under_its_rids_are_in_the_way(catalog_root: Path) -> None:
         connection.catalog(1).insert("deriva-ml", "Dataset", [row], nondefaults=["RID"])
     with pytest.raises(DerivaMLConfigurationError, match=TRAINING):
         load_demo(str(catalog_root))
+
+
+@pytest.mark.parametrize(("step", "done"), [("catalog", 1), ("images uploaded", 900), ("datasets", 0)])
+def test_a_load_that_was_killed_is_begun_anew(
+    step: str, done: int, demo_root: tuple[Path, DemoCatalog], tmp_path: Path, settings: Settings
+) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from deriva_ml.demo.loader import load_demo\n"
+        "def tell(what, done, total):\n"
+        "    if what == sys.argv[2] and done >= int(sys.argv[3]): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "load_demo(sys.argv[1], progress=tell)\n"
+    )
+    root = tmp_path / "catalog"
+    killed = subprocess.run([sys.executable, "-c", code, str(root), step, str(done)], timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert load_demo(str(root)).images == demo_root[1].images
+    assert contents(root) == contents(demo_root[0])

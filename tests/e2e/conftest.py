@@ -108,11 +108,13 @@ class Project:
         folder: The git repository.
         home: The home directory.
         facts: RIDs of what the catalog holds.
+        token: Token for a served folder.
     """
 
     folder: Path
     home: Path
     facts: dict[str, str]
+    token: str | None = None
 
     @property
     def root(self) -> Path:
@@ -123,7 +125,8 @@ class Project:
     def environ(self) -> dict[str, str]:
         """The environment of the commands."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("DERIVA_")}
-        return {**environ, "HOME": str(self.home)}
+        environ |= {"PYTHONUNBUFFERED": "1", "HOME": str(self.home)}
+        return environ | ({"DERIVA_ML_TOKEN": self.token} if self.token else {})
 
     def start(self, command: str, *words: str) -> subprocess.Popen[str]:
         """Start a command."""

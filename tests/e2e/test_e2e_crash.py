@@ -55,3 +55,14 @@ def test_a_killed_sweep_does_not_stay_running(project: Any) -> None:
     found = [item for item in project.json() if item["record"]["description"] != "load"]
     assert [item["record"]["status"] for item in found] == ["Aborted", "Aborted"]
     assert [item["jobs"] for item in found if item["jobs"]] == [1]
+
+
+def test_an_interrupted_sweep_is_aborted_with_the_job_at_work(project: Any) -> None:
+    process = project.start("deriva-ml-run", "-m", "model_config.sleep=60", "model_config.lr=1,2")
+    _wait_until_the_model_works(project, process)
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    found = [item for item in project.json() if item["record"]["description"] != "load"]
+    assert [item["record"]["status"] for item in found] == ["Aborted", "Aborted"]

@@ -472,3 +472,13 @@ def test_it_says_what_it_is(ml, configuration):
     assert execution.execution_record.status is Status.pending
     with pytest.raises(DerivaMLException):
         Execution(configuration, ml, dry_run=True).describe()
+
+
+def test_in_a_dry_run_a_model_may_upload_in_the_middle_and_go_on(ml, configuration):
+    execution = Execution(configuration, ml, dry_run=True)
+    with execution.execute() as run:
+        run.asset_file_path("Execution_Asset", "first.txt").write_text("1")
+        assert run.upload_execution_outputs() == {}
+        run.asset_file_path("Execution_Asset", "second.txt").write_text("2")
+    execution.upload_execution_outputs()
+    assert not execution.working_dir.exists()

@@ -21,7 +21,8 @@ from deriva_ml.schema.tables import (
     table_document,
     vocabulary_document,
 )
-from deriva_ml.wire.model import Table, model_from_document
+from deriva_ml.wire.model import Table
+from deriva_ml.wire.model_documents import model_from_document
 
 COLUMNS = [
     ("Small", "int2"), ("Count", "int4"), ("Big", "int8"), ("Score", "float8"), ("Good", "boolean"), ("Note", "text"),

@@ -12,7 +12,7 @@ from deriva_ml.feature.feature import features_of_model
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.values import selected
 from deriva_ml.schema.tables import Associate, association_document, table_document, vocabulary_document
-from deriva_ml.wire.model import model_from_document
+from deriva_ml.wire.model_documents import model_from_document
 
 
 def make(*terms: str) -> type[FeatureRecord]:

@@ -9,19 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deriva_ml.wire.column_types import known_type
-from deriva_ml.wire.model import (
-    SYSTEM_COLUMNS,
-    Column,
-    ForeignKey,
-    Key,
-    Model,
-    Schema,
-    Table,
-    model_from_document,
-    schema_document,
-    table_document,
-    table_from_document,
-)
+from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, ForeignKey, Key, Model, Schema, Table
+from deriva_ml.wire.model_documents import model_from_document, schema_document, table_document, table_from_document
 
 NAMES = st.text(min_size=1, max_size=12)
 TYPES = st.sampled_from(["text", "int4", "ermrest_curie", "text[]", "timestamptz", "jsonb", "color_rgb_hex[]"])

@@ -1,45 +1,38 @@
-"""The rows and the model of one catalog, or of one snapshot of it.
+"""The rows and the model of one catalog, or of one snapshot of it: every operation, as the requests that it takes.
 
-Work is per operation, never per row: rows travel in batches, and a list of values is split by the bytes that it takes
-in a request, so that no list is too long and no row is lost.
+``wire.path`` (reading) and ``wire.targets`` (changing) say it in the protocol's words; ``batches`` cuts it into parts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
+from deriva_ml.catalog.batches import Document, batches, by_changes, defaulted_columns, value_parts
 from deriva_ml.catalog.exchange import json_body, read_whole
 from deriva_ml.catalog.transport import Retry, Transport
 from deriva_ml.core.codes import normalise
 from deriva_ml.core.exceptions import (
     DerivaMLCatalogError,
-    DerivaMLDataError,
     DerivaMLReadOnlyError,
     DerivaMLTableNotFound,
 )
 from deriva_ml.core.files import nearest
 from deriva_ml.wire import targets
 from deriva_ml.wire.http import Request, Response
-from deriva_ml.wire.model import ForeignKey, Json, Model, Table, model_from_document
-from deriva_ml.wire.path import ColumnLike, Path, any_of, encode, table
+from deriva_ml.wire.model import ForeignKey, Json, Model, Table
+from deriva_ml.wire.model_documents import model_from_document
+from deriva_ml.wire.path import ColumnLike, Path, any_of, table
 from deriva_ml.wire.syntax import Bin, Call
 
 __all__ = ["CatalogClient", "Row"]
 
 Row: TypeAlias = dict[str, Json]
-Document: TypeAlias = Mapping[str, Json]
 ItemLike: TypeAlias = ColumnLike | Call | Bin
-
-SYSTEM_COLUMNS = ("RID", "RCT", "RMT", "RCB", "RMB")
 
 TARGET_BYTES = 4096
 """The longest request target that is sent; some services and proxies refuse longer ones, with a misleading 404."""
-
-BATCH_ROWS = 10_000
-BATCH_BYTES = 4 << 20
-"""Rows are sent in batches of at most this many rows and about this many bytes."""
 
 
 class CatalogClient:
@@ -203,29 +196,13 @@ class CatalogClient:
             columns: Only these columns of the rows; all by default.
         """
         base = table(schema, table_name)
+        # what the request target takes beside the values
+        frame = len(self._base) + len(base.where(any_of(column, ("",))).attributes("RID", *(columns or ()))) + 1
         found: list[Row] = []
-        for part in self._split(base, column, values, columns or ()):
+        for part in value_parts(values, self._target_bytes - frame):
             path = base.where(any_of(column, part))
             found.extend(self.rows(path) if columns is None else self.attributes(path, *columns))
         return found
-
-    def _split(
-        self, base: Path, column: str, values: Iterable[Json], columns: Sequence[ItemLike]
-    ) -> Iterator[list[Any]]:
-        """Parts of a list of values, each as long as a request target may be."""
-        frame = len(self._base) + len(base.where(any_of(column, ("",))).attributes("RID", *columns)) + 1
-        room = max(self._target_bytes - frame, 1)
-        part: list[Any] = []
-        used = 0
-        for value in dict.fromkeys(value for value in values if value is not None):
-            size = len(encode(str(value))) + 1
-            if part and used + size > room:
-                yield part
-                part, used = [], 0
-            part.append(value)
-            used += size
-        if part:
-            yield part
 
     def resolve_rids(self, rids: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Find the tables of rows.
@@ -277,7 +254,7 @@ class CatalogClient:
     ) -> list[Row]:
         """Add rows.
 
-        A batch is added whole or not at all; a list of rows longer than ``BATCH_ROWS`` is several batches.
+        A batch is added whole or not at all; a list of more than 10,000 rows is several batches.
 
         Args:
             schema: The table's schema.
@@ -296,27 +273,14 @@ class CatalogClient:
         given = list(rows)
         if not given:
             return []
-        defaulted = self._defaulted(self.table(schema, table_name), given, set(defaults), set(nondefaults))
+        defaulted = defaulted_columns(self.table(schema, table_name), given, defaults, nondefaults)
         target = targets.insertion(
             schema, table_name, defaults=defaulted, nondefaults=sorted(nondefaults), on_conflict_skip=on_conflict_skip
         )
         stored: list[Row] = []
-        for batch in _batches(given):
+        for batch in batches(given):
             stored.extend(self._exchange_rows("POST", target, batch))
         return stored
-
-    @staticmethod
-    def _defaulted(into: Table, rows: list[Document], defaults: set[str], nondefaults: set[str]) -> list[str]:
-        """The columns that take their default; also refuses rows with columns that the table lacks."""
-        used = set().union(*rows)
-        names = [column.name for column in into.columns]
-        if unknown := sorted((used | defaults) - set(names)):
-            raise DerivaMLDataError(
-                f"Table {into.schema}:{into.name} has no column {', '.join(unknown)}.",
-                allowed=nearest(unknown[0], names),
-            )
-        system = set(SYSTEM_COLUMNS) - nondefaults
-        return [name for name in names if name not in system and (name in defaults or name not in used)]
 
     def _exchange_rows(self, method: str, target: str, rows: Sequence[Document]) -> list[Row]:
         return cast("list[Row]", json.loads(self.send(method, target, document=rows).read()))
@@ -343,25 +307,17 @@ class CatalogClient:
         Returns:
             Keys and new values of the rows that were changed. A row that is not found is left out.
         """
-        fixed = {*keys, *SYSTEM_COLUMNS}
-        groups: dict[tuple[str, ...], list[Document]] = {}
-        for row in rows:
-            names = tuple(columns) if columns is not None else tuple(sorted(name for name in row if name not in fixed))
-            if names:
-                groups.setdefault(names, []).append(row)
         changed: list[Row] = []
-        for names, members in groups.items():
+        for names, members in by_changes(rows, keys, columns).items():
             target = targets.update(schema, table_name, keys, names)
-            wanted = (*keys, *names)
-            slim = [{name: row.get(name) for name in wanted} for row in members]
-            for batch in _batches(slim):
+            for batch in batches(members):
                 changed.extend(self._exchange_rows("PUT", target, batch))
         return changed
 
     def upsert(self, schema: str, table_name: str, rows: Iterable[Document]) -> list[Row]:
         """Add rows, or overwrite those with equal keys; a column that a row does not have becomes null."""
         stored: list[Row] = []
-        for batch in _batches(list(rows)):
+        for batch in batches(list(rows)):
             stored.extend(self._exchange_rows("PUT", targets.upsert(schema, table_name), batch))
         return stored
 
@@ -384,7 +340,7 @@ class CatalogClient:
         """Take new RIDs, for rows that are to be inserted later with ``nondefaults={"RID"}``."""
         target = targets.insertion("public", "ERMrest_RID_Lease")
         leased: list[Row] = []
-        for batch in _batches([{"ID": None}] * count):
+        for batch in batches([{"ID": None}] * count):
             leased.extend(self._exchange_rows("POST", target, batch))
         return [str(row["RID"]) for row in leased]
 
@@ -468,19 +424,3 @@ class CatalogClient:
             self._change("DELETE", target)
         else:
             self._change("PUT", target, value)
-
-
-def _batches(rows: Sequence[Document]) -> Iterator[list[Document]]:
-    """Rows in batches of bounded number and size, in order."""
-    batch: list[Document] = []
-    size = 0
-    for row in rows:
-        # The text of a row is estimated, not made: making it costs as much as sending it.
-        weight = 16 * len(row) + sum(len(value) if isinstance(value, str) else 16 for value in row.values())
-        if batch and (len(batch) >= BATCH_ROWS or size + weight > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += weight
-    if batch:
-        yield batch

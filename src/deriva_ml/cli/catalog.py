@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deriva_ml.cli.catalog_flags import add_root, folder_of
-from deriva_ml.cli.errors import guarded
+from deriva_ml.cli.command import Command
 
 if TYPE_CHECKING:
     from deriva_ml.server.app import Service
@@ -62,17 +61,8 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; by default those of the process.
-
-    Returns:
-        The exit code.
-    """
-    arguments = parser().parse_args(argv)
-    return guarded(lambda: int(arguments.run(arguments)), debug=arguments.debug)
+def _run(arguments: argparse.Namespace) -> int:
+    return int(arguments.run(arguments))
 
 
 def _open(arguments: argparse.Namespace) -> Service:
@@ -141,6 +131,10 @@ def _token(path: Path | None) -> str:
     with os.fdopen(handle, "w", encoding="ascii") as out:
         out.write(f"{token}\n")
     return token
+
+
+main = Command(parser, _run)
+"""The command."""
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
-from deriva_ml.cli.errors import guarded
+from deriva_ml.cli.command import Command
 from deriva_ml.cli.place import add_place
 
 __all__ = ["main"]
@@ -26,16 +25,6 @@ def parser() -> argparse.ArgumentParser:
     add_place(out)
     out.add_argument("--debug", action="store_true", help="show tracebacks")
     return out
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: Arguments; by default those of the process.
-    """
-    flags = parser().parse_args(argv)
-    return guarded(partial(_create, flags), debug=flags.debug)
 
 
 def _create(flags: argparse.Namespace) -> int:
@@ -72,6 +61,10 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, description=what, completed=done, total=total)
 
         yield tell
+
+
+main = Command(parser, _create)
+"""The command."""
 
 
 if __name__ == "__main__":

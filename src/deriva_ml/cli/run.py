@@ -208,11 +208,12 @@ def config_folder(given: str | None, here: Path) -> Path:
 
 
 def _load(given: str | None) -> None:
-    """Import the configuration package, with its parent and grandparent on ``sys.path``."""
+    """Import the configuration package, with its parent, and the project above a ``src``, on ``sys.path``."""
     from deriva_ml.core.exceptions import DerivaMLConfigurationError
 
     folder = config_folder(given, Path.cwd())
-    for place in (folder.parent.parent, folder.parent):
+    above = [folder.parent.parent] if folder.parent.name == "src" else []
+    for place in (*above, folder.parent):
         if str(place) not in sys.path[:2]:
             sys.path.insert(0, str(place))
     from deriva_ml.execution.base_config import load_configs

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from deriva_ml.cli.errors import guarded
+from deriva_ml.cli.command import Command
 from deriva_ml.cli.place import add_place, existing_catalog
 
 if TYPE_CHECKING:
@@ -32,16 +32,6 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--json", action="store_true", help="print JSON")
     out.add_argument("--debug", action="store_true", help="show tracebacks")
     return out
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: Arguments; by default those of the process.
-    """
-    flags = parser().parse_args(argv)
-    return guarded(partial(_show, flags), debug=flags.debug)
 
 
 def _show(flags: argparse.Namespace) -> int:
@@ -79,6 +69,10 @@ def _sweeps(session: Session, records: Sequence[ExecutionRecord]) -> tuple[dict[
         parent = str(row["Execution"])
         jobs[parent] = jobs.get(parent, 0) + 1
     return jobs, frozenset(str(row["Nested_Execution"]) for row in read("Nested_Execution", rids))
+
+
+main = Command(parser, _show)
+"""The command."""
 
 
 if __name__ == "__main__":

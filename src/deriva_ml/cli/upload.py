@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
-from deriva_ml.cli.errors import exit_code, guarded, show_error
+from deriva_ml.cli.command import Command
+from deriva_ml.cli.errors import exit_code, show_error
 from deriva_ml.cli.place import add_place, existing_catalog
 
 if TYPE_CHECKING:
@@ -36,16 +35,6 @@ def parser() -> argparse.ArgumentParser:
     add_place(out)
     out.add_argument("--debug", action="store_true", help="show tracebacks")
     return out
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: Arguments; by default those of the process.
-    """
-    flags = parser().parse_args(argv)
-    return guarded(partial(_upload, flags), debug=flags.debug)
 
 
 def _upload(flags: argparse.Namespace) -> int:
@@ -83,6 +72,10 @@ def _summary(report: CommitReport) -> str:
     done = f"{len(report.done)} file(s) and {values} feature value(s) uploaded"
     left = len(report.failed) + len(report.failed_features)
     return f"{done}, {left} still missing" if left else done
+
+
+main = Command(parser, _upload)
+"""The command."""
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from deriva_ml.dataset.bag_layout import read_info, read_schemas, table_path
 from deriva_ml.dataset.cells import is_boolean, read_csv, reader, sql_type
 from deriva_ml.dataset.denormalize import Output, Plan
 from deriva_ml.dataset.elements import Element
-from deriva_ml.wire.model import Column, Json, Model, Table, model_from_document
+from deriva_ml.wire.model import Column, Json, Model, Table
+from deriva_ml.wire.model_documents import model_from_document
 
 __all__ = ["BagDatabase", "build_database"]
 

@@ -25,7 +25,8 @@ from deriva_ml.dataset.bag_layout import (
 from deriva_ml.dataset.cells import csv_lines
 from deriva_ml.dataset.reach import Reach
 from deriva_ml.schema.tables import is_asset
-from deriva_ml.wire.model import Json, Model, schema_document
+from deriva_ml.wire.model import Json, Model
+from deriva_ml.wire.model_documents import schema_document
 
 __all__ = ["write_bag"]
 

@@ -2,13 +2,15 @@
 
 1. The RIDs of the images and datasets are given by the loader, not taken from the catalog's counter. So they are the
    same in every demo catalog, whatever was in the catalog before, and configurations can name them.
-2. A catalog that holds the whole demonstration carries a mark; loading it again does nothing.
+2. A catalog that holds the whole demonstration carries a mark; loading it again does nothing. What a load that was
+   interrupted left is removed by the next one, which begins anew.
 3. Everything is written in batches; the number of requests does not depend on the number of images by more than that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +22,9 @@ from deriva_ml.core.config import Settings
 from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.enums import BuiltinTypes
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.files import file_lock
 from deriva_ml.demo.digits import Digit, read_digits
+from deriva_ml.demo.leftovers import clear
 from deriva_ml.ml import DEFAULT_CATALOG, DerivaML
 
 if TYPE_CHECKING:
@@ -32,6 +36,9 @@ __all__ = ["COMPLETE", "SCHEMA", "SPLIT", "TESTING", "TRAINING", "VERSION", "Dem
 
 SCHEMA = "digits"
 """The schema of the demonstration's own tables."""
+
+COMMENT = "Handwritten digits of scikit-learn, loaded by create-demo-catalog."
+"""The schema's comment: by it a load that was interrupted is known for what it is."""
 
 READY_TAG = "tag:deriva-ml,2026:digits"
 """Annotation of the schema once everything is in the catalog."""
@@ -95,19 +102,25 @@ def load_demo(
         DerivaMLConfigurationError: The catalog holds something that is in the way.
     """
     tell = progress or _silent
-    with open_connection(hostname, settings=Settings.read(), create=True) as connection:
+    with open_connection(hostname, settings=Settings.read(), create=True) as connection, _alone(connection):
         place = str(connection.place)
         if _is_loaded(connection, catalog_id):
             return DemoCatalog(place, catalog_id, None, len(_image_rids(connection, catalog_id)))
         tell("catalog", 0, 1)
         _make_room(connection, catalog_id)
-    digits = read_digits()
-    with DerivaML(hostname, catalog_id, default_schema=SCHEMA) as ml:
-        _create_tables(ml.session)
-        tell("catalog", 1, 1)
-        rid = _load(ml, digits, tell)
-        ml.session.catalog.set_annotation(READY_TAG, {"images": len(digits)}, schema=SCHEMA)
+        digits = read_digits()
+        with DerivaML(hostname, catalog_id, default_schema=SCHEMA) as ml:
+            _create_tables(ml.session)
+            tell("catalog", 1, 1)
+            rid = _load(ml, digits, tell)
+            ml.session.catalog.set_annotation(READY_TAG, {"images": len(digits)}, schema=SCHEMA)
     return DemoCatalog(place, catalog_id, rid, len(digits))
+
+
+def _alone(connection: Connection) -> AbstractContextManager[None]:
+    """One load of a folder at a time: nobody takes another's work for leftovers."""
+    root = connection.place.root
+    return nullcontext() if root is None else file_lock(root / ".demo.lock")
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -121,19 +134,23 @@ def _image_rids(connection: Connection, catalog_id: str) -> list[str]:
 
 
 def _is_loaded(connection: Connection, catalog_id: str) -> bool:
-    """Whether the catalog holds the demonstration.
+    """Whether the catalog holds the demonstration; what an interrupted load left of it is removed.
 
     Raises:
-        DerivaMLConfigurationError: It holds a part of it, or another schema of that name.
+        DerivaMLConfigurationError: It holds another schema of that name.
     """
     if catalog_id not in connection.catalog_ids():
         return False
-    schema = connection.catalog(catalog_id).model().schemas.get(SCHEMA)
+    client = connection.catalog(catalog_id)
+    schema = client.model().schemas.get(SCHEMA)
     if schema is None:
         return False
-    if READY_TAG not in schema.annotations:
-        raise _in_the_way(connection, catalog_id, f"a schema {SCHEMA} that is not a complete demonstration")
-    return True
+    if READY_TAG in schema.annotations:
+        return True
+    if schema.comment != COMMENT:
+        raise _in_the_way(connection, catalog_id, f"a schema {SCHEMA} that is not the demonstration's")
+    clear(client, SCHEMA, [COMPLETE, SPLIT, TRAINING, TESTING])
+    return False
 
 
 def _in_the_way(connection: Connection, catalog_id: str, what: str) -> DerivaMLConfigurationError:
@@ -159,7 +176,7 @@ def _make_room(connection: Connection, catalog_id: str) -> None:
     taken = client.resolve_rids([COMPLETE, SPLIT, TRAINING, TESTING, encode(FIRST_IMAGE)])
     if taken:
         raise _in_the_way(connection, catalog_id, f"other records under the demonstration's RIDs ({', '.join(taken)})")
-    client.create_schema(SCHEMA, comment="Handwritten digits of scikit-learn.")
+    client.create_schema(SCHEMA, comment=COMMENT)
 
 
 def _create_tables(session: Session) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from deriva_ml.asset.tables import execution_companion
@@ -27,11 +28,20 @@ from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset
 
 if TYPE_CHECKING:
-    from deriva_ml.asset.aux_classes import AssetSpec
+    from deriva_ml.asset.aux_classes import AssetFilePath, AssetSpec
     from deriva_ml.dataset.dataset_bag import DatasetBag
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 
-__all__ = ["AssetInput", "DatasetInput", "Datasets", "Inputs", "check_inputs", "record_asset_inputs", "record_datasets"]
+__all__ = [
+    "AssetInput",
+    "DatasetInput",
+    "Datasets",
+    "Inputs",
+    "RunInputs",
+    "check_inputs",
+    "record_asset_inputs",
+    "record_datasets",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,67 @@ class Datasets(Sequence["DatasetBag"]):
     def append(self, bag: DatasetBag) -> None:
         """Add a bag that was brought later."""
         self._bags.append(bag)
+
+
+class RunInputs:
+    """The inputs of one run on this machine: what was checked, and what has been brought.
+
+    Args:
+        session: The catalog.
+        execution_rid: The run.
+        run_dir: The run's directory.
+        checked: What the run consumes.
+
+    Attributes:
+        checked: What the run consumes.
+        datasets: The bags that are here.
+        asset_paths: The files that are here, by asset table.
+    """
+
+    def __init__(self, session: Session, execution_rid: str, run_dir: Path, checked: Inputs) -> None:
+        self._session = session
+        self._execution_rid = execution_rid
+        self._folder = run_dir / "inputs"
+        self._are_here = False
+        self.checked = checked
+        self.datasets = Datasets()
+        self.asset_paths: dict[str, list[AssetFilePath]] = {}
+
+    def bring(self) -> None:
+        """Fetch datasets and assets, from the cache where they are in it; once."""
+        if self._are_here:
+            return
+        for item in self.checked.datasets:
+            # A first attempt may have broken off half-way: what it brought is not brought twice.
+            self.bring_dataset(item.spec)
+        self.asset_paths.clear()
+        if self.checked.assets:
+            from deriva_ml.asset.download import download_many
+
+            cached = {item.spec.rid: item.spec.cache for item in self.checked.assets}
+            for path in download_many(self._session, list(cached), self._folder, use_cache=cached):
+                self.asset_paths.setdefault(path.asset_table, []).append(path)
+        self._are_here = True
+
+    def bring_dataset(self, spec: DatasetSpec) -> DatasetBag:
+        """Fetch another dataset."""
+        bag = self._bag(spec)
+        if bag.dataset_rid not in self.datasets:
+            self.datasets.append(bag)
+        return bag
+
+    def bring_asset(self, asset_rid: str, folder: Path | str | None, *, use_cache: bool) -> AssetFilePath:
+        """Fetch another asset, to a folder or among the inputs."""
+        from deriva_ml.asset.download import download
+
+        return download(self._session, asset_rid, folder or self._folder, use_cache=use_cache)
+
+    def _bag(self, spec: DatasetSpec) -> DatasetBag:
+        from deriva_ml.dataset.bag import download_dataset_bag
+
+        bag = download_dataset_bag(self._session, spec)
+        bag.execution_rid = self._execution_rid
+        return bag
 
 
 def _source(configuration: ExecutionConfiguration, kind: str, at: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from deriva_ml.schema.create_schema import create_ml_schema, initialize_ml_schem
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Model
 
-__all__ = ["DEFAULT_CATALOG", "READY_TAG", "Opened", "open_session"]
+__all__ = ["DEFAULT_CATALOG", "READY_TAG", "Opened", "find_context", "open_session"]
 
 DEFAULT_CATALOG = "1"
 """The catalog of the default folder that is made on first use."""
@@ -191,3 +192,22 @@ def open_session(
         project_name=project_name or default or "deriva-ml",
     )
     return Opened(connection, session, created)
+
+
+def find_context(path: Path | None = None) -> dict[str, Any]:
+    """What the nearest ``.deriva-context.json`` says of a catalog, as arguments of ``DerivaML``.
+
+    Args:
+        path: Where to look, and above it; the current directory by default.
+
+    Raises:
+        FileNotFoundError: There is no such file in ``path`` or above it.
+    """
+    start = (path or Path.cwd()).absolute()
+    for folder in (start, *start.parents):
+        file = folder / ".deriva-context.json"
+        if file.is_file():
+            context = json.loads(file.read_text(encoding="utf-8"))
+            given = {name: context[name] for name in ("default_schema", "working_dir") if name in context}
+            return {"hostname": context["hostname"], "catalog_id": context["catalog_id"], **given}
+    raise FileNotFoundError(f"no .deriva-context.json in {start} or above it")

@@ -1,8 +1,8 @@
-"""From a RID to the table and row that it names."""
+"""From a RID to the table and row that it names, and to a reference that lasts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from deriva_ml.core.exceptions import DerivaMLRidsNotFound
@@ -10,7 +10,7 @@ from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Json, Table
 from deriva_ml.wire.path import Path, eq, table
 
-__all__ = ["BatchRidResult", "ResolveRidResult", "resolve_rid", "resolve_rids", "retrieve_rid"]
+__all__ = ["BatchRidResult", "ResolveRidResult", "citation", "resolve_rid", "resolve_rids", "retrieve_rid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +79,22 @@ def retrieve_rid(session: Session, rid: str) -> dict[str, Json]:
     if not rows:
         raise DerivaMLRidsNotFound([rid])
     return rows[0]
+
+
+def citation(session: Session, entity: Mapping[str, Json] | str, current: bool = False) -> str:
+    """A lasting reference to a record: its URL as of now, or as it is at any time if ``current``.
+
+    Args:
+        session: The catalog.
+        entity: The record's RID or row, or a reference to it, which is given back.
+        current: Leave out the moment.
+
+    Raises:
+        DerivaMLRidsNotFound: There is no such record.
+    """
+    base = f"{session.place.base_url or f'tag:{session.identity}'}/id/{session.catalog_id}/"
+    if isinstance(entity, str) and entity.startswith(base):
+        return entity
+    rid = entity if isinstance(entity, str) else str(entity.get("RID") or "")
+    found = resolve_rid(session, rid).rid
+    return f"{base}{found}" + ("" if current else f"@{session.catalog.latest_snaptime()}")

@@ -21,7 +21,8 @@ from deriva_ml.server.elements import CATALOG
 from deriva_ml.server.errors import BadRequest, NotFound
 from deriva_ml.server.history import bound, snapshot_range
 from deriva_ml.server.store import Transaction, quote
-from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, Document, Json, column_from_document
+from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, Document, Json
+from deriva_ml.wire.model_documents import table_from_document
 from deriva_ml.wire.values import Stored, codec
 
 __all__ = ["ASPECTS", "amend", "redact"]
@@ -86,12 +87,10 @@ def _columns(tx: Transaction, rid: str) -> Iterator[tuple[str, Column]]:
     seen: set[tuple[str, str]] = set()
     rows = tx.connection.execute("SELECT rid, doc FROM elements WHERE kind = 'table' AND instr(doc, ?)", (rid,))
     for home, text in rows.fetchall():
-        for document in json.loads(text)["column_definitions"]:
-            if document.get("RID") == rid:
-                column = column_from_document(document)
-                if (home, column.storage) not in seen:
-                    seen.add((home, column.storage))
-                    yield home, column
+        for column in table_from_document(json.loads(text)).columns:
+            if column.rid == rid and (home, column.storage) not in seen:
+                seen.add((home, column.storage))
+                yield home, column
 
 
 def amend(tx: Transaction, aspect: str, since: str, until: str, rid: str, body: Json) -> None:

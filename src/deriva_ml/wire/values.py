@@ -29,14 +29,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from json.encoder import encode_basestring
 from types import MappingProxyType
 from typing import TypeAlias, cast
 
-from deriva_ml.wire import moments
+from deriva_ml.wire import floats, moments
 from deriva_ml.wire.arrays import read_array, write_array
 from deriva_ml.wire.column_types import array_of, element_type, is_json, is_serial, known_type, parse_type
 from deriva_ml.wire.json_text import Number, canonical, read_json, sort_key, write_json
@@ -221,90 +220,20 @@ def _integer(bits: int, name: str) -> Codec:
     )
 
 
-def _float_text(value: float | str, precision: int = 15) -> str:
-    """PostgreSQL's shortest text of a float: no ``.0``, an exponent where its digits would not reach the point."""
-    if isinstance(value, str):
-        return value
-    value = float(value)
-    digits = repr(value)
-    if "n" in digits:
-        return {"inf": "Infinity", "-inf": "-Infinity"}.get(digits, "NaN")
-    if abs(value) >= 10**precision and "e" not in digits:
-        return _with_exponent(digits)
-    return digits.removesuffix(".0")
-
-
-def _with_exponent(digits: str) -> str:
-    sign, digits = ("-", digits[1:]) if digits[0] == "-" else ("", digits)
-    whole, _, rest = digits.partition(".")
-    fraction = (whole[1:] + rest).rstrip("0")
-    return f"{sign}{digits[0]}{'.' if fraction else ''}{fraction}e+{len(whole) - 1:02}"
-
-
-def _single_text(value: float | str) -> str:
-    return _float_text(value, 6)
-
-
-def _float_json(value: float | str) -> str:
-    word = _float_text(value)
-    return f'"{word}"' if word[-1] in "yN" else word
-
-
-_FLOAT_FORM = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_FLOAT_WORDS: Mapping[str, float | str] = {
-    "nan": "NaN",
-    "inf": math.inf,
-    "infinity": math.inf,
-    "-inf": -math.inf,
-    "-infinity": -math.inf,
-}
-
-
-def _single(value: float) -> float:
-    """The double nearest to the shortest decimal that names the same float of 32 bits."""
-    try:
-        packed = struct.pack("f", value)
-    except OverflowError:
-        return math.inf
-    target = struct.unpack("f", packed)[0]
-    for digits in range(6, 9):
-        candidate = float(f"{target:.{digits}g}")
-        try:
-            if struct.pack("f", candidate) == packed:
-                return candidate
-        except OverflowError:  # rounding up at the top of the range
-            continue
-    return float(f"{target:.9g}")
-
-
 def _float(name: str, *, single: bool) -> Codec:
     def read(word: str) -> float | str:
-        digits = word.strip()
-        if not _FLOAT_FORM.fullmatch(digits):
-            special = _FLOAT_WORDS.get(digits.lower().removeprefix("+"))
-            if special is None:
-                raise ValueError(f'invalid input syntax for type {name}: "{word}"')
-            return special
-        value = _single(float(digits)) if single else float(digits)
-        if math.isinf(value):
-            raise ValueError(f'"{digits}" is out of range for type {name}')
-        return value
+        return floats.read_float(word, name, single=single)
 
     def store(value: Json) -> float | str:
         if type(value) is float and not single and math.isfinite(value):
             return value
         return read(_word(value))
 
-    shown = _single_text if single else _float_text
+    shown = floats.single_text if single else floats.float_text
     natives: frozenset[type] = frozenset() if single else frozenset({float, int, Number})
-    return Codec(read, store, _float_json, shown, shown, natives, _all_finite, float, "REAL", checked_in_url=True)
-
-
-def _all_finite(values: list[Json]) -> bool:
-    try:
-        return all(map(math.isfinite, cast("list[float]", values)))
-    except OverflowError:  # an integer beyond the range of floats
-        return False
+    return Codec(
+        read, store, floats.float_json, shown, shown, natives, floats.all_finite, float, "REAL", checked_in_url=True
+    )
 
 
 def _prefixes(word: str, shortest: int) -> list[str]:
