@@ -21,6 +21,9 @@ __all__ = ["JOB_SECONDS", "check_objects", "is_idle"]
 JOB_SECONDS = 7 * 86400.0
 """An upload job without a new chunk for so long is taken to be abandoned."""
 
+RECENT = 300.0
+"""While others use a folder, content that is younger may be about to be recorded."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -50,7 +53,7 @@ def check_objects(root: Path, progress: Progress) -> tuple[int, int, list[Findin
             findings = list(_records(connection))
             count, content, found = _contents(connection, folder, progress)
             findings += found
-            findings += _orphans(connection, files)
+            findings += _orphans(connection, files, idle=idle)
             findings += _jobs(connection, folder, idle=idle)
     except sqlite3.Error as error:
         return 0, 0, [Finding("database", "hatrac.db", str(error))]
@@ -117,10 +120,20 @@ def _content(path: Path, sha256: str, records: list[tuple[str, str, int]]) -> It
             yield Finding("object", where, f"{place} has MD5 {found.md5}, and the record says {md5}")
 
 
-def _orphans(connection: sqlite3.Connection, files: dict[str, Path]) -> Iterator[Finding]:
+def _orphans(connection: sqlite3.Connection, files: dict[str, Path], *, idle: bool) -> Iterator[Finding]:
     known = {str(row[0]) for row in connection.execute("SELECT DISTINCT sha256 FROM version")}
     for name in sorted(files.keys() - known):
-        yield Finding("leftover", f"objects/{name[:2]}/{name}", "no object has this content", path=files[name])
+        # Content has its name just before its record is committed: where others write, what is new is not judged.
+        if idle or _age(files[name]) > RECENT:
+            yield Finding("leftover", f"objects/{name[:2]}/{name}", "no object has this content", path=files[name])
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; none, if it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _jobs(connection: sqlite3.Connection, folder: Path, *, idle: bool) -> Iterator[Finding]:
