@@ -80,6 +80,7 @@ def test_what_cannot_be_decided_in_time_is_refused(pattern: str) -> None:
         ("(?i)HELLO", "hello"),
         ("a(?=bc)", "abc"),
         ("(foo|bar)+", "xfoobar"),
+        ("(a?b?c?d?e?f?g?h?i?j?k?l?m?n?o?p?q?r?s?t?u?v?){1,60}z", "abcz"),
     ],
 )
 def test_honest_patterns_are_served(pattern: str, text: str) -> None:

@@ -27,6 +27,12 @@ STATES = 5000
 KEPT = 20_000
 """So many steps of an automaton are remembered."""
 
+OPEN = 1000
+"""A repetition with a higher bound counts as one without."""
+
+ENDLESS = 1000
+"""The degree of what grows faster than any power."""
+
 LONG = 1e4
 """A text of ordinary length, by which a pattern is judged that only Python's engine knows."""
 
@@ -89,9 +95,9 @@ class _Ways:
 
     def steps(self, length: float) -> float:
         """How many steps the search of a text may take."""
-        if self.degree > 20:
+        if self.degree >= ENDLESS:
             return float("inf")
-        return float(self.factor * max(length, 1.0) ** (self.degree + 1))
+        return float(self.factor * min(max(length, 1.0), 1e9) ** min(self.degree + 1, 30))
 
     @property
     def is_one(self) -> bool:
@@ -126,14 +132,14 @@ def _ways_of(op: str, given: Any) -> _Ways:
 
 def _ways_of_repeat(least: int, most: int, body: Any) -> _Ways:
     inner = _ways(body)
-    is_open = int(most) > 1000
-    if not inner.is_one and int(most) > 1:
-        return _Ways(
-            1.0, 1000 if is_open else inner.degree * int(most) + (20 if inner.factor ** min(most, 60) > 1e6 else 0)
-        )
-    if is_open:
-        return _Ways(1.0, 1)
-    return _Ways(inner.factor * (int(most) - int(least) + 1), inner.degree)
+    least, most = int(least), int(most)
+    is_open = most > OPEN
+    if inner.is_one or most <= 1:
+        return _Ways(1.0, 1) if is_open else _Ways(inner.factor * (most - least + 1), inner.degree)
+    # Each round may choose anew: without a bound on the rounds there is none on the ways.
+    if is_open or min(inner.factor, 1e5) ** min(most, 60) > PATIENCE:
+        return _Ways(1.0, ENDLESS)
+    return _Ways(inner.factor**most * (most - least + 1), inner.degree * most)
 
 
 # ---------------------------------------------------------------------------------------------- the automaton
