@@ -140,7 +140,7 @@ def test_a_session_says_who_the_client_is(service: Service) -> None:
         ("GET", "/ermrest/catalog/1/schema/s:x/table", 400),
         ("GET", "/ermrest/catalog/1/textfacet/x", 200),
         ("POST", "/ermrest/catalog/1?vacuum", 204),
-        ("PUT", "/ermrest/catalog/1/history/A,B/annotation", 501),
+        ("PUT", "/ermrest/catalog/1/history/A,B/annotation", 400),
         ("GET", "/ermrest/catalog/1/schema/s/", 200),
         ("GET", "/ermrest/catalog/1/schema/s/table/T/", 200),
     ],

@@ -1,13 +1,15 @@
-"""``deriva-ml-catalog``: serve a catalog folder to others, say who they are, and look at one."""
+"""``deriva-ml-catalog``: everything about catalogs as a whole; each group of commands is a module of its own."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deriva_ml.cli.catalog_flags import add_root, folder_of
 from deriva_ml.cli.catalog_users import add_user_commands
 from deriva_ml.cli.command import Command
 
@@ -19,12 +21,18 @@ __all__ = ["main", "parser"]
 
 DEFAULT_PORT = 8765
 
+TIME_LIMIT = 15.0
+"""Seconds for a request over HTTP, as the original has it."""
+
+MODULES = ("catalog_folder", "catalog_check", "catalog_backup", "catalog_copy")
+"""The modules of this room that add commands: each has ``register(commands)``, which sets what runs as ``run``."""
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
         prog="deriva-ml-catalog",
-        description="Serve a catalog folder to other processes and people, say who they are, and look at one.",
+        description="Make, look at, check, keep, move, share and serve catalogs.",
         allow_abbrev=False,
     )
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -37,7 +45,15 @@ def parser() -> argparse.ArgumentParser:
         "lists say what each may do. A folder without users is served on loopback only, to who holds the one token "
         "that is printed. Beyond loopback it takes users and TLS.",
     )
-    _add_root(serve)
+    serve.set_defaults(run=_serve)
+    serve.add_argument(
+        "--time-limit",
+        type=float,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help="refuse a request that works on the database for longer; 0 for no limit (default: %(default)s)",
+    )
+    add_root(serve)
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     serve.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help="the port; 0 for any that is free (default: %(default)s)"
@@ -52,27 +68,20 @@ def parser() -> argparse.ArgumentParser:
         "without users",
     )
 
-    add_user_commands(commands, _add_root)
-
-    info = commands.add_parser("info", help="say what a folder holds")
-    _add_root(info)
+    add_user_commands(commands, add_root)
+    for module in MODULES:
+        import_module(f"deriva_ml.cli.{module}").register(commands)
     return top
 
 
-def _add_root(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="the catalog folder")
+def _run(arguments: argparse.Namespace) -> int:
+    return int(arguments.run(arguments))
 
 
-def _catalog(arguments: argparse.Namespace) -> int:
-    commands = {"serve": _serve, "info": _info}
-    run = commands.get(arguments.command) or arguments.run
-    return int(run(arguments))
-
-
-def _open(root: Path) -> Service:
+def _open(arguments: argparse.Namespace) -> Service:
     from deriva_ml.server.app import open_service
 
-    return open_service(root.expanduser().absolute())
+    return open_service(folder_of(arguments), time_limit=arguments.time_limit or None)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -88,7 +97,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from deriva_ml.server.users import users_of
 
     certificate, key = _certificate(arguments)
-    with closing(_open(arguments.root)) as service, closing(users_of(service.root)) as users:
+    with closing(_open(arguments)) as service, closing(users_of(service.root)) as users:
         known = len(users.users())
         check_reach(arguments.host, is_secure=certificate is not None, has_users=known > 0)
         tokens = _tokens(arguments.token_file, known=known)
@@ -138,7 +147,7 @@ def _announce(arguments: argparse.Namespace, port: int, tokens: Sequence[str], k
     scheme = "https" if arguments.tls_cert else "http"
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     url = f"{scheme}://{host}:{port}"
-    print(f"Serving {arguments.root.expanduser().absolute()} at {url}")
+    print(f"Serving {folder_of(arguments)} at {url}")
     if known:
         print(f"Users: {known}; each signs in with a token or password of their own")
     elif arguments.token_file is not None:
@@ -180,41 +189,7 @@ def _token(path: Path | None) -> str:
     return token
 
 
-def _info(arguments: argparse.Namespace) -> int:
-    from contextlib import closing
-
-    from deriva_ml.connect import open_connection
-    from deriva_ml.core.files import human_size
-    from deriva_ml.server.users import users_of
-
-    root = arguments.root.expanduser().absolute()
-    with open_connection(str(root)) as connection:
-        print(f"Folder:   {root}")
-        print(f"Identity: {connection.identity}")
-        for catalog_id in connection.catalog_ids():
-            catalog = connection.catalog(catalog_id)
-            model, about = catalog.model(), catalog.info()
-            label = f" ({about['name']})" if about.get("name") else ""
-            tables = sum(1 for _ in model.tables())
-            print(
-                f"Catalog {catalog_id}{label}: {len(model.schemas)} schemas, {tables} tables, "
-                f"latest change {about['snaptime']}"
-            )
-        with closing(users_of(root)) as users:
-            if known := len(users.users()):
-                print(f"Users:    {known}")
-        count, size = _objects(root / "objects")
-        print(f"Objects:  {count} files, {human_size(size)}")
-    return 0
-
-
-def _objects(folder: Path) -> tuple[int, int]:
-    """Number and size of the files that hold objects."""
-    sizes = [path.stat().st_size for path in folder.glob("[0-9a-f][0-9a-f]/*")]
-    return len(sizes), sum(sizes)
-
-
-main = Command(parser, _catalog)
+main = Command(parser, _run)
 """The command."""
 
 

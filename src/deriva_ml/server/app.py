@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from deriva_ml.core.config import MARKER
 from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.answers import no_such_page, refusal
 from deriva_ml.server.ermrest import Ermrest
-from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError
+from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError, translate
 from deriva_ml.server.hatrac import Hatrac
 from deriva_ml.server.registry import Registry, place_new
 from deriva_ml.server.sessions import session_answer
@@ -79,12 +80,13 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
     place_new(marker, lambda path: path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
 
 
-def open_service(root: Path, *, clock: Callable[[], int] = microseconds) -> Service:
+def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_limit: float | None = None) -> Service:
     """Open a folder.
 
     Args:
         root: The folder.
         clock: Gives microseconds since 1970.
+        time_limit: For how many seconds a request may work on a database before it is refused; None for ever.
 
     Raises:
         FolderError: It is not a catalog's folder, or one of a later version.
@@ -105,7 +107,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds) -> Serv
             f"The catalog folder {root} has format {layout}; this version of deriva-ml reads format {FORMAT}.",
             hint="use the version of deriva-ml that made it, or a later one",
         )
-    return Service(root, identity, clock=clock)
+    return Service(root, identity, clock=clock, time_limit=time_limit)
 
 
 class Service:
@@ -115,12 +117,20 @@ class Service:
         root: The folder.
         identity: The identity that its marker holds.
         clock: Gives microseconds since 1970.
+        time_limit: For how many seconds a request may work on a database; None for ever.
     """
 
-    def __init__(self, root: Path, identity: str, *, clock: Callable[[], int] = microseconds) -> None:
+    def __init__(
+        self,
+        root: Path,
+        identity: str,
+        *,
+        clock: Callable[[], int] = microseconds,
+        time_limit: float | None = None,
+    ) -> None:
         self.root = root
         self.identity = identity
-        self.ermrest = Ermrest(root, identity, clock=clock)
+        self.ermrest = Ermrest(root, identity, clock=clock, time_limit=time_limit)
         self.hatrac = Hatrac(root)
 
     def __call__(self, request: Request, client: Client) -> Response:
@@ -134,6 +144,12 @@ class Service:
             return refusal(BadRequest(f"The request cannot be processed: {type(error).__name__}."))
         except FolderError as error:
             return refusal(ServiceError(409, str(error)))
+        except sqlite3.Error as error:
+            # Met while a database was opened, before there was anything to do with it.
+            known = translate(error)
+            if known is None:
+                raise
+            return refusal(known)
 
     def _route(self, request: Request, client: Client) -> Response:
         path = request.target.partition("?")[0]

@@ -20,7 +20,7 @@ from deriva_ml.wire.http import Client, Request
 from deriva_ml.wire.model import Document, Json
 from deriva_ml.wire.negotiate import accepted
 
-__all__ = ["FEATURES", "Catalogs"]
+__all__ = ["FEATURES", "Catalogs", "database_path", "remove_database"]
 
 FEATURES: Document = {
     "trs": True,
@@ -47,17 +47,33 @@ def database_path(root: Path, catalog_id: str) -> Path:
     return root / "catalogs" / f"{quote(catalog_id, safe='').replace('.', '%2E')}.db"
 
 
+def remove_database(root: Path, catalog_id: str) -> None:
+    """Remove the database of a deleted catalog; who has it open keeps it to the end of the request."""
+    registry = Registry(root / "service.db")
+    try:
+        with registry.write() as connection:
+            if Registry.is_live(connection, catalog_id):
+                return
+            path = database_path(root, catalog_id)
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+    finally:
+        registry.close()
+
+
 class Catalogs:
     """The catalogs and aliases of a folder.
 
     Args:
         root: The folder.
         clock: Gives microseconds since 1970.
+        time_limit: For how many seconds a request may work on a database; None for ever.
     """
 
-    def __init__(self, root: Path, *, clock: Callable[[], int] = microseconds) -> None:
+    def __init__(self, root: Path, *, clock: Callable[[], int] = microseconds, time_limit: float | None = None) -> None:
         self.root = root
         self.clock = clock
+        self.time_limit = time_limit
         self.registry = Registry(root / "service.db")
         self._stores: dict[str, CatalogStore] = {}
         self._lock = threading.Lock()
@@ -69,7 +85,8 @@ class Catalogs:
         with self._lock:
             found = self._stores.get(catalog_id)
             if found is None:
-                found = CatalogStore(database_path(self.root, catalog_id), clock=self.clock)
+                path = database_path(self.root, catalog_id)
+                found = CatalogStore(path, clock=self.clock, time_limit=self.time_limit)
                 self._stores[catalog_id] = found
             return found
 

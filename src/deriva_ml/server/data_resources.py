@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain, islice
@@ -34,15 +34,21 @@ FIRST_PARTS = 3
 
 
 class Streamed:
-    """Rows that are read while they are sent; the view is let go at the end, or by `close`."""
+    """Rows that are read while they are sent; the view is let go at the end, or by `close`.
 
-    def __init__(self, parts: Iterator[bytes], stack: ExitStack) -> None:
+    The time limit holds for each part: how long a client takes to receive an answer is not the query's time.
+    """
+
+    def __init__(self, parts: Iterator[bytes], stack: ExitStack, renew: Callable[[], None]) -> None:
         self._parts = parts
         self._stack = stack
+        self._renew = renew
 
     def __iter__(self) -> Iterator[bytes]:
         with self._stack:
-            yield from self._parts
+            for part in self._parts:
+                yield part
+                self._renew()
 
     def close(self) -> None:
         """Let the view go before the end."""
@@ -88,7 +94,7 @@ def read(request: Request, target: Target, view: View, stack: ExitStack) -> tupl
     headers = _headers(target, media)
     if len(first) < FIRST_PARTS or request.method == "HEAD":
         return headers, b"".join(first)
-    return headers, Streamed(chain(first, parts), stack.pop_all())
+    return headers, Streamed(chain(first, parts), stack.pop_all(), view.renew)
 
 
 def change(request: Request, target: Target, tx: Transaction) -> Answer:

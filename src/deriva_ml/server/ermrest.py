@@ -19,7 +19,8 @@ from deriva_ml.core import codes
 from deriva_ml.server import data_resources, history, model_resources
 from deriva_ml.server.access import Access, is_local, rights_of_now, roles_of
 from deriva_ml.server.address import read_address
-from deriva_ml.server.answers import TEXT, Answer, empty, json_text, no_such_page
+from deriva_ml.server.amend import ASPECTS, amend, redact
+from deriva_ml.server.answers import TEXT, Answer, empty, json_body, json_text, no_such_page
 from deriva_ml.server.bootstrap import meet
 from deriva_ml.server.catalogs import FEATURES, Catalogs
 from deriva_ml.server.errors import (
@@ -126,11 +127,19 @@ class Ermrest:
         root: The folder.
         identity: The folder's identity.
         clock: Gives microseconds since 1970.
+        time_limit: For how many seconds a request may work on a database; None for ever.
     """
 
-    def __init__(self, root: Path, identity: str, *, clock: Callable[[], int] = microseconds) -> None:
+    def __init__(
+        self,
+        root: Path,
+        identity: str,
+        *,
+        clock: Callable[[], int] = microseconds,
+        time_limit: float | None = None,
+    ) -> None:
         self.identity = identity
-        self.catalogs = Catalogs(root, clock=clock)
+        self.catalogs = Catalogs(root, clock=clock, time_limit=time_limit)
         self._schemas: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -419,10 +428,23 @@ def _history(segments: tuple[Segment, ...], target: Target) -> Resource | None:
     since, until = names[0][0], names[1][0]
     if len(segments) == 1:
         return Resource(("GET", "DELETE"), partial(_read_range, since, until), partial(_truncate, since, until))
-    if segments[1].word not in ("acl", "acl_binding", "annotation", "attribute"):
+    word, rest = segments[1].word, segments[2:]
+    reader = partial(_read_range, since, until)
+    if word == "attribute":
+        if not rest or len(rest) > 2 or not rest[0].word or (len(rest) == 2 and _equality(rest[1]) is None):
+            return None
+        condition = _equality(rest[1]) if len(rest) == 2 else None
+        return Resource(("GET", "DELETE"), reader, partial(_redact, since, until, rest[0].word, condition))
+    if word not in ASPECTS or len(rest) > 1 or (rest and not rest[0].word):
         return None
-    methods = ("GET", "DELETE") if segments[1].word == "attribute" else ("GET", "PUT")
-    return Resource(methods, partial(_read_range, since, until), _refuse_amendment)
+    return Resource(("GET", "PUT"), reader, partial(_amend, word, since, until, (rest[0].word or "") if rest else ""))
+
+
+def _equality(segment: Segment) -> tuple[str, str] | None:
+    """A segment of the form ``RID=value``."""
+    if segment.value is None or len(segment.names) != 1 or len(segment.names[0]) != 1:
+        return None
+    return segment.names[0][0], segment.value
 
 
 def _read_range(since: str, until: str, exchange: Exchange, view: View, access: Access) -> Answer:
@@ -440,6 +462,15 @@ def _truncate(since: str, until: str, exchange: Exchange, tx: Transaction) -> An
     return empty()
 
 
-def _refuse_amendment(exchange: Exchange, tx: Transaction) -> Answer:
-    del exchange, tx
-    raise ServiceError(501, "the past of this catalog can be truncated, and not be amended or redacted")
+def _redact(
+    since: str, until: str, rid: str, condition: tuple[str, str] | None, exchange: Exchange, tx: Transaction
+) -> Answer:
+    del exchange
+    redact(tx, since, until, rid, condition)
+    return empty()
+
+
+def _amend(aspect: str, since: str, until: str, rid: str, exchange: Exchange, tx: Transaction) -> Answer:
+    amend(tx, aspect, since, until, rid, json_body(exchange.request))
+    tx.store.forget_models()
+    return empty()

@@ -131,6 +131,8 @@ def translate(error: sqlite3.Error) -> ServiceError | None:
         return Unavailable(f"The catalog's disk refuses: {error}.")
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
         return ServiceError(403, f"The catalog's folder cannot be written: {error}.")
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return ServiceError(500, f"The catalog's database is damaged: {error}; deriva-ml-catalog fsck says more.")
     if code == sqlite3.SQLITE_INTERRUPT:
         return BadRequest("Query run time limit exceeded.")
     if code == sqlite3.SQLITE_TOOBIG:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sqlite3
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -17,12 +16,15 @@ from json.encoder import encode_basestring
 from typing import Any, cast
 
 from deriva_ml.server.collation import Key, key_function, text_key
+from deriva_ml.server.matching import Matcher
 from deriva_ml.wire import moments
 from deriva_ml.wire.column_types import known_type
 from deriva_ml.wire.model import ColumnType
 from deriva_ml.wire.values import Codec, Stored, codec
 
 __all__ = ["register_functions"]
+
+PATTERNS_KEPT = 100
 
 _NUMBERS = frozenset({"int2", "int4", "int8", "serial2", "serial4", "serial8", "float4", "float8"})
 
@@ -31,7 +33,7 @@ def register_functions(connection: sqlite3.Connection) -> None:
     """Put the functions of `deriva_ml.server.query` on a connection."""
     types = _Types()
     function = connection.create_function
-    function("ermrest_regexp", 2, _regexp, deterministic=True)
+    function("ermrest_regexp", 2, _Patterns().find, deterministic=True)
     function("ermrest_text", 2, types.text, deterministic=True)
     function("ermrest_text_key", 1, _text_key, deterministic=True)
     function("ermrest_key", 2, types.key, deterministic=True)
@@ -78,8 +80,21 @@ class _Types:
         return _bin(name, self.codec(name).json, value, count, low, high)
 
 
-def _regexp(pattern: str, text: str | None) -> bool | None:
-    return None if text is None else re.search(pattern, str(text)) is not None
+class _Patterns:
+    """Patterns, each made ready once for a connection."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Matcher] = {}
+
+    def find(self, pattern: str, text: str | None) -> bool | None:
+        if text is None:
+            return None
+        found = self._known.get(pattern)
+        if found is None:
+            if len(self._known) >= PATTERNS_KEPT:
+                self._known.clear()
+            found = self._known[pattern] = Matcher(pattern)
+        return found(str(text))
 
 
 def _text_key(text: str | None) -> bytes | None:

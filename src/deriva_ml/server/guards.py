@@ -45,6 +45,7 @@ class Narrowed(View):
         )
         self.latest = view.latest
         self.is_snapshot = view.is_snapshot
+        self.renew = view.renew
         self._view = view
         self._access = access
         self._whole = whole

@@ -10,12 +10,13 @@ from deriva_ml.server.errors import BadRequest, NotFound
 from deriva_ml.server.store import Transaction, View, quote
 from deriva_ml.wire.model import Document, Table
 
-__all__ = ["find_row", "snapshot_range", "truncate"]
+__all__ = ["bound", "find_row", "snapshot_range", "truncate"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _bound(text: str) -> int | None:
+def bound(text: str) -> int | None:
+    """One end of a period, or None if it is open."""
     if not text:
         return None
     try:
@@ -26,7 +27,7 @@ def _bound(text: str) -> int | None:
 
 def snapshot_range(view: View, since: str, until: str) -> tuple[int, int]:
     """The first and the last commit between two moments, either of which may be open."""
-    first, last = _bound(since), _bound(until)
+    first, last = bound(since), bound(until)
     row = view.connection.execute(
         "SELECT (SELECT min(at) FROM commits WHERE at >= coalesce(:first, 0)), "
         "(SELECT max(at) FROM commits WHERE at <= coalesce(:last, at))",

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.files import Digests, fsync_directory
-from deriva_ml.server.errors import FolderError
-from deriva_ml.server.store import connect
+from deriva_ml.server.formats import Format
+from deriva_ml.server.store import Frozen, open_format
 
 __all__ = ["Acls", "Job", "Name", "NameStore", "Records", "Version", "new_id"]
 
-FORMAT = 1
+FORMAT = Format(1)
 
 SCHEMA = """
 CREATE TABLE name (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES name, path TEXT NOT NULL UNIQUE,
@@ -278,8 +278,12 @@ class Records:
 
     def delete_job(self, job: Job) -> None:
         """End an upload job."""
-        self._connection.execute("DELETE FROM chunk WHERE job = ?", (job.id,))
-        self._connection.execute("DELETE FROM job WHERE id = ?", (job.id,))
+        self.forget_job(job.id)
+
+    def forget_job(self, job_id: str) -> None:
+        """End the upload job of this id, if there is one."""
+        self._connection.execute("DELETE FROM chunk WHERE job = ?", (job_id,))
+        self._connection.execute("DELETE FROM job WHERE id = ?", (job_id,))
 
 
 class NameStore:
@@ -288,10 +292,12 @@ class NameStore:
     Args:
         path: The file; made by the first write.
         owner: Roles that own the root namespace of a new store.
+        wanted: The format of the file.
     """
 
-    def __init__(self, path: Path, owner: Collection[str] = ()) -> None:
+    def __init__(self, path: Path, owner: Collection[str] = (), *, wanted: Format = FORMAT) -> None:
         self._path = path
+        self._format = wanted
         self._owner = tuple(owner)
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -345,18 +351,7 @@ class NameStore:
             self._idle.clear()
 
     def _open(self, *, read_only: bool) -> sqlite3.Connection:
-        connection = connect(self._path, read_only=read_only)
-        try:
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if version != FORMAT:
-                raise FolderError(
-                    f"{self._path} is of format {version}; this version of deriva-ml reads format {FORMAT}.",
-                    hint="use the version of deriva-ml that made the folder, or a later one",
-                )
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return open_format(self._path, self._format, read_only=read_only)
 
     def _borrow(self) -> sqlite3.Connection:
         with self._lock:
@@ -366,7 +361,7 @@ class NameStore:
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:
-            if not self._closed and len(self._idle) < 4:
+            if not self._closed and not isinstance(connection, Frozen) and len(self._idle) < 4:
                 self._idle.append(connection)
                 return
         connection.close()
@@ -383,7 +378,7 @@ class NameStore:
         connection.execute(
             "INSERT INTO name (path, is_namespace, acls) VALUES ('', 1, ?)", (_acls(NAMESPACE_ACLS, self._owner),)
         )
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute(f"PRAGMA user_version = {FORMAT.number}")
 
     def _create(self, token: Callable[[], str] = new_id) -> None:
         """Make the database, whole or not at all, even if another process does so at the same time."""

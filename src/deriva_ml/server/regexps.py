@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from deriva_ml.server.matching import check
+
 __all__ = ["translate"]
 
 _LETTERS = "\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0370-\u1fff\u2c00-\ud7ff\uf900-\ufdcf"
@@ -57,7 +59,7 @@ def translate(pattern: str, *, ignore_case: bool = False) -> str:
         ignore_case: Letters match without regard to case.
 
     Raises:
-        ValueError: It is not one, or Python has no form of it.
+        ValueError: It is not one, or Python has no form of it, or it might take for ever.
     """
     options = ""
     if pattern.startswith("***:"):
@@ -79,6 +81,7 @@ def translate(pattern: str, *, ignore_case: bool = False) -> str:
     made = f"(?{flags}){body}"
     try:
         re.compile(made)
+        check(made)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"invalid regular expression: {error}") from None
     return made

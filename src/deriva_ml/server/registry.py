@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.server.errors import Unavailable, translate
-from deriva_ml.server.store import BUSY_SECONDS, connect
+from deriva_ml.server.store import BUSY_SECONDS, Frozen, connect
 from deriva_ml.wire.model import Document
 
 __all__ = ["Entry", "Registry", "place_new"]
@@ -102,6 +102,9 @@ class Registry:
             if self._connection is None:
                 self._connection = connect(self.path, read_only=False, timeout=self.busy_seconds)
             yield self._connection
+            if isinstance(self._connection, Frozen):
+                self._connection.close()
+                self._connection = None
         except sqlite3.Error as error:
             refusal = translate(error)
             if refusal is None:
@@ -147,6 +150,17 @@ class Registry:
         """
         row = connection.execute("SELECT is_catalog, deleted FROM entries WHERE id = ?", (entry_id,)).fetchone()
         return row is not None and (aliases or bool(row[0]) or not row[1])
+
+    @staticmethod
+    def is_live(connection: sqlite3.Connection, entry_id: str) -> bool:
+        """A catalog or an alias has this id now.
+
+        Args:
+            connection: Of a `write` block.
+            entry_id: The id.
+        """
+        row = connection.execute("SELECT 1 FROM entries WHERE id = ? AND NOT deleted", (entry_id,)).fetchone()
+        return row is not None
 
     @staticmethod
     def next_id(connection: sqlite3.Connection) -> str:

@@ -16,6 +16,7 @@ model is kept in the same way: one document per schema and per table, with the m
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -24,17 +25,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import quote as percent
 
 from deriva_ml.core import codes
 from deriva_ml.server.elements import FOREVER, Part, assemble, read_part, write_part
 from deriva_ml.server.errors import Conflict, FolderError, Unavailable, translate
+from deriva_ml.server.formats import Format, bring_up
 from deriva_ml.server.functions import register_functions
 from deriva_ml.wire.http import Client
 from deriva_ml.wire.model import Column, Model, Schema, Table
 
-__all__ = ["BUSY_SECONDS", "CatalogStore", "Transaction", "View", "connect", "quote"]
+__all__ = ["BUSY_SECONDS", "CatalogStore", "Frozen", "Transaction", "View", "connect", "open_format", "quote"]
 
-FORMAT = 1
+FORMAT = Format(1)
 BUSY_SECONDS = 60.0
 """How long a writer waits for the others before it is told to try again."""
 
@@ -42,6 +45,9 @@ MODELS_KEPT = 12
 """How many moments' models are kept in memory: the current one and the snapshots last asked for."""
 
 IDLE_READERS = 4
+
+STEPS = 2000
+"""How often the clock is looked at while a query runs: after so many of SQLite's own steps."""
 
 SCHEMA = """
 CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 0), now INTEGER NOT NULL, model INTEGER NOT NULL,
@@ -71,26 +77,83 @@ def connect(path: Path, *, read_only: bool, timeout: float = BUSY_SECONDS) -> sq
         timeout: How many seconds to wait for another process.
 
     Raises:
-        FolderError: The file is not there or is not a database.
+        FolderError: The file is not there or cannot be opened.
     """
     if not path.exists():
         raise FolderError(f"The catalog's database is missing: {path}", hint="restore the folder from a backup")
     # The timeout comes first: a switch or a lock that has to wait before it is set would fail at once.
+    frozen = _is_frozen(path)
     connection = sqlite3.connect(
-        path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=512
+        f"file:{percent(str(path))}?immutable=1" if frozen else path,
+        uri=frozen,
+        factory=Frozen if frozen else sqlite3.Connection,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
     )
-    # A commit that was answered survives a loss of power, so the log is flushed at each one.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    register_functions(connection)
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
+    try:
+        # A commit that was answered survives a loss of power, so the log is flushed at each one.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        register_functions(connection)
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+            raise
+        raise FolderError(
+            f"The catalog's database cannot be opened: {path} ({error}).",
+            hint="if the folder cannot be written, what its last user left in the log cannot be read: "
+            "open it once where it can be written",
+        ) from error
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+class Frozen(sqlite3.Connection):
+    """A connection to a file in a folder that cannot be written: it looks for no log, and sees no later change.
+
+    It is for one request: another user of the folder may be able to write.
+    """
+
+
+def _is_frozen(path: Path) -> bool:
+    """Whether nothing can be written beside a database, and nothing is there that would have to be read with it."""
+    if os.access(path.parent, os.W_OK):
+        return False
+    log = path.with_name(f"{path.name}-wal")
+    return not (log.exists() and log.stat().st_size)
+
+
+def open_format(path: Path, wanted: Format, *, read_only: bool, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Open a database of the format that is wanted; one of an earlier format is brought up first.
+
+    Raises:
+        FolderError: The file is not there, or is of a later format.
+    """
+    connection = connect(path, read_only=read_only, timeout=timeout)
+    try:
+        is_changed = bring_up(connection, path, wanted)
+    except BaseException:
+        connection.close()
+        raise
+    if not is_changed:
+        return connection
+    connection.close()
+    return connect(path, read_only=read_only, timeout=timeout)
 
 
 def microseconds() -> int:
     """The clock: microseconds since 1970, UTC."""
     return time.time_ns() // 1000
+
+
+def _unlimited() -> None:
+    """Begin the time anew where there is no limit to it."""
 
 
 ModelLoader: TypeAlias = "Callable[[sqlite3.Connection, int], Model]"
@@ -108,6 +171,7 @@ class View:
         latest: The newest commit of all.
         amended: When the past was last amended.
         is_snapshot: A moment was named, so nothing can be written and ended row versions may be needed.
+        renew: Begins the request's time anew: called before each part of an answer that is read while it is sent.
     """
 
     def __init__(
@@ -125,6 +189,7 @@ class View:
         self.latest = snaptime
         self.amended = amended
         self.is_snapshot = False
+        self.renew: Callable[[], None] = _unlimited
 
     @property
     def model(self) -> Model:
@@ -268,14 +333,25 @@ class CatalogStore:
         path: The database file.
         clock: Gives microseconds since 1970.
         busy_seconds: How long to wait for other writers.
+        time_limit: For how many seconds a request may work on the database, beside waiting; None for ever.
+        wanted: The format of the file.
     """
 
     def __init__(
-        self, path: Path, *, clock: Callable[[], int] = microseconds, busy_seconds: float = BUSY_SECONDS
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], int] = microseconds,
+        busy_seconds: float = BUSY_SECONDS,
+        time_limit: float | None = None,
+        wanted: Format = FORMAT,
     ) -> None:
         self.path = path
         self.clock = clock
         self.busy_seconds = busy_seconds
+        self.time_limit = time_limit
+        self._format = wanted
+        self._amended: int | None = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._writer: sqlite3.Connection | None = None
@@ -293,7 +369,7 @@ class CatalogStore:
         try:
             connection.execute("PRAGMA page_size = 4096")
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
+            connection.execute(f"PRAGMA user_version = {FORMAT.number}")
             connection.executescript(SCHEMA)
         finally:
             connection.close()
@@ -314,7 +390,9 @@ class CatalogStore:
         try:
             connection.execute("BEGIN")
             latest, model, amended = connection.execute("SELECT now, model, amended FROM state").fetchone()
+            self._note(amended)
             view = View(self.model_at, connection, latest, model, amended)
+            view.renew = self._limit(connection)
             if snaptime is not None:
                 view.is_snapshot = True
                 view.snaptime, view.model_snaptime = self._clamp(connection, snaptime)
@@ -349,13 +427,33 @@ class CatalogStore:
                 raise Unavailable("The catalog was closed.")
             if self._readers:
                 return self._readers.pop()
-        return connect(self.path, read_only=True, timeout=self.busy_seconds)
+        return open_format(self.path, self._format, read_only=True, timeout=self.busy_seconds)
+
+    def _limit(self, connection: sqlite3.Connection) -> Callable[[], None]:
+        """Limit the time of what is done with a connection from now on; gives what begins the time anew."""
+        limit = self.time_limit
+        if limit is None:
+            return _unlimited
+        ends = [time.monotonic() + limit]
+        connection.set_progress_handler(lambda: time.monotonic() > ends[0], STEPS)
+
+        def renew() -> None:
+            ends[0] = time.monotonic() + limit
+
+        return renew
+
+    def _note(self, amended: int | None) -> None:
+        """Forget what is cached of the model if its past was amended since, perhaps by another process."""
+        if amended != self._amended:
+            self.forget_models()
+            self._amended = amended
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.rollback()
+        connection.set_progress_handler(None, 0)
         with self._lock:
-            if not self._closed and len(self._readers) < IDLE_READERS:
+            if not self._closed and not isinstance(connection, Frozen) and len(self._readers) < IDLE_READERS:
                 self._readers.append(connection)
                 return
         connection.close()
@@ -434,22 +532,28 @@ class CatalogStore:
         if connection is None:
             if self._closed:
                 raise Unavailable("The catalog was closed.")
-            connection = self._writer = connect(self.path, read_only=False, timeout=self.busy_seconds)
+            connection = self._writer = open_format(self.path, self._format, read_only=False, timeout=self.busy_seconds)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            state = connection.execute("SELECT now, model, rid FROM state").fetchone()
-            transaction = Transaction(self, connection, client, state)
+            *state, amended = connection.execute("SELECT now, model, rid, amended FROM state").fetchone()
+            self._note(amended)
+            transaction = Transaction(self, connection, client, (state[0], state[1], state[2]))
+            self._limit(connection)
             # The triggers that move ended rows into the history read the moment from here.
             connection.execute("UPDATE state SET now = ?", (transaction.now,))
             changes = connection.total_changes
             yield transaction
             if transaction.is_touched or connection.total_changes != changes:
                 transaction.finish()
+                # What has been done in time is not undone because of its flush to the disk.
+                connection.set_progress_handler(None, 0)
                 connection.execute("COMMIT")
                 transaction.is_committed = True
             else:
+                connection.set_progress_handler(None, 0)
                 connection.execute("ROLLBACK")
         except BaseException:
+            connection.set_progress_handler(None, 0)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
