@@ -11,16 +11,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deriva_ml.wire.model import (
-    Document,
-    Model,
-    Schema,
-    Table,
-    schema_document,
-    schema_from_document,
-    table_document,
-    table_from_document,
-)
+from deriva_ml.wire.model import Document, Model, Schema, Table
+from deriva_ml.wire.model_documents import schema_document, schema_from_document, table_document, table_from_document
 
 __all__ = ["CATALOG", "FOREVER", "Part", "assemble", "read_part", "write_part"]
 

@@ -35,7 +35,8 @@ from deriva_ml.server.registry import Entry
 from deriva_ml.server.registry_catalog import RegistryCatalog
 from deriva_ml.server.store import CatalogStore, Transaction, View, microseconds
 from deriva_ml.wire.http import Client, Request, Response
-from deriva_ml.wire.model import Document, schema_document
+from deriva_ml.wire.model import Document
+from deriva_ml.wire.model_documents import schema_document
 from deriva_ml.wire.negotiate import CONDITIONS, Precondition, check, make_etag
 from deriva_ml.wire.parse import PathSyntaxError, Segment, Target, parse_target
 from deriva_ml.wire.syntax import DataPath

@@ -18,15 +18,8 @@ from deriva_ml.server.documents import ACL_NAMES, acl_members, acl_set, annotati
 from deriva_ml.server.errors import BadRequest, Conflict, NotFound, ServiceError
 from deriva_ml.server.store import Transaction
 from deriva_ml.wire.http import Request
-from deriva_ml.wire.model import (
-    Column,
-    Document,
-    ForeignKey,
-    Json,
-    Key,
-    Model,
-    Schema,
-    Table,
+from deriva_ml.wire.model import Column, Document, ForeignKey, Json, Key, Model, Schema, Table
+from deriva_ml.wire.model_documents import (
     column_document,
     foreign_key_document,
     key_document,

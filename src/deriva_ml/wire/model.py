@@ -8,32 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from deriva_ml.core.json_types import Json
-
-if TYPE_CHECKING:  # see __getattr__ below
-    from deriva_ml.wire.model_documents import (
-        column_document as column_document,
-    )
-    from deriva_ml.wire.model_documents import (
-        foreign_key_document as foreign_key_document,
-    )
-    from deriva_ml.wire.model_documents import (
-        key_document as key_document,
-    )
-    from deriva_ml.wire.model_documents import (
-        schema_document as schema_document,
-    )
-    from deriva_ml.wire.model_documents import (
-        schema_from_document as schema_from_document,
-    )
-    from deriva_ml.wire.model_documents import (
-        table_document as table_document,
-    )
-    from deriva_ml.wire.model_documents import (
-        table_from_document as table_from_document,
-    )
 
 __all__ = [
     "SYSTEM_COLUMNS",
@@ -272,14 +249,3 @@ class Model:
 
 
 Element: TypeAlias = "Model | Schema | Table | Column | ForeignKey"
-
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        """The functions of ``model_documents`` that the service still imports from here, until its imports say so."""
-        from deriva_ml.wire import model_documents
-
-        if name.endswith("_document") and name in model_documents.__all__:
-            return getattr(model_documents, name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
