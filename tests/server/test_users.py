@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.app import local_client
-from deriva_ml.server.errors import FolderError
+from deriva_ml.server.errors import FolderError, ServiceError
 from deriva_ml.server.users import SESSION_SECONDS, UserError, Users
 
 
@@ -221,7 +221,7 @@ def test_a_later_format_and_a_damaged_file_are_said(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="format 99"):
         later.exist()
     path.write_bytes(b"no database" * 1000)
-    with pytest.raises(FolderError, match=r"users\.db"):
+    with pytest.raises(ServiceError, match="database is damaged"):
         Users(path).known("x")
 
 

@@ -1,7 +1,8 @@
 """Who else may use a catalog: the usual sets of rights, put into the access lists of the catalog and the object store.
 
 Finer ones are given through ERMrest's and Hatrac's own lists, table by table; this is for "she may read" and "he may
-work here too".
+work here too". A catalog's past is read by the access lists of its time, so the lists are amended there too: who is let
+in can read the versions of datasets that were made before, and who is shut out no longer can.
 """
 
 from __future__ import annotations
@@ -39,14 +40,24 @@ def grant(transport: Transport, catalog_id: str, who: str, level: str) -> None:
         level: One of `LEVELS`.
     """
     lists, names = LEVELS[level]
-    _put(transport, f"/ermrest/catalog/{quote(catalog_id, safe='')}/acl", who, lists)
+    _share(transport, catalog_id, who, lists)
     _put(transport, "/hatrac/;acl", who, names)
 
 
 def revoke(transport: Transport, catalog_id: str, who: str) -> None:
-    """Take a user or a group out of every list of the catalog and of the object store's root."""
-    _put(transport, f"/ermrest/catalog/{quote(catalog_id, safe='')}/acl", who, ())
+    """Take a user or a group out of every list of the catalog, present and past, and of the object store's root."""
+    _share(transport, catalog_id, who, ())
     _put(transport, "/hatrac/;acl", who, ())
+
+
+def _share(transport: Transport, catalog_id: str, who: str, lists: tuple[str, ...]) -> None:
+    """Put someone into lists of a catalog, now and at every moment that is known of it."""
+    base = f"/ermrest/catalog/{quote(catalog_id, safe='')}"
+    _put(transport, f"{base}/acl", who, lists)
+    asked = Request("GET", f"{base}/acl")
+    now = check(asked, transport.send(asked)).read()
+    change = Request("PUT", f"{base}/history/,/acl", {"content-type": "application/json"}, now)
+    check(change, transport.send(change)).close()
 
 
 def _put(transport: Transport, target: str, who: str, wanted: tuple[str, ...]) -> None:

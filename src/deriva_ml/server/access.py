@@ -6,16 +6,11 @@ Whoever uses a folder in process owns it: the file system has already decided.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TypeVar
-
 from deriva_ml.server.errors import Forbidden
 from deriva_ml.wire.http import Client
 from deriva_ml.wire.model import Column, Document, Element, ForeignKey, Key, Model, Schema, Table
 
-__all__ = ["LOCAL_ROLE", "Access", "is_local", "label", "rights_of_now", "roles_of"]
-
-Bound = TypeVar("Bound", Table, Column, ForeignKey)
+__all__ = ["LOCAL_ROLE", "Access", "is_local", "label", "roles_of"]
 
 LOCAL_ROLE = "deriva-ml:local"
 """The role of clients in process. The HTTP service never gives it to anyone."""
@@ -71,36 +66,6 @@ def label(element: Element, table: Table | None = None) -> str:
     return f"{home}:{element.name}"
 
 
-def rights_of_now(past: Model, now: Model) -> Model:
-    """A model of the past with the access lists and bindings of today.
-
-    Who is let in today may read the past too, and who is shut out may not. What is not there any more keeps the lists
-    that it had.
-    """
-    columns = {column.rid: column for table in now.tables() for column in table.columns}
-    fks = {fk.rid: fk for table in now.tables() for fk in table.foreign_keys}
-    known = {schema.rid: schema for schema in now.schemas.values()}
-
-    def told(table: Table) -> Table:
-        changed = replace(
-            table,
-            columns=tuple(_as_now(one, columns.get(one.rid)) for one in table.columns),
-            foreign_keys=tuple(_as_now(one, fks.get(one.rid)) for one in table.foreign_keys),
-        )
-        return _as_now(changed, now.tables_by_rid.get(table.rid))
-
-    schemas = {}
-    for name, schema in past.schemas.items():
-        tables = {one.name: told(one) for one in schema.tables.values()}
-        acls = known[schema.rid].acls if schema.rid in known else schema.acls
-        schemas[name] = replace(schema, tables=tables, acls=acls)
-    return replace(past, schemas=schemas, acls=now.acls)
-
-
-def _as_now(element: Bound, now: Table | Column | ForeignKey | None) -> Bound:
-    return element if now is None else replace(element, acls=now.acls, acl_bindings=now.acl_bindings)
-
-
 class Access:
     """What one client may do with one model.
 
@@ -115,8 +80,6 @@ class Access:
         self.roles = roles_of(client)
         self.is_anonymous = client.id is None
         self.is_snapshot = is_snapshot
-        self.decided_by: int | None = None
-        """The moment of the model whose lists decide, where it is not that of the model itself."""
         self.is_all = is_local(client) or self._meets(model.acls, "owner")
         """The client owns the catalog, hence may do everything."""
         self._decided: dict[tuple[int, str], bool | None] = {}

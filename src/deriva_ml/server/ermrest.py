@@ -17,7 +17,7 @@ from zlib import crc32
 
 from deriva_ml.core import codes
 from deriva_ml.server import data_resources, history, model_resources
-from deriva_ml.server.access import Access, is_local, rights_of_now, roles_of
+from deriva_ml.server.access import Access, is_local, roles_of
 from deriva_ml.server.address import read_address
 from deriva_ml.server.amend import ASPECTS, amend, redact
 from deriva_ml.server.answers import TEXT, Answer, empty, json_body, json_text, no_such_page
@@ -75,14 +75,8 @@ class Exchange:
         """The resource is a data path."""
         return isinstance(self.target.resource, DataPath)
 
-    def etag(self, view: View, *, moment: int | None = None, decided_by: int | None = None) -> str:
-        """The tag of the resource as of a view.
-
-        Args:
-            view: The view.
-            moment: The commit's, where there was one since.
-            decided_by: The moment of the access lists, where they are later than the view.
-        """
+    def etag(self, view: View, *, moment: int | None = None) -> str:
+        """The tag of the resource as of a view; ``moment`` is the commit's, where there was one since."""
         if self.is_data:
             version = str(moment or view.snaptime)
         elif not self.target.resource:
@@ -90,7 +84,7 @@ class Exchange:
         else:
             version = str(moment or view.model_snaptime)
         if self.target.snaptime is not None:
-            version = f"{version}-{view.amended or ''}{f'-{decided_by}' if decided_by else ''}"
+            version = f"{version}-{view.amended or ''}"
         if not self.entry.is_catalog:
             version = f"{version}-{self.catalog.id}"
         accept = self.request.headers.get("accept", "") if self.is_data else "*"
@@ -236,7 +230,7 @@ class Ermrest:
         if address.kind == "schemas" and address.aspect is None:
             reader: Reader = self._read_schemas
         else:
-            reader = lambda _exchange, _view, access: model_resources.read(address, access.model, access)  # noqa: E731
+            reader = lambda _exchange, view, access: model_resources.read(address, view.model, access)  # noqa: E731
         return Resource(
             model_resources.methods_of(address),
             reader,
@@ -247,9 +241,9 @@ class Ermrest:
         request, target = exchange.request, exchange.target
         with ExitStack() as stack:
             view = stack.enter_context(exchange.store.read(target.snaptime))
-            access = _access(exchange, view)
+            access = Access(view.model, exchange.client, is_snapshot=view.is_snapshot)
             _need_catalog(exchange, access)
-            headers = {"etag": exchange.etag(view, decided_by=access.decided_by), "vary": exchange.vary}
+            headers = {"etag": exchange.etag(view), "vary": exchange.vary}
             outcome = check(request.headers, headers["etag"], is_read=True)
             if outcome is Precondition.NOT_MODIFIED:
                 return Response(304, headers)
@@ -292,8 +286,7 @@ class Ermrest:
 
     def _read_schemas(self, exchange: Exchange, view: View, access: Access) -> Answer:
         roles = frozenset({"*owner"}) if access.is_all else access.roles
-        moments = (view.model_snaptime, view.amended, view.is_snapshot, access.decided_by)
-        key = (exchange.entry.id, exchange.catalog.id, *moments, roles)
+        key = (exchange.entry.id, exchange.catalog.id, view.model_snaptime, view.amended, view.is_snapshot, roles)
         with self._lock:
             body = self._schemas.get(key)
         if body is None:
@@ -319,22 +312,6 @@ def _headless(request: Request, response: Response) -> Response:
         response.headers["content-length"] = str(len(response.read()))
         response.body = b""
     return response
-
-
-def _access(exchange: Exchange, view: View) -> Access:
-    """What the client may do; in the past by the access lists of today."""
-    then = Access(view.model, exchange.client, is_snapshot=view.is_snapshot)
-    if not view.is_snapshot or is_local(exchange.client):
-        return then
-    with exchange.store.read() as now:
-        model = now.model
-    access = Access(rights_of_now(view.model, model), exchange.client, is_snapshot=True)
-    access.decided_by = now.model_snaptime
-    if not access.is_all:
-        return access
-    # An owner sees the lists as they were.
-    then.is_all = True
-    return then
 
 
 def _need_catalog(exchange: Exchange, access: Access) -> None:
@@ -395,7 +372,7 @@ def _read_catalog(exchange: Exchange, view: View, access: Access) -> Answer:
 
 def _schemas_document(exchange: Exchange, view: View, access: Access) -> Document:
     schemas: Document = {
-        name: schema_document(schema, access) for name, schema in access.model.schemas.items() if access.sees(schema)
+        name: schema_document(schema, access) for name, schema in view.model.schemas.items() if access.sees(schema)
     }
     return {"snaptime": codes.encode(view.model_snaptime), **_about(exchange, access), "schemas": schemas}
 
