@@ -21,6 +21,7 @@ from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, UploadProgress
 from deriva_ml.core.exceptions import DerivaMLReadOnlyError, DerivaMLUnreachable, DerivaMLUploadError
 from deriva_ml.core.files import hash_file
 from deriva_ml.schema.session import Session
+from deriva_ml.wire.http import Request, Response
 from deriva_ml.wire.path import table
 
 
@@ -307,3 +308,34 @@ def test_killing_covers_every_request_of_an_upload(run: Run) -> None:
     stage(run, "a.png", "b.png", "c.png", "d.png", "e.png")
     # 1 for the RIDs; for each of two batches 3 for rows, and 2 for each object; the child reads the model before
     assert requests_of_an_upload(run) == 1 + 2 * 3 + 5 * 2
+
+
+def test_a_name_that_another_run_takes_in_between_is_given_up_for_one_with_the_rid(
+    run: Run, session: Session, tmp_path: Path
+) -> None:
+    first, rival = Run(session, tmp_path / "first"), Run(session, tmp_path / "rival")
+    stage(first, "x.txt", content=b"x")
+    assert upload(session, first.rid, first.manifest).complete
+    stage(run, "x.txt", content=b"x")
+    stage(run, "y.txt", content=b"y")
+    stage(rival, "y.txt", content=b"y")
+
+    class Meanwhile(Counting):
+        """Lets the rival store its file just after it was asked which names are taken."""
+
+        done = False
+
+        def send(self, request: Request) -> Response:
+            response = super().send(request)
+            if not self.done and request.method == "GET" and "/URL=" in request.target:
+                self.done = True
+                response.read()
+                assert upload(session, rival.rid, rival.manifest).complete
+            return response
+
+    transport = Meanwhile(session.catalog.transport)
+    assert upload(over(session, transport), run.rid, run.manifest).complete
+    assert transport.done
+    mine = {entry.file_name: str(entry.url) for entry in run.manifest.uploaded_assets()}
+    assert all(str(entry.rid) in mine[entry.file_name] for entry in run.manifest.uploaded_assets())
+    assert len({str(row["URL"]) for row in rows(session)}) == 4

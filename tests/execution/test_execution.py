@@ -482,3 +482,18 @@ def test_in_a_dry_run_a_model_may_upload_in_the_middle_and_go_on(ml, configurati
         run.asset_file_path("Execution_Asset", "second.txt").write_text("2")
     execution.upload_execution_outputs()
     assert not execution.working_dir.exists()
+
+
+def test_a_file_that_is_written_again_after_its_upload_is_an_output_of_its_own(ml, configuration):
+    execution = Execution(configuration, ml)
+    with execution.execute() as run:
+        path = run.asset_file_path("Execution_Asset", "ck.txt", asset_types="Model_File", description="a checkpoint")
+        path.write_text("epoch1")
+        run.upload_execution_outputs()
+        path.write_text("epoch2 final")
+    uploaded = execution.upload_execution_outputs(clean_folder=True)
+    assert [file.name for file in uploaded["deriva-ml/Execution_Asset"]] == ["ck.txt"]
+    found = {asset.length: asset for asset in execution.describe().output_assets}
+    assert set(found) == {len("epoch1"), len("epoch2 final")}
+    assert {asset.description for asset in found.values()} == {"a checkpoint"}
+    assert execution.upload_execution_outputs() == {}

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -227,12 +227,17 @@ class _Upload:
     def _name(self, table: Table, items: list[_Item]) -> None:
         """Choose object names, and find the rows that an earlier attempt has made."""
         earlier = [item.entry.rid for item in items if item.entry.rid not in self._fresh]
-        rows = self._session.catalog.rows_by(*table.qualified, "RID", earlier, columns=["RID", "URL"])
-        present = {str(row["RID"]): str(row["URL"]) for row in rows}
+        rows = self._session.catalog.rows_by(
+            *table.qualified, "RID", earlier, columns=["RID", "URL", "MD5", "Length"]
+        )
+        present = {str(row["RID"]): row for row in rows}
         for item in items:
             rid = cast("str", item.entry.rid)
             if rid in present:
-                item.exists, item.url = True, present[rid]
+                row = present[rid]
+                item.exists, item.url = True, str(row["URL"])
+                # The file may have been written again since its row was made: what counts is what the catalog has.
+                item.digests = replace(item.digests, md5=str(row["MD5"]), length=int(cast("int", row["Length"])))
                 continue
             name = object_name(table.name, item.digests.md5, item.entry.file_name)
             if self._names.setdefault(name, rid) != rid:
@@ -305,11 +310,24 @@ class _Upload:
 
     def _insert_halves(self, table: Table, items: list[_Item], errors: dict[str, str]) -> None:
         """Insert rows by halves, until those that the catalog refuses stand alone."""
-        if self._accepted(table, items, errors if len(items) == 1 else None) or len(items) == 1:
+        if self._accepted(table, items, errors if len(items) == 1 else None):
+            return
+        if len(items) == 1:
+            self._insert_renamed(table, items, errors)
             return
         half = len(items) // 2
         self._insert_halves(table, items[:half], errors)
         self._insert_halves(table, items[half:], errors)
+
+    def _insert_renamed(self, table: Table, items: list[_Item], errors: dict[str, str]) -> None:
+        """Try one output again under a name with its RID, if another run has taken its name in the meantime."""
+        (item,) = items
+        refusal, plain = errors.pop(item.entry.key), item.url
+        self._rename_taken(table, items, errors)
+        if item.url == plain:
+            errors[item.entry.key] = refusal
+        elif item.entry.key not in errors:
+            self._accepted(table, items, errors)
 
     def _link(self, table: Table, items: list[_Item]) -> None:
         """Say which execution made the outputs, and of which types they are; what is said already is left."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deriva_ml.asset.rewritten import stage_rewritten
 from deriva_ml.asset.upload import upload
 from deriva_ml.core.enums import Status
 from deriva_ml.core.ermrest import UploadCallback
@@ -129,6 +130,7 @@ def commit(
     """
     rid = ledger.execution_rid
     manifest.refresh()
+    stage_rewritten(manifest)
     if not any(pending_outputs(manifest, ledger.status)):
         if settle and ledger.upload is not Upload.uploaded:
             ledger.settle_upload()
