@@ -122,6 +122,7 @@ class Ledger:
         told = self._tell({"Status": status.value, "Status_Detail": detail, **columns})
         if told and ended:
             self.journal.mark_synced(self.execution_rid, status.value)
+        self._rest()
 
     def begin_upload(self) -> None:
         """Note in the journal that an upload begins; the catalog is told with the next move."""
@@ -157,6 +158,12 @@ class Ledger:
         told = self._tell({"Upload_State": state.value, **columns})
         if told and is_final(self.status):
             self.journal.mark_synced(self.execution_rid, self.status.value)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Close the journal of a run that has ended; the next call, if there is one, opens it again."""
+        if self.journal is not None and is_final(self.status):
+            self.journal.close()
 
     def _tell(self, columns: Mapping[str, Any]) -> bool:
         """Write to the row, with what could not be written before; whether the catalog could be reached."""
