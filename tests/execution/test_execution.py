@@ -436,6 +436,7 @@ def test_a_run_that_was_left_can_be_restored(ml, configuration):
     left = Execution(configuration, ml)
     left.execution_start()
     left.asset_file_path("Execution_Asset", "a.txt").write_text("a")
+    left._ledger.journal.close()  # as the end of its process would
     started = lookup_execution(ml.session, left.execution_rid).start_time
     again = restore_execution(ml, left.execution_rid)
     assert again.status is Status.running

@@ -217,6 +217,7 @@ def test_a_living_run_is_left_alone(ml, configuration):
     assert left.is_running
     with pytest.raises(DerivaMLExecutionError, match="has not ended"):
         commit_run(ml, execution.execution_rid)
+    execution._ledger.journal.close()
 
 
 def test_a_status_that_the_catalog_missed_is_told_later(ml, configuration):
@@ -246,6 +247,7 @@ def test_an_end_that_the_catalog_knows_is_not_overwritten(ml, configuration):
 def test_the_next_run_finds_the_dead_ones(ml, configuration):
     left = Execution(configuration, ml)
     left.execution_start()
+    left._ledger.journal.close()
     with open_journal(ml.session) as journal:
         pretend_dead(journal, left.execution_rid, dead_process())
     Execution(configuration, ml)
