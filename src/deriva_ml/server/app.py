@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deriva_ml.core.config import MARKER
+from deriva_ml.core.marker import MARKER, add_place, marker_content, place_of, settle_identity
 from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.answers import Answer, json_text, no_such_page, refusal
 from deriva_ml.server.ermrest import Ermrest
@@ -78,8 +77,14 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
         "identity": identity or _new_identity(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+    def write(path: Path) -> None:
+        with path.open("xb") as out:
+            place = place_of(os.fstat(out.fileno()), root)
+            out.write(marker_content({**content, "place": place}))
+
     # The marker comes last: a folder with a marker is complete.
-    place_new(marker, lambda path: path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+    place_new(marker, write)
 
 
 def open_service(root: Path, *, clock: Callable[[], int] = microseconds) -> Service:
@@ -94,7 +99,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds) -> Serv
     """
     marker = root / MARKER
     try:
-        content = json.loads(marker.read_text(encoding="utf-8"))
+        content = settle_identity(root)
         identity, layout = content["identity"], content["format"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FolderError(
@@ -108,7 +113,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds) -> Serv
             f"The catalog folder {root} has format {layout}; this version of deriva-ml reads format {FORMAT}.",
             hint="use the version of deriva-ml that made it, or a later one",
         )
-    return Service(root, identity, clock=clock)
+    return Service(root, identity, clock=clock, placed="place" in content)
 
 
 class Service:
@@ -118,16 +123,23 @@ class Service:
         root: The folder.
         identity: The identity that its marker holds.
         clock: Gives microseconds since 1970.
+        placed: The marker records its place; else the first write lets it do so.
     """
 
-    def __init__(self, root: Path, identity: str, *, clock: Callable[[], int] = microseconds) -> None:
+    def __init__(
+        self, root: Path, identity: str, *, clock: Callable[[], int] = microseconds, placed: bool = True
+    ) -> None:
         self.root = root
+        self._placed = placed
         self.identity = identity
         self.ermrest = Ermrest(root, identity, clock=clock)
         self.hatrac = Hatrac(root)
 
     def __call__(self, request: Request, client: Client) -> Response:
         """Answer a request."""
+        if not self._placed and request.method not in ("GET", "HEAD"):
+            self._placed = True
+            add_place(self.root)
         try:
             return self._route(request, client)
         except ServiceError as error:
