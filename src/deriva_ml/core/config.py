@@ -14,7 +14,16 @@ from deriva_ml.core.marker import MARKER, settle_identity
 if TYPE_CHECKING:
     from deriva_ml.core.ml_config import DerivaMLConfig
 
-__all__ = ["MARKER", "DerivaMLConfig", "Place", "Settings", "default_workdir", "folder_identity", "resolve_place"]
+__all__ = [
+    "MARKER",
+    "DerivaMLConfig",
+    "Place",
+    "Settings",
+    "default_workdir",
+    "directory_name",
+    "folder_identity",
+    "resolve_place",
+]
 
 LOCAL = "local"
 """The host name that stands for this machine's own catalog folder."""
@@ -116,6 +125,11 @@ def folder_identity(root: Path) -> str | None:
         return None
 
 
+def directory_name(authority: str) -> str:
+    """A host with its port as the name of a directory."""
+    return authority.replace("/", "-").replace(":", "-")
+
+
 def default_workdir(
     settings: Settings,
     hostname: str | None = None,
@@ -140,7 +154,7 @@ def default_workdir(
         if place.root is not None or identity not in (None, place.authority):
             path = path / "work" / str(identity or folder_identity(place.root or Path()) or "new")[:8]
         else:
-            path = path / place.authority.replace("/", "-").replace(":", "-")
+            path = path / directory_name(place.authority)
     if catalog_id is not None:
         path = path / str(catalog_id).partition("@")[0]
     return path
