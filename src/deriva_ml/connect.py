@@ -6,16 +6,21 @@ everything above wants a connection without knowing which kind of place it has.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.objects import ObjectClient
-from deriva_ml.catalog.service import create_catalog
+from deriva_ml.catalog.service import create_catalog, service_info
 from deriva_ml.catalog.transport import InProcess, Transport
 from deriva_ml.core.config import Place, Settings, folder_identity, resolve_place
-from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLConfigurationError
+from deriva_ml.core.exceptions import (
+    DerivaMLAuthenticationError,
+    DerivaMLCatalogError,
+    DerivaMLConfigurationError,
+)
 from deriva_ml.wire.http import Request
 
 if TYPE_CHECKING:
@@ -31,7 +36,7 @@ class Connection:
     Attributes:
         place: Where the service is.
         transport: What carries requests to it.
-        identity: Identity of the folder, or the authority of the host.
+        identity: Identity of the folder, whether it is here or served; the authority of a host that has none.
         client_id: Who the service takes the caller for, where it is embedded.
     """
 
@@ -157,7 +162,7 @@ def open_connection(
 
     Raises:
         DerivaMLConfigurationError: The path is not a catalog folder.
-        DerivaMLUnreachable: The folder cannot be opened.
+        DerivaMLUnreachable: The service cannot be reached.
     """
     settings = settings or Settings.read()
     place = resolve_place(hostname, settings)
@@ -172,7 +177,23 @@ def open_connection(
         # The token is for a service that the user named by its URL; it is not shown to any other host.
         is_url = place.hostname.startswith(("http://", "https://"))
         credential = {"bearer-token": settings.token} if settings.token and is_url else stored_credential(base_url)
-    return Connection(place, Http(base_url, credential), base_url.partition("://")[2])
+    transport = Http(base_url, credential)
+    try:
+        return Connection(place, transport, _served_identity(transport) or place.authority)
+    except BaseException:
+        transport.close()
+        raise
+
+
+def _served_identity(transport: Transport) -> str | None:
+    """The identity of the folder that is served, or None for a service that has none: a Deriva host."""
+    try:
+        identity = service_info(transport).get("identity")
+    except (DerivaMLCatalogError, DerivaMLAuthenticationError, AttributeError, ValueError):
+        # What the service refuses is said where something is asked of it; its description is no secret that we need.
+        return None
+    # it becomes the name of a directory
+    return identity if isinstance(identity, str) and re.fullmatch(r"\w[\w.-]{0,99}", identity, re.ASCII) else None
 
 
 def catalog_exists(hostname: str, catalog_id: str | int, settings: Settings | None = None) -> bool:

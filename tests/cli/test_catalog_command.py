@@ -24,6 +24,8 @@ from deriva_ml.catalog.transport import Http, InProcess
 from deriva_ml.connect import open_connection
 from deriva_ml.core.config import Settings
 from deriva_ml.core.exceptions import DerivaMLAuthenticationError
+from deriva_ml.ml import DerivaML
+from deriva_ml.schema.create_schema import create_ml_schema
 from deriva_ml.server.app import create_folder, local_client, open_service
 
 
@@ -104,6 +106,23 @@ def test_the_environment_s_token_opens_the_url(folder: Path, settings: Settings)
         refused = pytest.raises(DerivaMLAuthenticationError, match="DERIVA_ML_TOKEN")
         with open_connection(url, settings=settings) as connection, refused:
             connection.catalog(1).info()
+
+
+def test_a_folder_is_the_same_whether_it_is_served_or_not(folder: Path, settings: Settings) -> None:
+    create_ml_schema(local := open_connection(str(folder)).catalog(1))
+    local.transport.close()
+    with DerivaML(str(folder), 1) as ml:
+        here = (ml.session.identity, ml.working_dir, ml.session.runs_dir)
+    with serving(folder) as (url, token, _), DerivaML(url, 1, credential={"bearer-token": token}) as ml:
+        assert (ml.session.identity, ml.working_dir, ml.session.runs_dir) == here
+    assert here[0] == open_identity(folder)
+
+
+def test_a_wrong_token_is_told_where_the_right_one_is(folder: Path, settings: Settings) -> None:
+    told = r"(?s)not authorized.*do: .*DERIVA_ML_TOKEN.*deriva-ml-catalog serve printed"
+    with serving(folder) as (url, _token, _), pytest.raises(DerivaMLAuthenticationError, match=told) as refused:
+        DerivaML(url, 1, credential={"bearer-token": "wrong"})
+    assert "login" not in str(refused.value.hint)
 
 
 def test_nothing_is_served_without_the_token(folder: Path) -> None:

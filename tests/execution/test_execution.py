@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 from tests.fakes import Counting, Failing
 
+from deriva_ml.core.codes import decode, encode
+from deriva_ml.core.config import folder_identity
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import (
     DerivaMLConfigurationError,
     DerivaMLDirtyWorkflowError,
     DerivaMLException,
+    DerivaMLExecutionError,
     DerivaMLInvalidTerm,
     DerivaMLInvalidTransition,
     DerivaMLModelError,
@@ -25,10 +29,12 @@ from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import lookup_execution
 from deriva_ml.execution.ledger import open_journal
+from deriva_ml.execution.recovery import incomplete_runs
 from deriva_ml.execution.report import describe
 from deriva_ml.execution.resume import restore_execution
 from deriva_ml.execution.states import Upload
 from deriva_ml.execution.workflow import Workflow
+from deriva_ml.ml import DerivaML
 from deriva_ml.wire.path import table
 
 
@@ -309,12 +315,58 @@ def test_a_failure_before_the_model_is_recorded_too(world, configuration):
     session = world.ml.session
     (ml_dir := world.ml.working_dir / "deriva-ml").mkdir(parents=True)
     (ml_dir / "execution").write_text("in the way")
-    with pytest.raises(OSError, match="execution"):
+    with pytest.raises(DerivaMLConfigurationError, match=r"(?s)execution.* cannot be used.*do: .*working_dir"):
         Execution(configuration, world.ml)
     (row,) = session.catalog.rows(table("deriva-ml", "Execution"))
     assert row["Status"] == "Failed"
     assert "execution" in row["Status_Detail"]
     assert row["Description"] == "by hand"
+
+
+def test_one_working_directory_serves_several_catalogs(configuration, catalog_root, tmp_path):
+    """The folders are copies: what they lease, make and cache is called the same in both."""
+    shutil.copytree(catalog_root, other := tmp_path / "other")
+    runs = []
+    for root in (catalog_root, other):
+        with DerivaML(str(root), 1, working_dir=tmp_path / "work") as ml:
+            execution = Execution(configuration, ml)
+            runs.append((execution.execution_rid, execution.working_dir, ml.cache_dir))
+            assert ml.working_dir == tmp_path / "work"
+            with ml.catalog_snapshot(ml.session.catalog.latest_snaptime()) as past:
+                assert past.session.runs_dir == ml.session.runs_dir
+    (rid, directory, cache), (other_rid, other_directory, other_cache) = runs
+    assert rid == other_rid
+    assert directory != other_directory
+    assert cache != other_cache
+    for root, mine in ((catalog_root, directory), (other, other_directory)):
+        identity = json.loads((mine / "metadata" / "configuration.json").read_text())["catalog"]["identity"]
+        assert mine.parts[-4:] == (identity[:8], "1", "execution", rid)
+        assert identity == folder_identity(root)
+        with DerivaML(str(root), 1, working_dir=tmp_path / "work") as ml:
+            assert restore_execution(ml, rid).working_dir == mine
+
+
+def test_the_dead_runs_of_a_folder_stay_with_it_when_it_is_copied(configuration, ml, catalog_root, tmp_path):
+    with Execution(configuration, ml) as execution:
+        execution.asset_file_path("Execution_Asset", "out.txt", asset_types="Model_File").write_text("text")
+    assert [item.run.execution for item in incomplete_runs(ml)] == [execution.execution_rid]
+    shutil.copytree(catalog_root, copy := tmp_path / "copy")
+    with DerivaML(str(copy), 1) as other:
+        assert incomplete_runs(other) == []
+        assert other.working_dir != ml.working_dir
+    catalog_root.rename(tmp_path / "moved")
+    with DerivaML(str(tmp_path / "moved"), 1) as moved:
+        assert [item.run.execution for item in incomplete_runs(moved)] == [execution.execution_rid]
+        assert moved.working_dir == ml.working_dir
+
+
+def test_a_directory_that_is_there_already_is_named(ml, configuration):
+    (rid,) = ml.session.catalog.lease_rids(1)
+    serial = decode(rid)
+    for ahead in range(1, 40):
+        (ml.session.runs_dir / encode(serial + ahead)).mkdir(parents=True)
+    with pytest.raises(DerivaMLExecutionError, match=r"(?s)is there already: .*execution/.*do: .*move it away"):
+        Execution(configuration, ml)
 
 
 def test_a_run_directory_is_never_shared(ml, configuration):

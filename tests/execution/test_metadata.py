@@ -14,8 +14,12 @@ from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
+CATALOG = {"hostname": "local", "identity": "0-1", "catalog_id": "1"}
+
+
 def described(configuration, workflow, **options):
-    files = describe_run(configuration, workflow, execution_rid="1-ABCD", mask=Mask(), now=NOW, **options)
+    given = {"execution_rid": "1-ABCD", "catalog": CATALOG, "mask": Mask(), "now": NOW}
+    files = describe_run(configuration, workflow, **{**given, **options})
     return {file.name: file for file in files}
 
 
@@ -23,6 +27,7 @@ def test_the_configuration_holds_inputs_code_and_command(configuration, workflow
     files = described(configuration, workflow)
     document = json.loads(files["configuration.json"].content)
     assert document["execution_rid"] == "1-ABCD"
+    assert document["catalog"] == CATALOG
     assert document["argv"] == ["run", "lr=1"]
     assert document["code"]["commit"] in document["workflow"]["url"]
     assert document["code"]["dirty"] == []

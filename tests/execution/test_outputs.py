@@ -97,4 +97,9 @@ def test_names_of_upload_states(tmp_path):
         Upload.failed,
         Upload.none,
     ]
-    assert execution_root(tmp_path, "1-AB") == tmp_path / "deriva-ml" / "execution" / "1-AB"
+
+
+def test_the_directory_of_a_run_is_the_catalog_s_own(session, tmp_path):
+    usual = session.working_dir / "deriva-ml" / "execution" / "1-AB"
+    assert execution_root(session, "1-AB") == usual
+    assert execution_root(replace(session, own_dir=tmp_path), "1-AB") == tmp_path / "execution" / "1-AB"

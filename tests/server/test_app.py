@@ -103,6 +103,18 @@ def test_reading_a_folder_leaves_every_byte_as_it_was(service: Service) -> None:
     assert digests(service.root) == before
 
 
+def test_the_first_write_lets_an_older_marker_record_its_place(tmp_path: Path) -> None:
+    create_folder(tmp_path / "old", identity="me")
+    marker = tmp_path / "old" / MARKER
+    marker.write_text('{"format": 1, "identity": "me"}')
+    opened = open_service(tmp_path / "old")
+    send(opened, "GET", "/ermrest/")
+    assert marker.read_text() == '{"format": 1, "identity": "me"}'
+    send(opened, "POST", "/ermrest/catalog")
+    opened.close()
+    assert json.loads(marker.read_text())["place"]["inode"] == marker.stat().st_ino
+
+
 # ---------------------------------------------------------------------------------------------- sessions and routing
 
 

@@ -227,9 +227,7 @@ class _Upload:
     def _name(self, table: Table, items: list[_Item]) -> None:
         """Choose object names, and find the rows that an earlier attempt has made."""
         earlier = [item.entry.rid for item in items if item.entry.rid not in self._fresh]
-        rows = self._session.catalog.rows_by(
-            *table.qualified, "RID", earlier, columns=["RID", "URL", "MD5", "Length"]
-        )
+        rows = self._session.catalog.rows_by(*table.qualified, "RID", earlier, columns=["RID", "URL", "MD5", "Length"])
         present = {str(row["RID"]): row for row in rows}
         for item in items:
             rid = cast("str", item.entry.rid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,14 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.marker import MARKER, settle_identity
 
 if TYPE_CHECKING:
     from deriva_ml.core.ml_config import DerivaMLConfig
 
-__all__ = ["MARKER", "DerivaMLConfig", "Place", "Settings", "default_workdir", "folder_identity", "resolve_place"]
-
-MARKER = "deriva-ml-catalog.json"
-"""The file that makes a folder a catalog's folder and holds its identity."""
+__all__ = [
+    "MARKER",
+    "DerivaMLConfig",
+    "Place",
+    "Settings",
+    "default_workdir",
+    "directory_name",
+    "folder_identity",
+    "resolve_place",
+]
 
 LOCAL = "local"
 """The host name that stands for this machine's own catalog folder."""
@@ -72,6 +78,11 @@ class Place:
     base_url: str | None
     is_default: bool = False
 
+    @property
+    def authority(self) -> str:
+        """Host and port of a service that is reached over a network; empty for a folder."""
+        return (self.base_url or "").partition("://")[2]
+
     def __str__(self) -> str:
         return str(self.root) if self.root is not None else str(self.base_url)
 
@@ -103,16 +114,29 @@ def resolve_place(hostname: str, settings: Settings | None = None) -> Place:
 
 
 def folder_identity(root: Path) -> str | None:
-    """The identity that an embedded catalog's folder carries, or None if the folder is not one."""
+    """The identity that is a catalog folder's own, or None if the folder is not one.
+
+    A folder that was copied gets its own now (:mod:`deriva_ml.core.marker`).
+    """
     try:
-        marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
-        return str(marker["identity"])
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
-        # What is wrong with a damaged marker is said where the folder is opened.
+        return str(settle_identity(root)["identity"])
+    except (OSError, ValueError, KeyError):
+        # What is wrong with a marker is said where the folder is opened.
         return None
 
 
-def default_workdir(settings: Settings, hostname: str | None = None, catalog_id: str | int | None = None) -> Path:
+def directory_name(authority: str) -> str:
+    """A host with its port as the name of a directory."""
+    return authority.replace("/", "-").replace(":", "-")
+
+
+def default_workdir(
+    settings: Settings,
+    hostname: str | None = None,
+    catalog_id: str | int | None = None,
+    *,
+    identity: str | None = None,
+) -> Path:
     """The working directory of a catalog where none was chosen.
 
     Below ``~/.deriva-ml``: ``work/<identity>/<catalog>`` for a folder, by the first eight digits of its identity, so
@@ -122,14 +146,15 @@ def default_workdir(settings: Settings, hostname: str | None = None, catalog_id:
         settings: Where the home is.
         hostname: The host, as in ``DerivaMLConfig``.
         catalog_id: The catalog; a snapshot after ``@`` does not count.
+        identity: What the service says it is: a folder has one working directory, whether it is served or not.
     """
     path = settings.home
     if hostname is not None:
         place = resolve_place(hostname, settings)
-        if place.root is not None:
-            path = path / "work" / (folder_identity(place.root) or "new")[:8]
+        if place.root is not None or identity not in (None, place.authority):
+            path = path / "work" / str(identity or folder_identity(place.root or Path()) or "new")[:8]
         else:
-            path = path / str(place.base_url).partition("://")[2].replace("/", "-").replace(":", "-")
+            path = path / directory_name(place.authority)
     if catalog_id is not None:
         path = path / str(catalog_id).partition("@")[0]
     return path

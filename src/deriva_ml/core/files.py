@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO
 
-from deriva_ml.core.exceptions import DerivaMLMissingExtra
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLMissingExtra
 
 __all__ = [
     "Digests",
@@ -26,6 +26,7 @@ __all__ = [
     "human_size",
     "nearest",
     "require",
+    "unusable_directory",
 ]
 
 BLOCK = 1 << 20
@@ -119,6 +120,21 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
     if durable:
         fsync_directory(path.parent)
+
+
+def unusable_directory(path: Path, error: OSError) -> DerivaMLConfigurationError:
+    """What to say where a directory of the user's cannot be made or written, and how to choose another.
+
+    Args:
+        path: The directory.
+        error: Why not.
+    """
+    return DerivaMLConfigurationError(
+        f"The directory {path} cannot be used: {error.strerror or error}.",
+        source=str(error.filename) if error.filename and str(error.filename) != str(path) else None,
+        hint="choose one that you can write: HOME (its .deriva-ml is used by default), DERIVA_ML_LOCAL for the "
+        "catalog, deriva_ml.working_dir and deriva_ml.cache_dir for runs",
+    )
 
 
 def human_size(size: float) -> str:

@@ -34,8 +34,8 @@ def utc_now() -> datetime:
 
 
 def open_journal(session: Session) -> Journal:
-    """The journal of a session's working directory, for its catalog."""
-    return Journal(session.working_dir / JOURNAL_NAME, catalog=session.identity, catalog_id=session.catalog_id)
+    """This machine's journal of a catalog's runs."""
+    return Journal(session.records_dir / JOURNAL_NAME, catalog=session.identity, catalog_id=session.catalog_id)
 
 
 def execution_columns(session: Session) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,6 +57,7 @@ def describe_run(
     workflow: Workflow,
     *,
     execution_rid: str,
+    catalog: Mapping[str, str],
     mask: Mask,
     now: datetime,
     hydra_output_dir: Path | None = None,
@@ -67,11 +68,12 @@ def describe_run(
         configuration: What the run is given.
         workflow: The code.
         execution_rid: The run.
+        catalog: Where it is recorded: ``hostname``, ``identity`` and ``catalog_id``.
         mask: What hides secrets.
         now: When it is.
         hydra_output_dir: Hydra's directory for the job.
     """
-    files = [_configuration(configuration, workflow, execution_rid, mask)]
+    files = [_configuration(configuration, workflow, execution_rid, catalog, mask)]
     lock = find_lock_file(workflow.git_root)
     if lock is not None:
         files.append(
@@ -110,10 +112,15 @@ def _json(document: object) -> bytes:
 
 
 def _configuration(
-    configuration: ExecutionConfiguration, workflow: Workflow, execution_rid: str, mask: Mask
+    configuration: ExecutionConfiguration,
+    workflow: Workflow,
+    execution_rid: str,
+    catalog: Mapping[str, str],
+    mask: Mask,
 ) -> MetadataFile:
     document = configuration.model_copy(update={"workflow": workflow, "argv": mask.argv(configuration.argv)})
-    plain = {"execution_rid": execution_rid, **mask.data(document.model_dump(mode="json"))}
+    where = mask.data(dict(catalog))
+    plain = {"execution_rid": execution_rid, "catalog": where, **mask.data(document.model_dump(mode="json"))}
     if workflow.code is not None:
         plain["code"] = mask.data(workflow.code.to_dict())
     return MetadataFile(

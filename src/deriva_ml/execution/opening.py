@@ -23,9 +23,11 @@ from deriva_ml.core.enums import MLVocab, Status
 from deriva_ml.core.exceptions import (
     DerivaMLConfigurationError,
     DerivaMLException,
+    DerivaMLExecutionError,
     DerivaMLUnreachable,
     DerivaMLUploadError,
 )
+from deriva_ml.core.files import unusable_directory
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.ending import close_run, end_badly
 from deriva_ml.execution.environment import process_mask
@@ -124,13 +126,13 @@ def open_run(
         _find_dead_runs(session)
         workflow_rid = add_workflow(session, code)
         (rid,) = session.catalog.lease_rids(1)
-        directory = execution_root(session.working_dir, rid)
+        directory = execution_root(session, rid)
         ledger = Ledger(session, open_journal(session), rid, mask=mask)
     manifest: Manifest | None = None
     try:
         ledger.open(directory, {"Workflow": workflow_rid, "Description": mask.text(configuration.description)})
         if not dry_run:
-            directory.mkdir(parents=True, exist_ok=False)
+            _make_directory(directory, rid)
         manifest = Manifest(directory / MANIFEST_NAME, rid)
         opened = Opened(code, workflow_rid, directory, ledger, manifest, RunInputs(session, rid, directory, inputs))
         _describe(session, opened, configuration, mask, around)
@@ -148,6 +150,24 @@ def open_run(
     return opened
 
 
+def _make_directory(directory: Path, rid: str) -> None:
+    """Make the directory of a new run.
+
+    Raises:
+        DerivaMLExecutionError: It is there already, or cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=False)
+    except FileExistsError as error:
+        raise DerivaMLExecutionError(
+            f"The directory of the new execution {rid} is there already: {directory}",
+            hint="it is of a run that this catalog does not know, as after its folder was restored: move it away, or "
+            "choose another deriva_ml.working_dir",
+        ) from error
+    except OSError as error:
+        raise unusable_directory(directory, error) from error
+
+
 def _describe(
     session: Session, opened: Opened, configuration: ExecutionConfiguration, mask: Mask, around: Surroundings
 ) -> None:
@@ -155,6 +175,11 @@ def _describe(
     files = describe_run(
         configuration,
         opened.workflow,
+        catalog={
+            "hostname": session.place.hostname,
+            "identity": session.identity,
+            "catalog_id": session.catalog_id,
+        },
         execution_rid=opened.ledger.execution_rid,
         mask=mask,
         now=around.now(),
@@ -185,7 +210,7 @@ def reopen_run(
         execution_rid: The run.
         workflow: The code, or the RID of its row; by default as the configuration or the run's row says.
     """
-    directory = execution_root(session.working_dir, execution_rid)
+    directory = execution_root(session, execution_rid)
     journal = open_journal(session)
     try:
         record = lookup_execution(session, execution_rid)

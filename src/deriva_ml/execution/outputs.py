@@ -83,9 +83,9 @@ class CommitReport:
             )
 
 
-def execution_root(working_dir: Path, execution_rid: str) -> Path:
-    """The directory of a run."""
-    return working_dir / "deriva-ml" / "execution" / execution_rid
+def execution_root(session: Session, execution_rid: str) -> Path:
+    """The directory of a run: in the catalog's own directory, since runs of two catalogs have the same RIDs."""
+    return session.runs_dir / execution_rid
 
 
 def is_unwritten(manifest: Manifest, entry: AssetEntry, status: Status) -> bool:
@@ -198,7 +198,7 @@ def _directory(session: Session, journal: Journal, execution_rid: str) -> Path:
     try:
         directory = journal.run(execution_rid).directory
     except DerivaMLNotFoundError:
-        directory = execution_root(session.working_dir, execution_rid)
+        directory = execution_root(session, execution_rid)
     if not (directory / MANIFEST_NAME).exists():
         raise DerivaMLNotFoundError(
             f"This machine has no outputs of execution {execution_rid}.",

@@ -58,7 +58,7 @@ def reconcile_dead_runs(owner: HasSession | Session) -> list[Run]:
         The runs that were found dead, as the journal knows them now.
     """
     session = session_of(owner)
-    if session.is_snapshot or not (session.working_dir / JOURNAL_NAME).exists():
+    if session.is_snapshot or not (session.records_dir / JOURNAL_NAME).exists():
         return []
     with open_journal(session) as journal:
         dead = {run.execution: run for run in journal.dead_runs()}
@@ -142,7 +142,7 @@ def incomplete_runs(owner: HasSession | Session) -> list[IncompleteRun]:
         DerivaMLDataError: A run's manifest cannot be read.
     """
     session = session_of(owner)
-    if not (session.working_dir / JOURNAL_NAME).exists():
+    if not (session.records_dir / JOURNAL_NAME).exists():
         return []
     with open_journal(session) as journal:
         found = [_incomplete(run) for run in journal.runs()]

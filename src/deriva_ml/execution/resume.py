@@ -28,7 +28,7 @@ def restore_execution(ml_object: HasSession | Session, execution_rid: str | None
     session = session_of(ml_object)
     if execution_rid is None:
         execution_rid = _only_incomplete(session)
-    file = execution_root(session.working_dir, execution_rid) / FOLDER / CONFIGURATION
+    file = execution_root(session, execution_rid) / FOLDER / CONFIGURATION
     if file.exists():
         configuration = ExecutionConfiguration.load_configuration(file)
         configuration.workflow = None  # the row says which workflow it is
@@ -43,7 +43,7 @@ def _only_incomplete(session: Session) -> str:
     if not found:
         raise DerivaMLNotFoundError(
             "No run of this machine has outputs that are not in the catalog.",
-            source=str(session.working_dir),
+            source=str(session.records_dir),
             hint="name the run to restore",
         )
     if len(found) > 1:

@@ -10,7 +10,7 @@ from typing import Any
 
 from deriva_ml.catalog.service import session_info
 from deriva_ml.connect import Connection, open_connection
-from deriva_ml.core.config import Settings, default_workdir
+from deriva_ml.core.config import Settings, default_workdir, directory_name
 from deriva_ml.core.constants import ML_SCHEMA, get_domain_schemas
 from deriva_ml.core.exceptions import (
     DerivaMLAuthenticationError,
@@ -90,11 +90,14 @@ def _check_auth(connection: Connection) -> None:
         session_info(connection.transport)
     except (DerivaMLCatalogError, DerivaMLAuthenticationError) as error:
         hostname = connection.place.hostname
+        is_url = hostname.startswith(("http://", "https://"))
         raise DerivaMLAuthenticationError(
             "You are not authorized to access this catalog. Please check your credentials and make sure you have "
             "logged in.",
             source=f"host {hostname}",
-            hint=f"deriva-globus-auth-utils login --host {hostname}, or DERIVA_ML_TOKEN for a served folder",
+            hint="set DERIVA_ML_TOKEN to the token that deriva-ml-catalog serve printed when it began to serve this URL"
+            if is_url
+            else f"deriva-globus-auth-utils login --host {hostname}",
         ) from error
 
 
@@ -176,8 +179,11 @@ def open_session(
     except BaseException:
         connection.close()
         raise
-    work = Path(working_dir).expanduser().absolute() if working_dir else default_workdir(settings, hostname, catalog_id)
     client = connection.catalog(catalog_id)
+    usual = default_workdir(settings, hostname, catalog_id, identity=connection.identity)
+    work = Path(working_dir).expanduser().absolute() if working_dir else usual
+    # A directory that the user chose may be chosen for several catalogs, in which runs have the same RIDs.
+    own = None if work == usual else work / "deriva-ml" / directory_name(connection.identity)[:8] / client.catalog_id
     session = Session(
         catalog=client,
         objects=connection.objects(),
@@ -185,11 +191,12 @@ def open_session(
         identity=connection.identity,
         catalog_id=client.catalog_id,
         working_dir=work,
-        cache_dir=Path(cache_dir).expanduser().absolute() if cache_dir else work / "cache",
+        cache_dir=Path(cache_dir).expanduser().absolute() if cache_dir else (own or work) / "cache",
         ml_schema=ml_schema,
         domain_schemas=domain,
         default_schema=default,
         project_name=project_name or default or "deriva-ml",
+        own_dir=own,
     )
     return Opened(connection, session, created)
 

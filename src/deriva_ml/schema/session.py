@@ -33,6 +33,8 @@ class Session:
         project_name: Prefix of new terms' identifiers.
         working_dir: Where runs work.
         cache_dir: Where bags and assets are kept.
+        own_dir: The part of a working directory that was chosen which is this catalog's alone; None where the working
+            directory is the catalog's own as a whole.
     """
 
     catalog: CatalogClient
@@ -46,6 +48,17 @@ class Session:
     domain_schemas: frozenset[str] = frozenset()
     default_schema: str | None = None
     project_name: str = "deriva-ml"
+    own_dir: Path | None = None
+
+    @property
+    def records_dir(self) -> Path:
+        """Where this machine's records of the catalog's runs are; no other catalog's are there."""
+        return self.own_dir or self.working_dir
+
+    @property
+    def runs_dir(self) -> Path:
+        """What the directories of the catalog's runs are in."""
+        return (self.own_dir or self.working_dir / "deriva-ml") / "execution"
 
     def model(self) -> Model:
         """The catalog's model."""

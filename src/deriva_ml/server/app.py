@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deriva_ml.core.config import MARKER
+from deriva_ml.core.marker import MARKER, add_place, marker_content, place_of, settle_identity
 from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.answers import no_such_page, refusal
 from deriva_ml.server.ermrest import Ermrest
@@ -76,8 +75,14 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
         "identity": identity or _new_identity(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+    def write(path: Path) -> None:
+        with path.open("xb") as out:
+            place = place_of(os.fstat(out.fileno()), root)
+            out.write(marker_content({**content, "place": place}))
+
     # The marker comes last: a folder with a marker is complete.
-    place_new(marker, lambda path: path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+    place_new(marker, write)
 
 
 def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_limit: float | None = None) -> Service:
@@ -93,7 +98,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_li
     """
     marker = root / MARKER
     try:
-        content = json.loads(marker.read_text(encoding="utf-8"))
+        content = settle_identity(root)
         identity, layout = content["identity"], content["format"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FolderError(
@@ -107,7 +112,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_li
             f"The catalog folder {root} has format {layout}; this version of deriva-ml reads format {FORMAT}.",
             hint="use the version of deriva-ml that made it, or a later one",
         )
-    return Service(root, identity, clock=clock, time_limit=time_limit)
+    return Service(root, identity, clock=clock, time_limit=time_limit, placed="place" in content)
 
 
 class Service:
@@ -118,6 +123,7 @@ class Service:
         identity: The identity that its marker holds.
         clock: Gives microseconds since 1970.
         time_limit: For how many seconds a request may work on a database; None for ever.
+        placed: The marker records its place; else the first write lets it do so.
     """
 
     def __init__(
@@ -127,14 +133,19 @@ class Service:
         *,
         clock: Callable[[], int] = microseconds,
         time_limit: float | None = None,
+        placed: bool = True,
     ) -> None:
         self.root = root
+        self._placed = placed
         self.identity = identity
         self.ermrest = Ermrest(root, identity, clock=clock, time_limit=time_limit)
         self.hatrac = Hatrac(root)
 
     def __call__(self, request: Request, client: Client) -> Response:
         """Answer a request."""
+        if not self._placed and request.method not in ("GET", "HEAD"):
+            self._placed = True
+            add_place(self.root)
         try:
             return self._route(request, client)
         except ServiceError as error:
