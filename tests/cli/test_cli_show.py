@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from deriva_ml.cli.printer import place_flags, show_json, show_report
+from deriva_ml.cli.printer import show_json, show_report
 from deriva_ml.cli.show import main
 from deriva_ml.cli.upload import main as upload
+from deriva_ml.core.config import place_flags
 from deriva_ml.core.enums import Status
 from deriva_ml.execution import ExecutionConfiguration, Workflow
 from deriva_ml.execution.execution_record import ExecutionRecord

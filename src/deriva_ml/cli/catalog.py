@@ -90,7 +90,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _stop(_number: int, _frame: object) -> None:
-    raise SystemExit(0)
+    raise KeyboardInterrupt
 
 
 def _token(path: Path | None) -> str:

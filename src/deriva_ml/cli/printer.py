@@ -12,7 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.cli.errors import exit_code, show_error
-from deriva_ml.core.config import resolve_place
+from deriva_ml.core.config import place_flags, resolve_place
+from deriva_ml.core.exceptions import error_text
 from deriva_ml.core.files import human_size
 
 if TYPE_CHECKING:
@@ -93,21 +94,13 @@ def _say_made(place: str | None) -> None:
         print(f"Made a catalog for this machine: {place} (catalog 1)", file=sys.stderr)
 
 
-def place_flags(hostname: str, catalog_id: str) -> str:
-    """The flags that name a catalog; none for the default one."""
-    import shlex
-
-    flags = "" if hostname == "local" else f" --host {shlex.quote(hostname)}"
-    return flags + ("" if str(catalog_id) == "1" else f" --catalog {shlex.quote(str(catalog_id))}")
-
-
 def show_job(outcome: Outcome) -> None:
     """Print one line for a job of a sweep as it ends."""
-    words = " ".join(outcome.overrides)
+    words = _words(outcome)
     if outcome.skipped:
         state = "skipped"
     elif outcome.error is not None:
-        state = f"failed: {str(outcome.error).splitlines()[0]}"
+        state = f"failed: {_first_line(outcome.error)}"
     elif outcome.report is None:
         state = "would run"
     else:
@@ -125,7 +118,7 @@ def show_sweep(sweep: SweepOutcome, *, debug: bool = False) -> int:
         record = job.report.record if job.report is not None else None
         table.add_row(
             str(job.number),
-            " ".join(job.overrides),
+            _escape(_words(job)),
             record.execution_rid if record else "-",
             _status(str(record.status)) if record else _unrecorded(job),
             _seconds(record) if record else "",
@@ -148,6 +141,19 @@ def _sweep_code(sweep: SweepOutcome, *, debug: bool) -> int:
     if codes == {4}:
         return 4
     return 1 if sweep.failed else 0
+
+
+def _words(job: Outcome) -> str:
+    """A job's overrides as they may be shown: without secrets."""
+    from deriva_ml.execution.environment import process_mask
+
+    return " ".join(process_mask().argv(job.overrides))
+
+
+def _first_line(error: BaseException) -> str:
+    from deriva_ml.execution.environment import mask
+
+    return mask(next(iter(error_text(error).splitlines()), type(error).__name__))
 
 
 def _unrecorded(job: Outcome) -> str:

@@ -35,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _show(flags: argparse.Namespace) -> int:
-    from deriva_ml.cli.printer import place_flags, show_json, show_latest, show_report
+    from deriva_ml.cli.printer import show_json, show_latest, show_report
+    from deriva_ml.core.config import place_flags
     from deriva_ml.execution.execution_record import find_executions
     from deriva_ml.execution.recovery import reconcile_dead_runs
     from deriva_ml.execution.report import describe

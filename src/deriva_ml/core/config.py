@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,16 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError
 if TYPE_CHECKING:
     from deriva_ml.core.ml_config import DerivaMLConfig
 
-__all__ = ["MARKER", "DerivaMLConfig", "Place", "Settings", "default_workdir", "folder_identity", "resolve_place"]
+__all__ = [
+    "MARKER",
+    "DerivaMLConfig",
+    "Place",
+    "Settings",
+    "default_workdir",
+    "folder_identity",
+    "place_flags",
+    "resolve_place",
+]
 
 MARKER = "deriva-ml-catalog.json"
 """The file that makes a folder a catalog's folder and holds its identity."""
@@ -54,6 +64,12 @@ class Settings:
             allow_dirty=environ.get("DERIVA_ML_ALLOW_DIRTY", "").lower() in {"1", "true", "yes"},
             token=environ.get("DERIVA_ML_TOKEN") or None,
         )
+
+    def make_home(self) -> None:
+        """Make the folder of working directories where there is none, for its owner alone: secrets pass through it."""
+        if not self.home.exists():
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            self.home.mkdir(mode=0o700, exist_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +149,12 @@ def default_workdir(settings: Settings, hostname: str | None = None, catalog_id:
     if catalog_id is not None:
         path = path / str(catalog_id).partition("@")[0]
     return path
+
+
+def place_flags(hostname: str, catalog_id: str | int) -> str:
+    """The flags that name a catalog in a command; none for the default one."""
+    flags = "" if hostname == LOCAL else f" --host {shlex.quote(hostname)}"
+    return flags + ("" if str(catalog_id) == "1" else f" --catalog {shlex.quote(str(catalog_id))}")
 
 
 def __getattr__(name: str) -> Any:
