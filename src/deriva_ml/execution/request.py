@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from deriva_ml.core.ermrest import rid_part
+from deriva_ml.core.ermrest import RID_PATTERN
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException, error_text
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
 from deriva_ml.execution.overrides import LIST_GROUPS
@@ -87,7 +87,7 @@ def _detail(item: Any) -> str:
 
     where = ".".join(map(str, item["loc"]))
     shown = process_mask().data(item["input"], where)
-    if item["type"] == "string_pattern_mismatch" and rid_part in item["ctx"]["pattern"]:
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == RID_PATTERN:
         return f"{where}: {shown!r} is not a RID, such as 1-ABCD"
     return f"{where}: {item['msg']} ({shown!r})"
 
