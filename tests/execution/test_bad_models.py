@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLModelError, DerivaMLUnreachable, error_text
+from deriva_ml.core.exceptions import (
+    DerivaMLConfigurationError,
+    DerivaMLModelError,
+    DerivaMLUnreachable,
+    DerivaMLUploadError,
+    error_text,
+)
 from deriva_ml.core.ml_config import DerivaMLConfig
 from deriva_ml.execution.base_config import load_configs
 from deriva_ml.execution.composition import JobContext
@@ -114,6 +120,18 @@ def test_a_catalog_lost_in_a_run_is_told_with_the_rid_and_how_to_finish() -> Non
     assert getattr(error, "exit_code", None) == 5
     assert "1-ABCD" in str(error)
     assert "deriva-ml-upload --execution 1-ABCD --host h" in str(error)
+
+
+def test_the_commands_in_a_hint_name_the_catalog() -> None:
+    class Incomplete(Lost):
+        def upload_execution_outputs(self) -> None:
+            raise DerivaMLUploadError("Not all.", hint="deriva-ml-upload --execution 1-ABCD; or else")
+
+        def describe(self) -> None:
+            return None
+
+    _report, error = finish(Incomplete(), None, " --host h")
+    assert "--execution 1-ABCD --host h; or else" in str(error)
 
 
 def test_a_models_error_is_told_even_if_the_catalog_is_lost() -> None:

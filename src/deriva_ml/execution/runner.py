@@ -363,6 +363,9 @@ def finish(
         error = _kept_here(execution.execution_rid, error, raised, place)
     except DerivaMLException as raised:
         error = error or raised
+    if place and isinstance(error, DerivaMLException) and error.hint and place not in error.hint:
+        rid = execution.execution_rid
+        error.hint = error.hint.replace(f" {rid}", f" {rid}{place}")  # the commands in it need the catalog too
     return report, error
 
 
