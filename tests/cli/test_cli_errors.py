@@ -54,14 +54,19 @@ def test_a_log_that_cannot_be_written_is_no_traceback(capsys: pytest.CaptureFixt
         def write(self, _text: str) -> int:
             raise OSError(28, "No space left on device")
 
-    logger = logging.Logger("full")
-    logger.addHandler(logging.StreamHandler(Full()))
+    logger = logging.getLogger("full")
+    handler = logging.StreamHandler(Full())
+    logger.addHandler(handler)
+    logger.propagate = False
 
     def command() -> int:
         logger.error("something")
         return 0
 
-    assert guarded(command) == 0
+    try:
+        assert guarded(command) == 0
+    finally:
+        logger.removeHandler(handler)
     assert capsys.readouterr().err == ""
     assert logging.raiseExceptions
 

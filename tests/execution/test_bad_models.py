@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import (
     DerivaMLConfigurationError,
     DerivaMLModelError,
     DerivaMLUnreachable,
     DerivaMLUploadError,
-    error_text,
 )
 from deriva_ml.core.ml_config import DerivaMLConfig
 from deriva_ml.execution.base_config import load_configs

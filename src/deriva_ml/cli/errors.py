@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from deriva_ml.cli.streams import patient_streams
-from deriva_ml.core.exceptions import DerivaMLException, error_text
+from deriva_ml.core.error_text import error_text
+from deriva_ml.core.exceptions import DerivaMLException
 
 __all__ = ["INTERRUPTED", "TERMINATED", "Terminated", "exit_code", "guarded", "show_error"]
 

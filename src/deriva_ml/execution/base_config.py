@@ -19,7 +19,8 @@ from typing import Any
 
 from hydra_zen import builds
 
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException, error_text
+from deriva_ml.core.error_text import error_text
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
 
 __all__ = [
     "BaseConfig",

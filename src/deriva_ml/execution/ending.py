@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.enums import Status
-from deriva_ml.core.exceptions import DerivaMLException, DerivaMLModelError, DerivaMLUnreachable, error_text
+from deriva_ml.core.error_text import error_text
+from deriva_ml.core.exceptions import DerivaMLException, DerivaMLModelError, DerivaMLUnreachable
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.ledger import Ledger, duration_text
 from deriva_ml.execution.outputs import CommitReport, commit, pending_outputs

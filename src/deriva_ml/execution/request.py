@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deriva_ml.core.ermrest import RID_PATTERN
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException, error_text
+from deriva_ml.core.error_text import error_text
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
 from deriva_ml.execution.overrides import LIST_GROUPS
 

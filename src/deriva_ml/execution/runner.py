@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from hydra_zen import builds
 
 from deriva_ml.core.config import Settings, place_flags
+from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import (
     DerivaMLException,
     DerivaMLModelError,
     DerivaMLUnreachable,
     DerivaMLUploadError,
-    error_text,
 )
 from deriva_ml.execution import composition
 from deriva_ml.execution.base_config import base_defaults, user_line
