@@ -169,6 +169,8 @@ def open_connection(
     if place.root is not None:
         if not create and not place.is_default and not place.root.exists():
             raise _missing_folder(place)
+        if place.is_default and place.root.parent == settings.home:
+            settings.make_home()
         return _open_folder(place, create=create)
     from deriva_ml.catalog.transport import Http, stored_credential
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 
 import pytest
 
@@ -46,3 +47,32 @@ def test_an_error_of_ours_is_shown_with_what_to_do() -> None:
     out = io.StringIO()
     show_error(DerivaMLConfigurationError("No x.", source="here", allowed=["y"], hint="take y"), stream=out)
     assert out.getvalue() == "Error: No x.\n  from:    here\n  allowed: y\n  do:      take y\n"
+
+
+def test_a_log_that_cannot_be_written_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    logger = logging.getLogger("full")
+    handler = logging.StreamHandler(Full())
+    logger.addHandler(handler)
+    logger.propagate = False
+
+    def command() -> int:
+        logger.error("something")
+        return 0
+
+    try:
+        assert guarded(command) == 0
+    finally:
+        logger.removeHandler(handler)
+    assert capsys.readouterr().err == ""
+    assert logging.raiseExceptions
+
+
+def test_a_secret_is_not_shown_with_an_error() -> None:
+    out = io.StringIO()
+    show_error(DerivaMLConfigurationError("No.", source="override +a.password=hunter2"), debug=True, stream=out)
+    assert "hunter2" not in out.getvalue()
+    assert "password=***" in out.getvalue()

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from deriva_ml.cli.printer import place_flags, show_json, show_report
+from deriva_ml.cli.printer import show_json, show_latest, show_report
 from deriva_ml.cli.show import main
 from deriva_ml.cli.upload import main as upload
+from deriva_ml.core.config import place_flags
 from deriva_ml.core.enums import Status
 from deriva_ml.execution import ExecutionConfiguration, Workflow
 from deriva_ml.execution.execution_record import ExecutionRecord
@@ -39,9 +40,9 @@ def run(ml: DerivaML) -> Any:
 def test_the_latest_runs_come_first_and_sweeps_are_recognisable(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "a part" in lines[2]
-    assert lines[2].startswith(f"  {run.execution_rid}")
-    assert "sweep of 1: All [of] them" in lines[3]
+    assert "sweep of 1: All [of] them" in lines[2]
+    assert "a part" in lines[3]
+    assert lines[3].startswith(f"  {run.execution_rid}")
 
 
 def test_a_run_is_shown_with_everything_that_it_made(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,3 +115,50 @@ def test_json_knows_every_value_of_a_report(capsys: pytest.CaptureFixture[str]) 
     shown = json.loads(capsys.readouterr().out)
     assert shown["a"]["created"] == "2026-01-01T00:00:00+00:00"
     assert shown["b"] == "/x"
+
+
+def _record(rid: str, *, upload: str = "uploaded") -> ExecutionRecord:
+    return replace(
+        ExecutionRecord(rid, None, Status.completed, "", f"what {rid} is for, at some length", None, None, None, None),
+        upload_state=upload,
+    )
+
+
+def test_jobs_of_sweeps_that_ran_at_once_stand_below_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    records = [_record(rid) for rid in ("1-000F", "1-000E", "1-000D", "1-000C", "1-000B", "1-000A")]
+    parts = {"1-000F": "1-000A", "1-000E": "1-000B", "1-000D": "1-000A", "1-000C": "1-0001"}
+    show_latest(records, {"1-000A": 2, "1-000B": 1}, parts, "")
+    lines = capsys.readouterr().out.splitlines()[2:8]
+    assert [line.split()[0] for line in lines] == ["1-000A", "1-000F", "1-000D", "1-000B", "1-000E", "1-000C"]
+    assert "(of 1-0001)" in lines[-1]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60])
+def test_in_a_narrow_terminal_only_the_description_is_folded(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deriva_ml.cli.printer.PLAIN_WIDTH", width)
+    show_latest([_record("1-000F-0001", upload="failed")], {}, {}, "")
+    line = capsys.readouterr().out.splitlines()[2]
+    assert line.startswith("1-000F-0001 ")
+    assert "Completed (upload failed)" in line
+
+
+def test_an_output_that_was_never_written_can_be_given_up(ml: DerivaML, capsys: pytest.CaptureFixture[str]) -> None:
+    execution = ml.create_execution(ExecutionConfiguration(workflow=CODE, description="forgetful"))
+    with execution.execute() as running:
+        running.asset_file_path("Execution_Asset", "never.txt")
+        running.asset_file_path("Execution_Asset", "written.txt").write_text("x")
+    rid = execution.execution_rid
+    for _ in range(2):
+        assert upload(["--execution", rid]) == 4
+    assert "--abandon" in capsys.readouterr().err
+    assert main([rid]) == 0
+    assert f"1 file(s) wait on this machine: deriva-ml-upload --execution {rid}" in capsys.readouterr().out
+    assert upload(["--abandon"]) == 2
+    assert upload(["--execution", rid, "--abandon"]) == 0
+    assert upload(["--execution", rid]) == 0
+    assert upload([]) == 0
+    report = execution.describe()
+    assert report.record.upload_state == "uploaded"
+    assert [asset.file_name for asset in report.output_assets] == ["written.txt"]

@@ -78,3 +78,12 @@ def test_the_configuration_is_plain_data_outside_hydra() -> None:
 
 def test_an_explicit_working_directory_is_used_as_it_is(tmp_path: Path) -> None:
     assert DerivaMLConfig.compute_workdir(tmp_path, 1, "data.example.org") == tmp_path
+
+
+def test_the_home_is_made_for_its_owner_alone(tmp_path):
+    settings = Settings.read({"HOME": str(tmp_path / "user")})
+    settings.make_home()
+    assert settings.home.stat().st_mode & 0o777 == 0o700
+    settings.home.chmod(0o755)
+    settings.make_home()  # what the user has set stays
+    assert settings.home.stat().st_mode & 0o777 == 0o755

@@ -16,12 +16,19 @@ MISTAKES = [
     (["datasets=no_rid"], "RID not found in the catalog: 1-ZZZZ", "datasets[0]"),
     (["datasets=no_version"], "has no version 9.9.9", "0.2.0"),
     (["datasets=not_a_dataset"], "is not a dataset, but a record of toy:Image", "assets"),
-    (["datasets=bad_rid"], "not a rid", "datasets"),
+    (["datasets=bad_rid"], "'not a rid' is not a RID, such as 1-ABCD", "datasets"),
     (["assets=not_an_asset"], "is not of type asset", "assets[0]"),
     (["workflow=bad_type"], "Invalid term Trainig", "Training"),
     (["model_config=no_execution"], "does not take the keyword execution", "execution=None"),
     (["+model_config.epochs=3"], "has no parameter epochs", "fail_at, lr, sleep"),
     (["+multirun=rate"], "no named sweep 'rate'", "rates"),
+    (["model_config.ml_instanc=1"], "model_config has no 'ml_instanc'", "allowed: fail_at, lr, sleep"),
+    (["+deriva_ml.hostnam=/nowhere"], "DerivaMLConfig has no 'hostnam'", "hostname"),
+    (["+workflow.descrption=abc"], "Workflow has no 'descrption'", "description"),
+    (["model_config=null"], "nothing is chosen in it", "model_config=NAME"),
+    (["workflow=null"], "nothing is chosen in it", "default_workflow"),
+    (["deriva_ml=[]"], "nothing is chosen in it", "default_deriva"),
+    (["datasets=null"], "nothing is chosen in it", "datasets=[]"),
     (["model_config.lr=1,2"], "several values", "--multirun"),
     (["--host", "./src"], "not a catalog", "src"),
     (["--host", "/no/such/folder"], "no catalog folder at /no/such/folder", "create-demo-catalog"),
@@ -79,3 +86,9 @@ def test_other_commands_name_a_mistake_too(project: Any, command: str, words: li
     assert done.code == 2, done.out + done.err
     assert said in done.err
     assert "Traceback" not in done.err
+
+
+def test_an_empty_list_means_no_inputs(project: Any) -> None:
+    done = project.run("deriva-ml-run", "+experiment=on_images", "datasets=[]", "assets=[]", "dry_run=true")
+    assert done.code == 0, done.err
+    assert "Dataset" not in done.out

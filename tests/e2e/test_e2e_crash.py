@@ -6,6 +6,8 @@ import signal
 import time
 from typing import Any
 
+import pytest
+
 
 def _wait_until_the_model_works(project: Any, process: Any) -> None:
     started = project.folder / "started"
@@ -26,6 +28,10 @@ def test_a_killed_run_is_found_dead_and_its_outputs_are_uploaded(project: Any) -
     record = item["record"]
     assert record["status"] == "Aborted"
     assert "is gone" in record["status_detail"]
+    assert record["upload_state"] == "pending"
+    assert "Aborted (upload pending)" in project.run("deriva-ml-show").out
+    shown = project.run("deriva-ml-show", record["execution_rid"]).out
+    assert f"wait on this machine: deriva-ml-upload --execution {record['execution_rid']}" in shown
     done = project.run("deriva-ml-upload")
     assert done.code == 0, done.err
     assert record["execution_rid"] in done.out
@@ -36,12 +42,13 @@ def test_a_killed_run_is_found_dead_and_its_outputs_are_uploaded(project: Any) -
     assert (again.code, "Nothing to upload" in again.out) == (0, True)
 
 
-def test_an_interrupted_run_is_aborted_and_keeps_its_outputs(project: Any) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_is_aborted_and_keeps_its_outputs(project: Any, number: int, code: int) -> None:
     process = project.start("deriva-ml-run", "model_config.sleep=60")
     _wait_until_the_model_works(project, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in err
     [item] = [item for item in project.json() if item["record"]["description"] != "load"]
     assert item["record"]["status"] == "Aborted"

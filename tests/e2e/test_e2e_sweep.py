@@ -87,3 +87,12 @@ def test_a_job_that_is_refused_is_told_apart(project: Any) -> None:
     [parent], jobs = _runs(project)
     assert [job["record"]["status"] for job in jobs] == ["Completed"]
     assert parent["record"]["status"] == "Failed"
+
+
+def test_a_secret_in_an_override_is_nowhere_in_clear(project: Any) -> None:
+    words = ["model_config.lr=1,2", "model_config.fail_at=2", "deriva_ml.credential={password:hunter2hunter2}"]
+    done = project.run("deriva-ml-run", "-m", *words)
+    assert "hunter2" not in done.out + done.err
+    single = project.run("deriva-ml-run", *words[1:])
+    assert "hunter2" not in single.out + single.err
+    assert [name for name, content in project.fingerprint().items() if b"hunter2" in content] == []

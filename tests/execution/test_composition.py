@@ -151,3 +151,18 @@ def test_a_group_that_the_main_configuration_does_not_hold_is_named() -> None:
     register(store)
     with hydra_session("test"), pytest.raises(DerivaMLConfigurationError, match=f"Key 'g_{mark}' not in"):
         compose(mark, [])
+
+
+def test_what_a_model_wrote_into_hydras_directory_stays_and_its_configuration_goes(tmp_path: Path) -> None:
+    sweep, single = tmp_path / "hydra-sweep" / "s", tmp_path / "hydra" / "s"
+    for folder in (sweep / "0" / "hydra-config", single / "hydra-config"):
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("password: secret")
+    (sweep / "multirun.yaml").write_text("password: secret")
+    (sweep / "0" / "job.log").touch()
+    (single / "plot.txt").write_text("kept")
+    discard_output(tmp_path, "s", recorded=True)
+    assert not sweep.exists()
+    assert [path.name for path in single.rglob("*")] == ["plot.txt"]
+    discard_output(tmp_path, "s")
+    assert not single.exists()

@@ -158,7 +158,7 @@ def _announce(arguments: argparse.Namespace, port: int, tokens: Sequence[str], k
 
 
 def _stop(_number: int, _frame: object) -> None:
-    raise SystemExit(0)
+    raise KeyboardInterrupt
 
 
 def _token(path: Path | None) -> str:

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _create(flags: argparse.Namespace) -> int:
-    from deriva_ml.cli.printer import place_flags
+    from deriva_ml.core.config import place_flags
     from deriva_ml.demo.loader import COMPLETE, SPLIT, TESTING, TRAINING, VERSION, load_demo
 
     with _bar() as tell:

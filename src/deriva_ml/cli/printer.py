@@ -6,13 +6,14 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.cli.errors import exit_code, show_error
-from deriva_ml.core.config import resolve_place
+from deriva_ml.core.config import place_flags, resolve_place
+from deriva_ml.core.error_text import error_text
 from deriva_ml.core.files import human_size
 
 if TYPE_CHECKING:
@@ -43,12 +44,36 @@ def console(*, stderr: bool = False) -> Console:
 
 def emit(*parts: RenderableType) -> None:
     """Print parts one after the other, each with its lines' padding cut off."""
+    from rich.table import Table
+
     out = console()
+    width = out.width
     for part in parts:
+        out.width = max(width, _fixed_width(part)) if isinstance(part, Table) else width
         with out.capture() as text:
             out.print(part)
         for line in text.get().splitlines():
             print(line.rstrip())
+
+
+FLEXIBLE_WIDTH = 12
+"""What a column whose text may be folded gets at least."""
+
+
+def _fixed_width(table: Table) -> int:
+    """Keep the columns that may not be folded as wide as their content; how wide the table is then at least.
+
+    In a terminal that is narrower the lines are broken by the terminal, and nothing is cut off.
+    """
+    from rich.text import Text
+
+    total = 0
+    for column in table.columns:
+        if column.no_wrap:
+            cells = [str(column.header), *(cell for cell in column.cells if isinstance(cell, str))]
+            column.min_width = max(Text.from_markup(cell).cell_len for cell in cells)
+        total += (column.min_width or FLEXIBLE_WIDTH) + 3
+    return total
 
 
 def show_json(value: Any) -> None:
@@ -93,21 +118,13 @@ def _say_made(place: str | None) -> None:
         print(f"Made a catalog for this machine: {place} (catalog 1)", file=sys.stderr)
 
 
-def place_flags(hostname: str, catalog_id: str) -> str:
-    """The flags that name a catalog; none for the default one."""
-    import shlex
-
-    flags = "" if hostname == "local" else f" --host {shlex.quote(hostname)}"
-    return flags + ("" if str(catalog_id) == "1" else f" --catalog {shlex.quote(str(catalog_id))}")
-
-
 def show_job(outcome: Outcome) -> None:
     """Print one line for a job of a sweep as it ends."""
-    words = " ".join(outcome.overrides)
+    words = _words(outcome)
     if outcome.skipped:
         state = "skipped"
     elif outcome.error is not None:
-        state = f"failed: {str(outcome.error).splitlines()[0]}"
+        state = f"failed: {_first_line(outcome.error)}"
     elif outcome.report is None:
         state = "would run"
     else:
@@ -125,7 +142,7 @@ def show_sweep(sweep: SweepOutcome, *, debug: bool = False) -> int:
         record = job.report.record if job.report is not None else None
         table.add_row(
             str(job.number),
-            " ".join(job.overrides),
+            _escape(_words(job)),
             record.execution_rid if record else "-",
             _status(str(record.status)) if record else _unrecorded(job),
             _seconds(record) if record else "",
@@ -148,6 +165,19 @@ def _sweep_code(sweep: SweepOutcome, *, debug: bool) -> int:
     if codes == {4}:
         return 4
     return 1 if sweep.failed else 0
+
+
+def _words(job: Outcome) -> str:
+    """A job's overrides as they may be shown: without secrets."""
+    from deriva_ml.execution.environment import process_mask
+
+    return " ".join(process_mask().argv(job.overrides))
+
+
+def _first_line(error: BaseException) -> str:
+    from deriva_ml.execution.environment import mask
+
+    return mask(next(iter(error_text(error).splitlines()), type(error).__name__))
 
 
 def _unrecorded(job: Outcome) -> str:
@@ -301,34 +331,64 @@ def _files(assets: Sequence[AssetUse]) -> Table:
     return table
 
 
-def show_latest(records: Sequence[ExecutionRecord], jobs: dict[str, int], parts: frozenset[str], place: str) -> None:
-    """Print the latest runs, the newest first.
+def show_latest(
+    records: Sequence[ExecutionRecord], jobs: Mapping[str, int], parts: Mapping[str, str], place: str
+) -> None:
+    """Print the latest runs, the newest first; jobs stand below their sweep, or name it where it is not listed.
 
     Args:
         records: The runs.
         jobs: How many jobs each sweep has, by its RID.
-        parts: The runs that are jobs of a sweep.
+        parts: The sweep of each run that is a job of one.
         place: Flags that name the catalog in commands.
     """
     if not records:
         print("No runs yet.")
         return
     table = _table("Execution", "Started", "Status", "Time", "Description")
-    for record in records:
+    listed = {record.execution_rid for record in records}
+    for record in _grouped(records, parts):
         what = f"sweep of {jobs[record.execution_rid]}: " if record.execution_rid in jobs else ""
-        mark = "  " if record.execution_rid in parts else ""
+        parent = parts.get(record.execution_rid)
+        mark = "  " if parent else ""
+        if parent is not None and parent not in listed:
+            what += f"(of {parent}) "
         moment = record.start_time or record.created
         lines = record.description.strip().splitlines()
         text = what + (lines[0].lstrip("# ") if lines else "")
         table.add_row(
             f"{mark}{record.execution_rid}",
             _local(moment) if moment else "-",
-            _status(str(record.status)),
+            _status(str(record.status)) + _upload_mark(record),
             _seconds(record),
             _escape(text),
         )
     emit(table)
     print(f"\nOne of them: deriva-ml-show RID{place}")
+
+
+def _grouped(records: Sequence[ExecutionRecord], parts: Mapping[str, str]) -> list[ExecutionRecord]:
+    """The runs in their order, but each sweep with its jobs below it, where its first job or itself stands."""
+    listed = {record.execution_rid: record for record in records}
+    families: dict[str, list[ExecutionRecord]] = {}
+    for record in records:
+        head = record.execution_rid
+        seen = {head}
+        while (above := parts.get(head)) in listed and above not in seen:
+            head = str(above)
+            seen.add(head)
+        families.setdefault(head, []).append(record)
+    return [
+        record
+        for head, family in families.items()
+        for record in sorted(family, key=lambda item: item.execution_rid != head)
+    ]
+
+
+def _upload_mark(record: ExecutionRecord) -> str:
+    """What is to be said of a run's outputs that are not in the catalog, once it has ended."""
+    state = record.upload_state
+    return f" (upload {state})" if state in ("pending", "failed") and str(record.status) != "Running" else ""
 
 
 # -- pieces -------------------------------------------------------------------------------------------------------

@@ -50,7 +50,8 @@ dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hy
   deriva-ml-run --multirun model_config.lr=1,2,3     a sweep
 
 Exit codes: 0 done, 1 the run or some job failed, 2 the request was wrong, 4 the upload is incomplete (finish it with
-deriva-ml-upload), 5 the catalog cannot be reached, 130 interrupted.
+deriva-ml-upload), 5 the catalog cannot be reached, 130 interrupted,
+143 terminated (SIGTERM).
 """
 
 
@@ -230,6 +231,8 @@ def _hydra_answers(flags: list[str], plan: RunPlan) -> int:
     """Let ``hydra.main`` answer its own flags; it reads ``sys.argv``, which is put back afterwards."""
     import hydra
 
+    from deriva_ml.execution.composition import discard_output
+
     outcomes: list[Any] = []
 
     def task(config: Any) -> None:
@@ -240,9 +243,12 @@ def _hydra_answers(flags: list[str], plan: RunPlan) -> int:
     try:
         hydra.main(config_path=None, config_name=plan.config_name, version_base="1.3")(task)()
     except SystemExit as stop:
-        return int(stop.code or 0)
+        if not isinstance(stop.code, int | None):
+            raise
+        return stop.code or 0
     finally:
         sys.argv = before
+        discard_output(plan.home, plan.stamp, recorded=any(outcome.report for outcome in outcomes))
     from deriva_ml.cli.printer import show_outcome
 
     return max((show_outcome(outcome) for outcome in outcomes), default=0)

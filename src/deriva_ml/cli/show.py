@@ -13,6 +13,7 @@ from deriva_ml.cli.place import add_place, existing_catalog
 
 if TYPE_CHECKING:
     from deriva_ml.execution.execution_record import ExecutionRecord
+    from deriva_ml.ml import DerivaML
     from deriva_ml.schema.session import Session
 
 __all__ = ["main"]
@@ -35,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _show(flags: argparse.Namespace) -> int:
-    from deriva_ml.cli.printer import place_flags, show_json, show_latest, show_report
+    from deriva_ml.cli.printer import show_json, show_latest, show_report
+    from deriva_ml.core.config import place_flags
     from deriva_ml.execution.execution_record import find_executions
     from deriva_ml.execution.recovery import reconcile_dead_runs
     from deriva_ml.execution.report import describe
@@ -50,6 +52,7 @@ def _show(flags: argparse.Namespace) -> int:
                 show_json(report)
             else:
                 show_report(report, place)
+                _say_waiting(ml, flags.rid, place)
             return 0
         records = find_executions(ml.session, limit=flags.limit)
         jobs, parts = _sweeps(ml.session, records)
@@ -60,15 +63,26 @@ def _show(flags: argparse.Namespace) -> int:
     return 0
 
 
-def _sweeps(session: Session, records: Sequence[ExecutionRecord]) -> tuple[dict[str, int], frozenset[str]]:
-    """How many jobs each of these runs has, and which of them are jobs themselves; in two requests."""
+def _say_waiting(ml: DerivaML, rid: str, place: str) -> None:
+    """Say what of a run waits on this machine, and how it gets into the catalog."""
+    from deriva_ml.execution.recovery import incomplete_runs
+
+    for item in incomplete_runs(ml):
+        if item.run.execution == rid and not item.is_running and (item.assets or item.features):
+            parts = [f"{item.assets} file(s)"] if item.assets else []
+            parts += [f"the values of {item.features} feature(s)"] if item.features else []
+            print(f"{' and '.join(parts)} wait on this machine: deriva-ml-upload --execution {rid}{place}")
+
+
+def _sweeps(session: Session, records: Sequence[ExecutionRecord]) -> tuple[dict[str, int], dict[str, str]]:
+    """How many jobs each of these runs has, and of which run each of them is a job; in two requests."""
     rids = [record.execution_rid for record in records]
     read = partial(session.catalog.rows_by, session.ml_schema, "Execution_Execution")
     jobs: dict[str, int] = {}
     for row in read("Execution", rids):
         parent = str(row["Execution"])
         jobs[parent] = jobs.get(parent, 0) + 1
-    return jobs, frozenset(str(row["Nested_Execution"]) for row in read("Nested_Execution", rids))
+    return jobs, {str(row["Nested_Execution"]): str(row["Execution"]) for row in read("Nested_Execution", rids)}
 
 
 main = Command(parser, _show)

@@ -32,14 +32,22 @@ def parser() -> argparse.ArgumentParser:
         metavar="RID",
         help="a run (may be repeated); by default all that are incomplete",
     )
+    out.add_argument(
+        "--abandon",
+        action="store_true",
+        help="give up the outputs of these runs that were registered and never written (needs --execution)",
+    )
     add_place(out)
     out.add_argument("--debug", action="store_true", help="show tracebacks")
     return out
 
 
 def _upload(flags: argparse.Namespace) -> int:
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
     from deriva_ml.execution.recovery import incomplete_runs, reconcile_dead_runs
 
+    if flags.abandon and not flags.execution:
+        raise DerivaMLConfigurationError("--abandon is for runs that are named.", hint="add --execution RID")
     with existing_catalog(flags) as ml:
         for run in reconcile_dead_runs(ml):
             print(f"{run.execution}: {run.detail or run.status}")
@@ -48,15 +56,15 @@ def _upload(flags: argparse.Namespace) -> int:
         if not rids:
             print("Nothing to upload: every run of this machine has its outputs in the catalog.")
             return 0
-        return max(_one(ml, rid, debug=flags.debug) for rid in rids)
+        return max(_one(ml, rid, abandon=flags.abandon, debug=flags.debug) for rid in rids)
 
 
-def _one(ml: DerivaML, rid: str, *, debug: bool) -> int:
+def _one(ml: DerivaML, rid: str, *, abandon: bool, debug: bool) -> int:
     from deriva_ml.core.exceptions import DerivaMLException, DerivaMLUnreachable
     from deriva_ml.execution.outputs import commit_run
 
     try:
-        report = commit_run(ml, rid)
+        report = commit_run(ml, rid, abandon=abandon)
         print(f"{rid}: {_summary(report)}")
         report.require_complete()
     except DerivaMLUnreachable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = [
     "default_workdir",
     "directory_name",
     "folder_identity",
+    "place_flags",
     "resolve_place",
 ]
 
@@ -60,6 +62,12 @@ class Settings:
             allow_dirty=environ.get("DERIVA_ML_ALLOW_DIRTY", "").lower() in {"1", "true", "yes"},
             token=environ.get("DERIVA_ML_TOKEN") or None,
         )
+
+    def make_home(self) -> None:
+        """Make the folder of working directories where there is none, for its owner alone: secrets pass through it."""
+        if not self.home.exists():
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            self.home.mkdir(mode=0o700, exist_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +166,12 @@ def default_workdir(
     if catalog_id is not None:
         path = path / str(catalog_id).partition("@")[0]
     return path
+
+
+def place_flags(hostname: str, catalog_id: str | int) -> str:
+    """The flags that name a catalog in a command; none for the default one."""
+    flags = "" if hostname == LOCAL else f" --host {shlex.quote(hostname)}"
+    return flags + ("" if str(catalog_id) == "1" else f" --catalog {shlex.quote(str(catalog_id))}")
 
 
 def __getattr__(name: str) -> Any:

@@ -41,9 +41,10 @@ snapshot_part = r"(?:@(?P<snapshot>(?:[A-Z\d]{1,4}|[A-Z\d]{1,4}(?:-[A-Z\d]{4})+)
 
 rid_regex = f"^{rid_part}{snapshot_part}$"
 
-RID = Annotated[
-    str, StringConstraints(pattern=r"^(?:[A-Z\d]{1,4}(?:-[A-Z\d]{4})*)(?:@(?:[A-Z\d]{1,4}(?:-[A-Z\d]{4})*))?$")
-]
+RID_PATTERN = r"^(?:[A-Z\d]{1,4}(?:-[A-Z\d]{4})*)(?:@(?:[A-Z\d]{1,4}(?:-[A-Z\d]{4})*))?$"
+"""The pattern of `RID`; pydantic's engine knows no named groups."""
+
+RID = Annotated[str, StringConstraints(pattern=RID_PATTERN)]
 """A record's identifier, checked where pydantic validates."""
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from deriva_ml.core.config import Settings, default_workdir
 from deriva_ml.core.constants import ML_SCHEMA
+from deriva_ml.core.fields import refuse_unknown
 
 __all__ = ["DerivaMLConfig"]
 
@@ -45,7 +46,7 @@ class DerivaMLConfig(BaseModel):
         clean_execution_dir: Remove a run's directory once its outputs are uploaded.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     hostname: str = "local"
     catalog_id: str | int = 1
@@ -63,6 +64,13 @@ class DerivaMLConfig(BaseModel):
     use_minid: bool | None = None
     check_auth: bool = True
     clean_execution_dir: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields_only(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            refuse_unknown(cls.__name__, values, cls.model_fields)
+        return values
 
     @model_validator(mode="after")
     def _complete(self) -> DerivaMLConfig:

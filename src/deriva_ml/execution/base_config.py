@@ -19,6 +19,7 @@ from typing import Any
 
 from hydra_zen import builds
 
+from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
 
 __all__ = [
@@ -162,7 +163,9 @@ def _import_config(name: str) -> ModuleType:
     except DerivaMLException as error:
         error.source = error.source or _where(error)
         raise
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module that calls sys.exit() too is a mistake with a place
         raise DerivaMLConfigurationError(
             f"The configuration module {name} cannot be imported: {type(error).__name__}: {_first_line(error)}",
             source=_where(error),
@@ -173,7 +176,7 @@ def _import_config(name: str) -> ModuleType:
 def _first_line(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return error.msg
-    return (str(error).strip().splitlines() or ["no message"])[0]
+    return (error_text(error).strip().splitlines() or ["no message"])[0]
 
 
 def _where(error: BaseException) -> str | None:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from deriva_ml.core.config import Settings
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
 from deriva_ml.core.files import nearest
+from deriva_ml.execution.model_protocol import RUN_KEYWORDS
 from deriva_ml.execution.overrides import quote
 
 __all__ = [
@@ -105,10 +107,35 @@ def output_overrides(home: Path, stamp: str, given: Sequence[str]) -> list[str]:
     return [f"{key}={value}" for key, value in wanted.items() if not any(_same_part(key, other) for other in keys)]
 
 
-def discard_output(home: Path, stamp: str) -> None:
-    """Remove Hydra's files of a run of which nothing was recorded; never a directory that the user chose."""
-    for kind in ("hydra", "hydra-sweep"):
-        shutil.rmtree(home / kind / stamp, ignore_errors=True)
+def discard_output(home: Path, stamp: str, *, recorded: bool = False) -> None:
+    """Remove Hydra's files of a run, which hold its secrets in clear; never a directory that the user chose.
+
+    Args:
+        home: Where this machine keeps its working files.
+        stamp: The name of the run's directory.
+        recorded: The run has a record, with masked copies of Hydra's files; what its model wrote into Hydra's
+            directory, and its log, stay.
+    """
+    for place in (home / "hydra" / stamp, home / "hydra-sweep" / stamp):
+        if not recorded:
+            shutil.rmtree(place, ignore_errors=True)
+        elif place.is_dir():
+            _discard_configuration(place)
+
+
+def _discard_configuration(place: Path) -> None:
+    """Remove Hydra's configuration files below a directory, and what is empty without them."""
+    for folder in list(place.rglob(OUTPUT_SUBDIR)):
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        (place / "multirun.yaml").unlink(missing_ok=True)
+    for file in place.rglob("*.log"):
+        with suppress(OSError):
+            if not file.stat().st_size:
+                file.unlink()
+    for folder in sorted((path for path in (place, *place.rglob("*")) if path.is_dir()), reverse=True):
+        with suppress(OSError):  # what the model wrote is in it
+            folder.rmdir()
 
 
 def _same_part(key: str, other: str) -> bool:
@@ -123,6 +150,8 @@ def hydra_session(job_name: str) -> Iterator[Any]:
     """Hydra, ready to compose; its process-wide state is as before at the end of the block."""
     from hydra import initialize
     from hydra.core.global_hydra import GlobalHydra
+
+    Settings.read().make_home()
 
     with initialize(config_path=None, job_name=job_name, version_base=VERSION_BASE):
         yield GlobalHydra.instance().hydra
@@ -230,7 +259,7 @@ def _walk(config: Any, path: Sequence[str]) -> tuple[int, list[str]]:
             return depth, []
         if part not in node:
             notes = node.get("_zen_exclude", ())
-            return depth, [name for name in node if not name.startswith("_") and name not in notes]
+            return depth, [name for name in node if not name.startswith("_") and name not in (*notes, *RUN_KEYWORDS)]
         node = node[part]
     return len(path), []
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.enums import Status
-from deriva_ml.core.exceptions import DerivaMLException, DerivaMLModelError
+from deriva_ml.core.error_text import error_text
+from deriva_ml.core.exceptions import DerivaMLException, DerivaMLModelError, DerivaMLUnreachable
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.ledger import Ledger, duration_text
 from deriva_ml.execution.outputs import CommitReport, commit, pending_outputs
@@ -68,7 +69,7 @@ def end_badly(
         What became of the outputs, if they were to be uploaded and could be.
     """
     status = Status.aborted if isinstance(error, KeyboardInterrupt) else Status.failed
-    detail = "Interrupted." if status is Status.aborted else describe_error(error)
+    detail = (error_text(error) or "Interrupted.") if status is Status.aborted else describe_error(error)
     try:
         if manifest is None:
             ledger.move(status, detail)
@@ -77,7 +78,9 @@ def end_badly(
         return commit(ledger.session, manifest, ledger) if upload else None
     except DerivaMLException as second:
         error.add_note(f"Then, while the failed run was recorded: {second}")
-        get_logger("execution").warning("The failed run %s is not recorded whole: %s", ledger.execution_rid, second)
+        # that the catalog cannot be reached, the ledger has said already
+        if not isinstance(second, DerivaMLUnreachable):
+            get_logger("execution").warning("The failed run %s is not recorded whole: %s", ledger.execution_rid, second)
         return None
 
 
@@ -93,9 +96,10 @@ def describe_error(error: BaseException) -> str:
     """An error as a run's status detail: its kind, its text, and the line of the user's code that it came from."""
     if isinstance(error, DerivaMLModelError) and error.__cause__ is not None:
         error = error.__cause__
+    text = error_text(error)
     if isinstance(error, DerivaMLException):
-        return str(error)
-    text = "".join(traceback.format_exception_only(error)).strip()
+        return text
+    text = f"{type(error).__name__}: {text}".removesuffix(": ")
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "site-packages" not in frame.filename and "/lib/python" not in frame.filename]
     last = (own or list(frames))[-1:]

@@ -82,6 +82,7 @@ class Ledger:
         self._mask = mask or Mask()
         self._missed: dict[str, Any] = {}
         self._row: dict[str, Any] | None = None
+        self._is_away = False
 
     def open(self, directory: Path, row: Mapping[str, Any]) -> None:
         """Begin the run in the journal: from now on it is known, whatever happens. Its row is made by the first move.
@@ -178,8 +179,15 @@ class Ledger:
                 row = {"RID": self.execution_rid, **changes}
                 self.session.catalog.update(self.session.ml_schema, str(MLTable.execution), [row])
         except DerivaMLUnreachable as error:
-            get_logger("execution").warning("The catalog is told later that it is %s: %s", self.status, error)
+            if not self._is_away:
+                self._is_away = True
+                get_logger("execution").warning(
+                    "The catalog cannot be reached; what becomes of %s is noted here: %s",
+                    self.execution_rid,
+                    str(error).splitlines()[0],
+                )
             return False
+        self._is_away = False
         self._missed.clear()
         return True
 

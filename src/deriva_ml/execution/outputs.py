@@ -47,6 +47,7 @@ class CommitReport:
         done: Files that this attempt brought into the catalog.
         failed: Files that it could not bring, with the error of each.
         unwritten: Files that a run which did not complete had registered and never wrote.
+        absent: How many of the failed ones were registered and never written.
         features: How many values of each feature it stored.
         failed_features: Why the values of a feature could not be stored.
     """
@@ -55,6 +56,7 @@ class CommitReport:
     done: tuple[AssetEntry, ...] = ()
     failed: tuple[AssetEntry, ...] = ()
     unwritten: tuple[AssetEntry, ...] = ()
+    absent: int = 0
     features: Mapping[str, int] = field(default_factory=dict)
     failed_features: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,8 +81,12 @@ class CommitReport:
             rest = f" (and {len(errors) - 5} more)" if len(errors) > 5 else ""
             raise DerivaMLUploadError(
                 f"Outputs of execution {self.execution_rid} did not reach the catalog: {'; '.join(errors[:5])}{rest}",
-                hint=f"remove the cause, then: deriva-ml-upload --execution {self.execution_rid}",
+                hint=f"remove the cause, then: deriva-ml-upload --execution {self.execution_rid}{self._way_out()}",
             )
+
+    def _way_out(self) -> str:
+        """How to be done with files that will never be written."""
+        return f"; what was never written is given up with --abandon ({self.absent} file(s))" if self.absent else ""
 
 
 def execution_root(session: Session, execution_rid: str) -> Path:
@@ -145,7 +151,15 @@ def commit(
         raise
     unwritten = tuple(entry for entry in files.failed if is_unwritten(manifest, entry, ledger.status))
     failed = tuple(entry for entry in files.failed if entry not in unwritten)
-    report = CommitReport(rid, files.done, failed, unwritten, stored, unstored)
+    report = CommitReport(
+        rid,
+        files.done,
+        failed,
+        unwritten,
+        absent=sum(not manifest.file_of(entry).exists() for entry in failed),
+        features=stored,
+        failed_features=unstored,
+    )
     if report.complete and settle:
         ledger.move_upload(Upload.uploaded)
     elif not report.complete:
@@ -166,7 +180,11 @@ def _store_features(session: Session, manifest: Manifest, rid: str) -> tuple[Map
 
 
 def commit_run(
-    owner: HasSession | Session, execution_rid: str, *, progress: UploadCallback | None = None
+    owner: HasSession | Session,
+    execution_rid: str,
+    *,
+    progress: UploadCallback | None = None,
+    abandon: bool = False,
 ) -> CommitReport:
     """Bring the outputs of a run of this machine into the catalog, from this or another process.
 
@@ -174,6 +192,7 @@ def commit_run(
         owner: A ``DerivaML`` or its session.
         execution_rid: The run.
         progress: Is told of each file that has been sent.
+        abandon: Give up the outputs that were registered and never written; what was written is never given up.
 
     Raises:
         DerivaMLNotFoundError: This machine has no directory of the run, or the catalog does not know it.
@@ -190,7 +209,14 @@ def commit_run(
                 f"Execution {execution_rid} is {ledger.status}: it has not ended.",
                 hint="restore it, or wait for its end",
             )
+        if abandon:
+            manifest.mark_abandoned(entry.key for entry in unwritten_outputs(manifest))
         return commit(session, manifest, ledger, progress=progress)
+
+
+def unwritten_outputs(manifest: Manifest) -> list[AssetEntry]:
+    """The outputs that were registered and have no file: nothing of them can be uploaded."""
+    return [entry for entry in manifest.pending_assets() if not manifest.file_of(entry).exists()]
 
 
 def _directory(session: Session, journal: Journal, execution_rid: str) -> Path:

@@ -17,7 +17,10 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import nearest
 from deriva_ml.execution.multirun_config import MULTIRUN_GROUP, MultirunSpec, get_multirun_config, list_multirun_configs
 
-__all__ = ["Registry", "check_overrides", "expand", "quote", "take_multirun"]
+__all__ = ["LIST_GROUPS", "Registry", "check_overrides", "expand", "quote", "take_multirun"]
+
+LIST_GROUPS = ("datasets", "assets")
+"""Groups whose configurations are lists, which may be empty: ``datasets=[]``."""
 
 _LIST_HINT = "deriva-ml-run --list-configs shows every group and name"
 
@@ -221,9 +224,24 @@ def _choices(override: Any) -> list[str]:
     return [str(item) for item in (value if isinstance(value, list) else [value]) if item is not None]
 
 
+def _check_not_null(override: Any, known: Iterable[str]) -> None:
+    """Refuse that nothing is chosen in a group; only lists can be empty."""
+    if override.is_delete() or override.is_sweep_override():
+        return
+    group, value = override.key_or_group, override.value()
+    if value is None or (value == [] and group not in LIST_GROUPS):
+        raise DerivaMLConfigurationError(
+            f"{group} is a group of configurations, and nothing is chosen in it.",
+            source=f"override {override.input_line}",
+            allowed=sorted(known)[:10],
+            hint=f"write {group}=[] for none" if group in LIST_GROUPS else f"choose one: {group}=NAME",
+        )
+
+
 def _check_choice(override: Any, registry: Registry) -> None:
     group = override.key_or_group
     known = registry.groups[group]
+    _check_not_null(override, known)
     for name in _choices(override):
         if name not in known:
             raise DerivaMLConfigurationError(

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from deriva_ml.core.enums import MLTable, Status
-from deriva_ml.core.exceptions import DerivaMLNotFoundError
+from deriva_ml.core.exceptions import DerivaMLException, DerivaMLNotFoundError
 from deriva_ml.execution.ledger import duration_text, execution_columns, insert_execution, open_journal
 from deriva_ml.execution.outputs import pending_outputs
 from deriva_ml.execution.states import Upload, is_final, parse_status
@@ -82,6 +82,9 @@ def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mappin
         f"{run.heartbeat}{last}."
     )
     ended = journal.close_run(run.execution, Status.aborted.value, detail=detail, error="process gone")
+    if _has_pending(run) and run.upload_state != Upload.pending.value:
+        journal.set_upload(run.execution, Upload.pending.value)
+        ended = journal.run(run.execution)
     if run.execution not in rows:
         insert_execution(
             session,
@@ -91,11 +94,20 @@ def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mappin
                 "Description": _description(journal, run),
                 "Status": Status.aborted.value,
                 "Status_Detail": detail,
-                "Upload_State": run.upload_state,
+                "Upload_State": ended.upload_state,
             },
         )
         journal.mark_synced(run.execution, Status.aborted.value)
     return ended
+
+
+def _has_pending(run: Run) -> bool:
+    """Whether a run that died has left outputs to be uploaded."""
+    try:
+        manifest = Manifest(run.directory / MANIFEST_NAME, run.execution, read_only=True)
+    except DerivaMLException:  # that it cannot be read is said where it is uploaded
+        return False
+    return any(pending_outputs(manifest, Status.aborted))
 
 
 def _description(journal: Journal, run: Run) -> str:

@@ -6,8 +6,11 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from deriva_ml.core.ermrest import RID_PATTERN
+from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
+from deriva_ml.execution.overrides import LIST_GROUPS
 
 __all__ = ["RunRequest", "instantiate", "open_catalog", "reason", "unwrap"]
 
@@ -45,8 +48,12 @@ def instantiate(config: Any) -> RunRequest:
     from hydra.errors import HydraException
     from hydra_zen import zen
     from hydra_zen.errors import HydraZenException
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    for group in LIST_GROUPS:
+        if OmegaConf.is_missing(config, group):  # datasets=[] chooses no configuration of the group: there are none
+            config[group] = []
     try:
         request: RunRequest = zen(RunRequest)(config)
     except (HydraException, HydraZenException, OmegaConfBaseException) as error:
@@ -56,9 +63,10 @@ def instantiate(config: Any) -> RunRequest:
 
 def _not_made(error: Exception) -> DerivaMLException:
     cause = error.__cause__
-    if isinstance(cause, DerivaMLException):
-        return cause
     key = next((line.partition(":")[2].strip() for line in str(error).splitlines() if "full_key:" in line), None)
+    if isinstance(cause, DerivaMLException):
+        cause.source = cause.source or (f"configuration key {key}" if key else None)
+        return cause
     return DerivaMLConfigurationError(
         f"The configuration cannot be used: {reason(cause or error)}",
         source=f"configuration key {key}" if key else None,
@@ -70,9 +78,19 @@ def reason(error: BaseException) -> str:
     """One line that says what is wrong; pydantic spreads it over several."""
     details = getattr(error, "errors", None)
     if callable(details):
-        return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']} ({item['input']!r})" for item in details())
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return "; ".join(_detail(item) for item in details())
+    lines = [line.strip() for line in error_text(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _detail(item: Any) -> str:
+    from deriva_ml.execution.environment import process_mask
+
+    where = ".".join(map(str, item["loc"]))
+    shown = process_mask().data(item["input"], where)
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == RID_PATTERN:
+        return f"{where}: {shown!r} is not a RID, such as 1-ABCD"
+    return f"{where}: {item['msg']} ({shown!r})"
 
 
 def open_catalog(request: RunRequest) -> Any:

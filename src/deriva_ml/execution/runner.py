@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from hydra_zen import builds
 
-from deriva_ml.core.config import Settings
-from deriva_ml.core.exceptions import DerivaMLException, DerivaMLModelError
+from deriva_ml.core.config import Settings, place_flags
+from deriva_ml.core.error_text import error_text
+from deriva_ml.core.exceptions import (
+    DerivaMLException,
+    DerivaMLModelError,
+    DerivaMLUnreachable,
+    DerivaMLUploadError,
+)
 from deriva_ml.execution import composition
 from deriva_ml.execution.base_config import base_defaults, user_line
 from deriva_ml.execution.composition import JobContext
@@ -39,12 +45,14 @@ __all__ = [
     "RunOptions",
     "RunPlan",
     "create_model_config",
+    "finish",
     "perform",
     "plan_run",
     "run_model",
 ]
 
 JOB_NAME = "deriva-ml-run"
+LONGEST_TRACEBACK = 200_000
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,8 @@ class Outcome:
         overrides: The job's overrides.
         hostname: The catalog's host as the configuration names it.
         catalog_id: The catalog.
-        report: What was recorded.
+        execution_rid: The run, if it was opened.
+        report: What was recorded; None also where the catalog could not be asked any more.
         checked: What a dry run found.
         error: Why the job failed, or was refused.
         made_catalog: The default catalog was made for this run, here.
@@ -97,6 +106,7 @@ class Outcome:
     overrides: tuple[str, ...] = ()
     hostname: str = ""
     catalog_id: str = ""
+    execution_rid: str | None = None
     report: RunReport | None = None
     checked: Checked | None = None
     error: BaseException | None = None
@@ -192,7 +202,8 @@ class Job:
         if outcome.failed and self.child is not None and self.options.fail_fast:
             self.child.stop.touch()
         if self.child is not None and self.options.on_outcome is not None:
-            self.options.on_outcome(outcome)
+            with suppress(OSError):  # whoever was to be told has gone: the sweep goes on
+                self.options.on_outcome(outcome)
         return outcome
 
 
@@ -233,10 +244,13 @@ class RunPlan:
         Raises:
             DerivaMLConfigurationError: The configuration cannot be composed.
         """
-        with composition.hydra_session(JOB_NAME) as hydra:
-            outcome: Outcome = composition.run_job(hydra, self.config_name, self.job(), self.all_overrides)
-        if outcome.report is None:
-            composition.discard_output(self.home, self.stamp)
+        recorded = True  # unless it is known that nothing was, the model's own files stay
+        try:
+            with composition.hydra_session(JOB_NAME) as hydra:
+                outcome: Outcome = composition.run_job(hydra, self.config_name, self.job(), self.all_overrides)
+            recorded = outcome.execution_rid is not None
+        finally:
+            composition.discard_output(self.home, self.stamp, recorded=recorded)
         return outcome
 
 
@@ -320,31 +334,71 @@ def _record(ml: Any, request: RunRequest, outcome: Outcome, child: Child | None)
             _call(request.model, ml, running)
     except DerivaMLModelError as raised:
         error = raised
+    report, error = finish(execution, error, place_flags(outcome.hostname, outcome.catalog_id))
+    rid, description = execution.execution_rid, execution.configuration.description
+    return replace(outcome, execution_rid=rid, report=report, error=error, description=description)
+
+
+def finish(
+    execution: Any, error: BaseException | None, place: str = ""
+) -> tuple[RunReport | None, BaseException | None]:
+    """Upload what a run that has ended registered, and read back what was recorded.
+
+    Args:
+        execution: The run.
+        error: What ended it, if it was an error; it is the news, whatever goes wrong afterwards.
+        place: Flags that name the catalog in commands.
+
+    Returns:
+        What was recorded, None if the catalog could not be asked; and the error to tell.
+    """
+    report = None
     try:
-        execution.upload_execution_outputs()
+        try:
+            execution.upload_execution_outputs()
+        except DerivaMLUploadError as raised:
+            error = error or raised
+        report = execution.describe()
+    except DerivaMLUnreachable as raised:
+        error = _kept_here(execution.execution_rid, error, raised, place)
     except DerivaMLException as raised:
-        # A model's error is the news; that its outputs are not all there either, the record tells.
         error = error or raised
-    return replace(
-        outcome,
-        report=execution.describe(),
-        error=error,
-        description=execution.configuration.description,
+    if place and isinstance(error, DerivaMLException) and error.hint and place not in error.hint:
+        rid = execution.execution_rid
+        error.hint = error.hint.replace(f" {rid}", f" {rid}{place}")  # the commands in it need the catalog too
+    return report, error
+
+
+def _kept_here(rid: str, error: BaseException | None, away: DerivaMLUnreachable, place: str) -> BaseException:
+    """The error of a run that lost its catalog: what the model raised, or that the catalog is not there."""
+    text = f"the outputs of execution {rid} are kept on this machine; once the catalog answers again: "
+    text += f"deriva-ml-upload --execution {rid}{place}"
+    if isinstance(error, DerivaMLException):
+        error.hint = text
+        return error
+    lost = DerivaMLUnreachable(
+        f"The catalog was lost while execution {rid} ran: {error_text(away).splitlines()[0]}", hint=text
     )
+    lost.__cause__ = away
+    return error or lost
 
 
 def _call(model: Any, ml: Any, execution: Any) -> None:
     """Call the model; keep the traceback of what it raises with the run.
 
     Raises:
-        DerivaMLModelError: The model raised.
+        DerivaMLModelError: The model raised, or called ``sys.exit`` with something else than success.
     """
     try:
         model(ml_instance=ml, execution=execution)
-    except Exception as error:
-        with suppress(DerivaMLException, OSError):
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, SystemExit) and (error.code is None or error.code == 0):
+            return
+        with suppress(Exception):  # the model's error is the news, whatever becomes of its traceback
             _keep_traceback(execution, error)
-        lines = str(error).strip().splitlines()
+        lines = error_text(error).strip().splitlines()
         raise DerivaMLModelError(
             f"The model {model_name(model)} raised {type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "),
             source=user_line(error),
@@ -358,4 +412,7 @@ def _keep_traceback(execution: Any, error: BaseException) -> None:
     path = execution.asset_file_path(
         "Execution_Metadata", "traceback.txt", asset_types="Execution_Metadata", description="what the model raised"
     )
-    path.write_text(mask("".join(traceback.format_exception(error))), encoding="utf-8")
+    text = "".join(traceback.format_exception(error))
+    if len(text) > LONGEST_TRACEBACK:
+        text = f"{text[: LONGEST_TRACEBACK // 2]}\n...\n{text[-LONGEST_TRACEBACK // 2 :]}"
+    path.write_text(mask(text), encoding="utf-8", errors="backslashreplace")

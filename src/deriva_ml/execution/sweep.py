@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deriva_ml.core.config import place_flags
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLExecutionError
 from deriva_ml.execution import composition
 from deriva_ml.execution.composition import JobContext
+from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.overrides import expand, swept_keys
 from deriva_ml.execution.preflight import check_catalog, check_request
 from deriva_ml.execution.request import RunRequest, instantiate, open_catalog
-from deriva_ml.execution.runner import JOB_NAME, Child, Outcome, RunPlan
+from deriva_ml.execution.runner import JOB_NAME, Child, Outcome, RunPlan, finish
 
 if TYPE_CHECKING:
     from deriva_ml.execution.report import RunReport
@@ -73,6 +75,13 @@ def run_sweep(plan: RunPlan) -> SweepOutcome:
     Raises:
         DerivaMLException: The sweep could not start; nothing was written.
     """
+    try:
+        return _run_sweep(plan)
+    finally:
+        composition.discard_output(plan.home, plan.stamp, recorded=True)
+
+
+def _run_sweep(plan: RunPlan) -> SweepOutcome:
     with composition.hydra_session(JOB_NAME) as hydra, tempfile.TemporaryDirectory() as scratch:
         first, count = _compose_all(hydra, plan)
         request = instantiate(first)
@@ -94,12 +103,13 @@ def run_sweep(plan: RunPlan) -> SweepOutcome:
                 with parent.execute():
                     jobs += _run_jobs(hydra, plan, parent.execution_rid, stop)
                     _refuse_failures(jobs)
-                parent.upload_execution_outputs()
             except SweepFailed:
-                parent.upload_execution_outputs()
+                pass  # each job tells its own error
             except DerivaMLException as raised:
                 error = raised
-            return _answer(jobs, request, swept=swept, report=parent.describe(), error=error, made_catalog=made)
+            place = place_flags(str(request.deriva_ml.hostname), request.deriva_ml.catalog_id)
+            report, error = finish(parent, error, place)
+            return _answer(jobs, request, swept=swept, report=report, error=error, made_catalog=made)
 
 
 def _answer(jobs: Sequence[Outcome], request: RunRequest, **values: Any) -> SweepOutcome:
@@ -135,13 +145,16 @@ def _keep_definition(parent: Any, plan: RunPlan, count: int) -> None:
         asset_types="Hydra_Config",
         description="the overrides that define the sweep",
     )
-    values = {
-        "name": plan.spec.name if plan.spec is not None else None,
-        "description": plan.spec.description if plan.spec is not None else "",
-        "config_name": plan.config_name,
-        "overrides": list(plan.overrides),
-        "jobs": count,
-    }
+    mask = process_mask()
+    values = mask.data(
+        {
+            "name": plan.spec.name if plan.spec is not None else None,
+            "description": plan.spec.description if plan.spec is not None else "",
+            "config_name": plan.config_name,
+            "overrides": mask.argv(plan.overrides),
+            "jobs": count,
+        }
+    )
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

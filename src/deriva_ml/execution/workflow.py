@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, PrivateAttr, field_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
 
 from deriva_ml.core.config import Settings
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLExecutionError, DerivaMLReadOnlyError, DerivaMLWorkflowError
+from deriva_ml.core.fields import refuse_unknown
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.environment import Container, NotebookHandover
 from deriva_ml.execution.source import Code, calling_file, file_of, identify
@@ -55,6 +56,8 @@ class Workflow(BaseModel):
         allow_dirty: The code may differ from its last commit.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     name: str
     workflow_type: str | list[str]
     description: str | None = None
@@ -68,6 +71,13 @@ class Workflow(BaseModel):
 
     _code: Code | None = PrivateAttr(default=None)
     _session: Session | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields_only(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            refuse_unknown(cls.__name__, values, cls.model_fields)
+        return values
 
     @field_validator("workflow_type", mode="before")
     @classmethod

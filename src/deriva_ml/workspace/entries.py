@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 from deriva_ml.core.json_types import Json
 
 __all__ = [
+    "ABANDONED",
     "FAILED",
     "PENDING",
     "UPLOADED",
@@ -30,7 +31,7 @@ __all__ = [
     "of_type",
 ]
 
-PENDING, UPLOADED, FAILED = "pending", "uploaded", "failed"
+PENDING, UPLOADED, FAILED, ABANDONED = "pending", "uploaded", "failed", "abandoned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class AssetEntry:
         asset_types: Terms of ``Asset_Type``.
         metadata: Values of the table's metadata columns.
         description: Description of the row.
-        status: ``pending``, ``uploaded`` or ``failed``.
+        status: ``pending``, ``uploaded``, ``failed``, or ``abandoned``: registered, never written, and given up.
         rid: RID of the row; leased before the row is made.
         md5: MD5 of the content that was uploaded.
         length: Its size in bytes.

@@ -26,6 +26,7 @@ from typing import Any, cast
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLNotFoundError
 from deriva_ml.workspace.entries import (
+    ABANDONED,
     FAILED,
     UPLOADED,
     AssetEntry,
@@ -119,7 +120,7 @@ class Manifest:
     def pending_assets(self) -> list[AssetEntry]:
         """The entries that are not in the catalog yet, failed ones among them."""
         with self._lock:
-            return [entry for entry in self._assets.entries.values() if entry.status != UPLOADED]
+            return [entry for entry in self._assets.entries.values() if entry.status not in (UPLOADED, ABANDONED)]
 
     def uploaded_assets(self) -> list[AssetEntry]:
         """The entries that are in the catalog."""
@@ -209,6 +210,10 @@ class Manifest:
     def mark_failed(self, errors: Mapping[str, str]) -> None:
         """Note why outputs did not reach the catalog, by key; one write for all of them."""
         self.update_many({key: {"status": FAILED, "error": error} for key, error in errors.items()})
+
+    def mark_abandoned(self, keys: Iterable[str]) -> None:
+        """Note that outputs are given up: they are pending no more. One write for all of them."""
+        self.update_many({key: {"status": ABANDONED} for key in keys})
 
     def add_feature(self, entry: FeatureEntry) -> None:
         """Register the file that holds a feature's values."""
