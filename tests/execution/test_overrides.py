@@ -60,7 +60,7 @@ def test_an_unknown_main_configuration_is_refused_with_the_nearest(store: ZenSto
         "+model_config.more=3",
         "dry_run=true",
         "~assets",
-        "assets=null",
+        "assets=[]",
         "hydra/job_logging=disabled",
         "hydra.run.dir=/x",
         "extra=2",
