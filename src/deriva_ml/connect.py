@@ -20,15 +20,11 @@ from deriva_ml.core.exceptions import (
     DerivaMLAuthenticationError,
     DerivaMLCatalogError,
     DerivaMLConfigurationError,
-    DerivaMLException,
 )
 from deriva_ml.core.files import unusable_directory
 from deriva_ml.wire.http import Request
 
 if TYPE_CHECKING:
-    import sqlite3
-    from pathlib import Path
-
     from deriva_ml.catalog.deriva import DerivaHandles
 
 __all__ = ["Connection", "catalog_exists", "open_connection"]
@@ -63,15 +59,13 @@ class Connection:
         """The ids of the folder's catalogs; empty for a host, which does not list them."""
         if self.place.root is None:
             return []
-        import sqlite3
-
+        from deriva_ml.server.damage import damage_named
         from deriva_ml.server.registry import Registry
 
         registry = Registry(self.place.root / "service.db")
         try:
-            return [entry.id for entry in registry.entries() if entry.is_catalog]
-        except sqlite3.DatabaseError as error:
-            raise _damaged(self.place.root, error) from error
+            with damage_named(self.place.root):
+                return [entry.id for entry in registry.entries() if entry.is_catalog]
         finally:
             registry.close()
 
@@ -125,53 +119,10 @@ def _open_folder(place: Place, *, create: bool) -> Connection:
 
 
 def _serve(service: Any, client: Any, request: Request) -> Any:
-    import sqlite3
+    from deriva_ml.server.damage import damage_named
 
-    try:
+    with damage_named(service.root):
         return service(request, client)
-    except sqlite3.DatabaseError as error:
-        if not _is_of_the_file(error):
-            raise
-        raise _damaged(service.root, error) from error
-
-
-def _is_of_the_file(error: sqlite3.DatabaseError) -> bool:
-    """Whether it is the file that is at fault, and not what was asked of it."""
-    import sqlite3
-
-    of_files = {
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-    }
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in of_files
-
-
-def _damaged(root: Path, error: Exception) -> DerivaMLException:
-    """What to say where a database of a folder cannot be used: which it is, as far as that can be found out."""
-    files = [root / "service.db", root / "hatrac.db", *sorted(root.glob("catalogs/*.db"))]
-    bad = next((file for file in files if file.exists() and not _is_sound(file)), root)
-    return DerivaMLConfigurationError(
-        f"The catalog folder's database {bad} cannot be used: {error}.",
-        source=f"catalog folder {root}",
-        hint="make sure that there is room and that you can write the file; if it is damaged, bring the folder back "
-        "from a backup (sqlite3 FILE .recover shows what is left)",
-    )
-
-
-def _is_sound(file: Path) -> bool:
-    import sqlite3
-    from contextlib import closing
-
-    try:
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
-            return database.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
-    except sqlite3.Error:
-        return False
 
 
 def _file(service: Any, client: Any, url: str) -> Any:
