@@ -27,6 +27,7 @@ from deriva_ml.core.exceptions import (
 from deriva_ml.dataset import BagProgress, Dataset, DatasetBag, DatasetSpec, download_dataset_bag
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import table_document
+from deriva_ml.server.app import create_folder
 
 
 def _spec(dataset: Dataset, version: str = "0.2.0", **more: object) -> DatasetSpec:
