@@ -10,7 +10,7 @@ import pytest
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.connect import Connection, open_connection
-from deriva_ml.core.config import Settings
+from deriva_ml.core.config import Settings, folder_identity
 from deriva_ml.ml import DerivaML
 from deriva_ml.schema.create_schema import create_ml_schema
 from deriva_ml.schema.session import Session
@@ -41,6 +41,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def catalog_root(template: Path, settings: Settings) -> Path:
     """A folder with a fresh catalog 1; it is what ``local`` names in this test."""
     shutil.copytree(template, settings.local)
+    folder_identity(settings.local)  # a copy gets an identity of its own when it is first met; that is said in the log
     return settings.local
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deriva_ml.connect import catalog_exists, open_connection
+from deriva_ml.connect import Connection, catalog_exists, open_connection
 from deriva_ml.core.config import MARKER, Settings, folder_identity
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 
@@ -34,6 +35,38 @@ def test_a_damaged_marker_is_named(catalog_root: Path) -> None:
     (catalog_root / MARKER).write_text("{")
     with pytest.raises(DerivaMLConfigurationError, match=MARKER):
         open_connection(str(catalog_root))
+
+
+@pytest.mark.parametrize("place", ["file/x", "file"])
+def test_a_place_where_no_folder_can_be_made_is_named(tmp_path: Path, settings: Settings, place: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    bad = replace(settings, local=tmp_path / place)
+    with pytest.raises(DerivaMLConfigurationError, match=rf"(?s){bad.local}.*do: .*DERIVA_ML_LOCAL") as error:
+        open_connection("local", settings=bad)
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["service.db", "hatrac.db", "catalogs/1.db"])
+@pytest.mark.parametrize("damage", ["whole", "pages"])
+def test_a_damaged_database_is_named(catalog_root: Path, name: str, damage: str) -> None:
+    with open_connection(str(catalog_root)) as connection:
+        connection.objects().put("/hatrac/a/b", b"content")
+    file = catalog_root / name
+    content = file.read_bytes()
+    kept = 0 if damage == "whole" else 4096
+    file.write_bytes(content[:kept] + b"\x5a" * (len(content) - kept))
+    with open_connection(str(catalog_root)) as connection:
+        with pytest.raises(DerivaMLConfigurationError, match=rf"(?s){file} cannot be used.*backup") as error:
+            _use(connection)
+        if name == "service.db":
+            with pytest.raises(DerivaMLConfigurationError, match=str(file)):
+                connection.catalog_ids()
+    assert error.value.exit_code == 2
+
+
+def _use(connection: Connection) -> None:
+    connection.catalog(1).model()
+    connection.objects().put("/hatrac/a/c", b"more")
 
 
 def test_two_folders_have_two_identities(tmp_path: Path, settings: Settings) -> None:

@@ -6,6 +6,7 @@ everything above wants a connection without knowing which kind of place it has.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLCatalogError,
     DerivaMLConfigurationError,
 )
+from deriva_ml.core.files import unusable_directory
 from deriva_ml.wire.http import Request
 
 if TYPE_CHECKING:
@@ -58,11 +60,13 @@ class Connection:
         """The ids of the folder's catalogs; empty for a host, which does not list them."""
         if self.place.root is None:
             return []
+        from deriva_ml.server.damage import damage_named
         from deriva_ml.server.registry import Registry
 
         registry = Registry(self.place.root / "service.db")
         try:
-            return [entry.id for entry in registry.entries() if entry.is_catalog]
+            with damage_named(self.place.root):
+                return [entry.id for entry in registry.entries() if entry.is_catalog]
         finally:
             registry.close()
 
@@ -102,9 +106,12 @@ def _open_folder(place: Place, *, create: bool) -> Connection:
     root = place.root
     if root is None:
         raise AssertionError("a folder has a root")
-    if folder_identity(root) is None and (create or place.is_default) and not _foreign(place):
-        create_folder(root)
-    service = open_service(root)
+    try:
+        if folder_identity(root) is None and (create or place.is_default) and not _foreign(place):
+            create_folder(root)
+        service = open_service(root)
+    except OSError as error:
+        raise unusable_directory(root, error) from error
     client = local_client()
     transport = InProcess(
         partial(_serve, service, client), close=service.close, local_path=partial(_file, service, client)
@@ -113,7 +120,10 @@ def _open_folder(place: Place, *, create: bool) -> Connection:
 
 
 def _serve(service: Any, client: Any, request: Request) -> Any:
-    return service(request, client)
+    from deriva_ml.server.damage import damage_named
+
+    with damage_named(service.root):
+        return service(request, client)
 
 
 def _file(service: Any, client: Any, url: str) -> Any:
@@ -167,7 +177,8 @@ def open_connection(
     settings = settings or Settings.read()
     place = resolve_place(hostname, settings)
     if place.root is not None:
-        if not create and not place.is_default and not place.root.exists():
+        # os.path.exists: a path that may not be looked at is as good as none
+        if not create and not place.is_default and not os.path.exists(place.root):  # noqa: PTH110
             raise _missing_folder(place)
         if place.is_default and place.root.parent == settings.home:
             settings.make_home()

@@ -16,6 +16,7 @@ import pytest
 from tests.dataset.project import DEMO, Project, content
 
 from deriva_ml.connect import Connection, open_connection
+from deriva_ml.core.config import MARKER
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, TableDef
 from deriva_ml.core.exceptions import (
     DerivaMLDatasetNotFound,
@@ -26,6 +27,7 @@ from deriva_ml.core.exceptions import (
 from deriva_ml.dataset import BagProgress, Dataset, DatasetBag, DatasetSpec, download_dataset_bag
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import table_document
+from deriva_ml.server.app import create_folder
 
 
 def _spec(dataset: Dataset, version: str = "0.2.0", **more: object) -> DatasetSpec:
@@ -259,6 +261,9 @@ def test_two_folders_of_one_backup_give_the_same_bytes(small: Project, catalog_r
     bag = download_dataset_bag(small.session, _spec(dataset))
     copy = tmp_path / "restored"
     shutil.copytree(catalog_root, copy)
+    # A plain copy is another folder, and the addresses in its bags say so; this one takes the original's place.
+    (copy / MARKER).unlink()
+    create_folder(copy, identity=small.session.identity)
     with open_connection(str(copy)) as connection:
         other = _session(small.session, connection, tmp_path / "other cache")
         assert _files(download_dataset_bag(other, _spec(dataset))) == _files(bag)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from deriva_ml.connect import open_connection
-from deriva_ml.core.config import Settings
+from deriva_ml.core.config import Settings, folder_identity
 from deriva_ml.ml import DerivaML
 from deriva_ml.schema.create_schema import create_ml_schema
 
@@ -216,4 +216,5 @@ def project(project_template: tuple[Path, dict[str, str]], tmp_path: Path) -> Pr
     base, facts = project_template
     shutil.copytree(base / "project", tmp_path / "project")
     shutil.copytree(base / "home", tmp_path / "home")
+    folder_identity(tmp_path / "home" / ".deriva-ml" / "local")
     return Project(tmp_path / "project", tmp_path / "home", facts)

@@ -369,6 +369,20 @@ def test_a_directory_that_is_there_already_is_named(ml, configuration):
         Execution(configuration, ml)
 
 
+def test_a_working_directory_that_cannot_be_made_is_named_before_anything_is_begun(
+    configuration, catalog_root, tmp_path, caplog
+):
+    (tmp_path / "file").write_text("in the way")
+    with DerivaML(str(catalog_root), 1, working_dir=tmp_path / "file" / "work") as ml:
+        before = everything(ml.session)
+        with pytest.raises(DerivaMLConfigurationError, match=r"(?s)file/work.* cannot be used.*working_dir") as error:
+            Execution(configuration, ml)
+        assert incomplete_runs(ml) == []
+        assert everything(ml.session) == before
+    assert error.value.exit_code == 2
+    assert caplog.records == []
+
+
 def test_a_run_directory_is_never_shared(ml, configuration):
     first, second = Execution(configuration, ml), Execution(configuration, ml)
     assert first.working_dir != second.working_dir

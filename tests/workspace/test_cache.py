@@ -18,7 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from deriva_ml.core.exceptions import DerivaMLDataError
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
 from deriva_ml.core.files import hash_file
 from deriva_ml.workspace.cache import SEAL_NAME, Cache, place_file
 
@@ -359,3 +359,9 @@ def test_a_copy_is_made_where_no_link_is_possible(tmp_path: Path) -> None:
         (Path(other) / "source").write_bytes(b"content")
         place_file(Path(other) / "source", tmp_path / "target")
         assert (tmp_path / "target").read_bytes() == b"content"
+
+
+def test_a_cache_whose_directory_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DerivaMLConfigurationError, match=r"(?s)file/cache cannot be used.*cache_dir"):
+        Cache(tmp_path / "file" / "cache").populate("x", lambda _folder: None)

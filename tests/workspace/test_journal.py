@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError, DerivaMLNotFoundError
+from deriva_ml.core.exceptions import (
+    DerivaMLConfigurationError,
+    DerivaMLDataError,
+    DerivaMLExecutionError,
+    DerivaMLNotFoundError,
+)
 from deriva_ml.workspace.journal import Journal
 
 
@@ -187,4 +192,15 @@ def test_a_file_that_is_no_journal_is_a_clear_error(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("something else " * 100)
     with Journal(path) as journal, pytest.raises(DerivaMLExecutionError, match="cannot be used"):
+        journal.runs()
+
+
+@pytest.mark.parametrize("way", ["a file", "a directory"])
+def test_a_place_where_no_journal_can_be_is_named(tmp_path: Path, way: str) -> None:
+    work = tmp_path / "work"
+    if way == "a file":
+        work.write_text("in the way")
+    else:
+        (work / "journal.db").mkdir(parents=True)
+    with Journal(work / "journal.db") as journal, pytest.raises(DerivaMLConfigurationError, match=str(work)):
         journal.runs()

@@ -24,6 +24,7 @@ __all__ = [
     "fsync_directory",
     "hash_file",
     "human_size",
+    "make_directory",
     "nearest",
     "require",
     "unusable_directory",
@@ -135,6 +136,18 @@ def unusable_directory(path: Path, error: OSError) -> DerivaMLConfigurationError
         hint="choose one that you can write: HOME (its .deriva-ml is used by default), DERIVA_ML_LOCAL for the "
         "catalog, deriva_ml.working_dir and deriva_ml.cache_dir for runs",
     )
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory that the user chose, with its parents; without effect if it is there.
+
+    Raises:
+        DerivaMLConfigurationError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unusable_directory(path, error) from error
 
 
 def human_size(size: float) -> str:

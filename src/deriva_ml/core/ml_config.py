@@ -34,7 +34,8 @@ class DerivaMLConfig(BaseModel):
         default_schema: Where tables are made; by default the only domain schema.
         project_name: Prefix of new terms' identifiers; by default the default schema.
         cache_dir: Where bags and assets are kept; by default ``cache`` in the working directory.
-        working_dir: Where runs work; by default a folder of this catalog's own below ``~/.deriva-ml``.
+        working_dir: Where runs work; by default a folder of this catalog's own below ``~/.deriva-ml``. One that is
+            named may serve several catalogs: each has a part of its own in it.
         hydra_runtime_output_dir: Hydra's directory for the job; filled in inside a Hydra application.
         ml_schema: Name of the ML schema.
         logging_level: Level of this library's logger.

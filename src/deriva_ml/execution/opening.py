@@ -27,7 +27,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLUnreachable,
     DerivaMLUploadError,
 )
-from deriva_ml.core.files import unusable_directory
+from deriva_ml.core.files import make_directory, unusable_directory
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.ending import close_run, end_badly
 from deriva_ml.execution.environment import process_mask
@@ -123,6 +123,7 @@ def open_run(
         directory = Path(tempfile.mkdtemp(prefix="deriva-ml-dry-run-"))
         ledger = Ledger(session, None, rid, mask=mask)
     else:
+        make_directory(session.records_dir)  # where that fails, no run has begun
         _find_dead_runs(session)
         workflow_rid = add_workflow(session, code)
         (rid,) = session.catalog.lease_rids(1)

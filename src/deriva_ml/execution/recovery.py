@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,6 +50,11 @@ class IncompleteRun:
         return not is_final(parse_status(self.run.status)) and self.run.process.sign() is not Sign.gone
 
 
+def _has_journal(session: Session) -> bool:
+    # os.path.exists: where the home cannot even be looked into, there are no runs of ours, and reading goes on
+    return os.path.exists(session.records_dir / JOURNAL_NAME)  # noqa: PTH110
+
+
 def reconcile_dead_runs(owner: HasSession | Session) -> list[Run]:
     """Bring the catalog level with the journal: dead runs become Aborted, and what it was not told it is told.
 
@@ -58,7 +64,7 @@ def reconcile_dead_runs(owner: HasSession | Session) -> list[Run]:
         The runs that were found dead, as the journal knows them now.
     """
     session = session_of(owner)
-    if session.is_snapshot or not (session.records_dir / JOURNAL_NAME).exists():
+    if session.is_snapshot or not _has_journal(session):
         return []
     with open_journal(session) as journal:
         dead = {run.execution: run for run in journal.dead_runs()}
@@ -154,7 +160,7 @@ def incomplete_runs(owner: HasSession | Session) -> list[IncompleteRun]:
         DerivaMLDataError: A run's manifest cannot be read.
     """
     session = session_of(owner)
-    if not (session.records_dir / JOURNAL_NAME).exists():
+    if not _has_journal(session):
         return []
     with open_journal(session) as journal:
         found = [_incomplete(run) for run in journal.runs()]

@@ -17,7 +17,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLCatalogError,
     DerivaMLConfigurationError,
 )
-from deriva_ml.core.files import file_lock, nearest
+from deriva_ml.core.files import file_lock, nearest, unusable_directory
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.schema.create_schema import create_ml_schema, initialize_ml_schema
 from deriva_ml.schema.session import Session
@@ -68,8 +68,16 @@ def _ensure_default_catalog(connection: Connection) -> bool:
     One process at a time does it. A process that was killed on the way leaves a catalog without the mark, which the
     next one completes.
     """
-    assert connection.place.root is not None
-    with file_lock(connection.place.root / ".first-use.lock"):
+    root = connection.place.root
+    assert root is not None
+    try:
+        return _make_default_catalog(connection, root)
+    except OSError as error:
+        raise unusable_directory(root, error) from error
+
+
+def _make_default_catalog(connection: Connection, root: Path) -> bool:
+    with file_lock(root / ".first-use.lock"):
         model = _find_model(connection, DEFAULT_CATALOG)
         if _is_whole(model):
             return False

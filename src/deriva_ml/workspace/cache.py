@@ -32,7 +32,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError
-from deriva_ml.core.files import Digests, atomic_write, file_lock, hash_file
+from deriva_ml.core.files import Digests, atomic_write, file_lock, hash_file, make_directory
 
 __all__ = ["SEAL_NAME", "Cache", "CacheEntry", "FileSeal", "place_file"]
 
@@ -118,10 +118,12 @@ class Cache:
             note: What to keep with the entry.
 
         Raises:
+            DerivaMLConfigurationError: The cache's directory cannot be made.
             DerivaMLExecutionError: The disk refused.
             Exception: Whatever ``fill`` raises; nothing of the attempt is left.
         """
         place = self._place(key)
+        make_directory(self.root)
         # who finds it whole need not wait for its turn
         if (ready := self.entry(key)) is not None:
             return ready

@@ -21,6 +21,7 @@ from typing import Self
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError, DerivaMLNotFoundError
+from deriva_ml.core.files import make_directory, unusable_directory
 from deriva_ml.workspace.evidence import ProcessMark, Sign
 
 __all__ = ["JOURNAL_NAME", "Journal", "Run", "Step"]
@@ -284,6 +285,8 @@ class Journal:
         try:
             yield
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise unusable_directory(self.path.parent, OSError(None, f"its {self.path.name}: {error}")) from error
             raise DerivaMLExecutionError(
                 f"The journal {self.path} cannot be used: {error}.",
                 source=str(self.path),
@@ -294,7 +297,7 @@ class Journal:
         if self._connection is not None and self._owner == os.getpid():
             return self._connection
         # a connection that was inherited through a fork must not be used, nor closed
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(self.path.parent)
         sql = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
         try:
             sql.row_factory = sqlite3.Row
