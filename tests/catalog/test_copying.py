@@ -35,14 +35,14 @@ def served(root: Path) -> Iterator[Connection]:
 
     from deriva_ml.server.app import create_folder
     from deriva_ml.server.http import Application, listen
+    from deriva_ml.server.sessions import Gate
 
     create_folder(root)
     service = open_service(root, time_limit=15)
     with listen("127.0.0.1", 0) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        config = uvicorn.Config(
-            Application(service, {TOKEN: local_client()}), log_level="error", h11_max_incomplete_event_size=1 << 20
-        )
+        gate = Gate(service, {TOKEN: local_client()})
+        config = uvicorn.Config(Application(gate), log_level="error", h11_max_incomplete_event_size=1 << 20)
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -113,14 +113,14 @@ def test_a_folder_is_the_same_whether_it_is_served_or_not(folder: Path, settings
     local.transport.close()
     with DerivaML(str(folder), 1) as ml:
         here = (ml.session.identity, ml.working_dir, ml.session.runs_dir)
-    with serving(folder) as (url, token, _), DerivaML(url, 1, credential={"bearer-token": token}) as ml:
+    with serving(folder) as (url, token), DerivaML(url, 1, credential={"bearer-token": token}) as ml:
         assert (ml.session.identity, ml.working_dir, ml.session.runs_dir) == here
     assert here[0] == open_identity(folder)
 
 
 def test_a_wrong_token_is_told_where_the_right_one_is(folder: Path, settings: Settings) -> None:
     told = r"(?s)not authorized.*do: .*DERIVA_ML_TOKEN.*deriva-ml-catalog serve printed"
-    with serving(folder) as (url, _token, _), pytest.raises(DerivaMLAuthenticationError, match=told) as refused:
+    with serving(folder) as (url, _token), pytest.raises(DerivaMLAuthenticationError, match=told) as refused:
         DerivaML(url, 1, credential={"bearer-token": "wrong"})
     assert "login" not in str(refused.value.hint)
 

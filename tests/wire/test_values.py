@@ -336,8 +336,10 @@ def test_json_goes_in_and_out_unchanged(case):
     type_ = of(name)
     stored = storage(type_, value)
     assert stored is None or isinstance(stored, int | float | str)
-    assert same(value, plain(type_, stored))
-    assert storage(type_, plain(type_, stored)) == stored
+    given_back = plain(type_, stored)
+    assert same(value, given_back)
+    # JSON has one zero: the sign of a negative one is lost on the way, as in the original.
+    assert same(given_back, plain(type_, storage(type_, given_back)))
 
 
 @given(typed | lists)
