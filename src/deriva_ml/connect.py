@@ -120,10 +120,13 @@ def _open_folder(place: Place, *, create: bool) -> Connection:
 
 
 def _serve(service: Any, client: Any, request: Request) -> Any:
-    from deriva_ml.server.damage import damage_named
+    from deriva_ml.server.damage import damage_named, name_damage
 
     with damage_named(service.root):
-        return service(request, client)
+        response = service(request, client)
+    if response.status == 500:
+        name_damage(service.root)
+    return response
 
 
 def _file(service: Any, client: Any, url: str) -> Any:

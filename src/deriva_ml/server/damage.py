@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from deriva_ml.server.errors import FolderError
+from deriva_ml.server.errors import FolderError, ServiceError
 
-__all__ = ["damage_named"]
+__all__ = ["damage_named", "name_damage"]
 
 OF_FILES = {
     sqlite3.SQLITE_CANTOPEN,
@@ -35,17 +35,42 @@ def damage_named(root: Path) -> Iterator[None]:
     """
     try:
         yield
+    except ServiceError as error:
+        if error.status == 500:
+            name_damage(root)
+        raise
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in OF_FILES:
             raise
-        files = [root / "service.db", root / "hatrac.db", *sorted(root.glob("catalogs/*.db"))]
-        bad = next((file for file in files if file.exists() and not _is_sound(file)), root)
-        raise FolderError(
-            f"The catalog folder's database {bad} cannot be used: {error}.",
-            source=f"catalog folder {root}",
-            hint="make sure that there is room and that you can write the file; if it is damaged, bring the folder "
-            "back from a backup (sqlite3 FILE .recover shows what is left)",
-        ) from error
+        raise _refusal(root, _unsound(root) or root, str(error)) from error
+
+
+def name_damage(root: Path) -> None:
+    """Name a damaged database of a folder, after the service has answered that it cannot go on.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        FolderError: A database is damaged; it names the file.
+    """
+    bad = _unsound(root)
+    if bad is not None:
+        raise _refusal(root, bad, "it is damaged")
+
+
+def _unsound(root: Path) -> Path | None:
+    files = [root / "service.db", root / "hatrac.db", *sorted(root.glob("catalogs/*.db"))]
+    return next((file for file in files if file.exists() and not _is_sound(file)), None)
+
+
+def _refusal(root: Path, bad: Path, why: str) -> FolderError:
+    return FolderError(
+        f"The catalog folder's database {bad} cannot be used: {why}.",
+        source=f"catalog folder {root}",
+        hint="make sure that there is room and that you can write the file; deriva-ml-catalog fsck says more; if it is "
+        "damaged, bring the folder back from a backup: deriva-ml-catalog restore",
+    )
 
 
 def _is_sound(file: Path) -> bool:
