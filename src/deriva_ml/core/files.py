@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLMissingExtra
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = [
     "Digests",
@@ -22,15 +25,19 @@ __all__ = [
     "copy_hashed",
     "file_lock",
     "fsync_directory",
+    "hash_blocks",
     "hash_file",
     "human_size",
     "make_directory",
     "nearest",
     "require",
     "unusable_directory",
+    "write_all",
 ]
 
 BLOCK = 1 << 20
+HASH_BLOCK = 4 << 20
+"""Bytes of a large file that are hashed, or copied and hashed, at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +83,48 @@ def read_parts(source: IO[bytes], size: int = BLOCK) -> Iterator[bytes]:
         yield part
 
 
+def hash_blocks(parts: Iterable[bytes], out: IO[bytes] | None = None) -> Digests:
+    """Hash content, writing it on the way; the two digests are computed side by side once it proves to be large."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    length = 0
+    pool: ThreadPoolExecutor | None = None
+    pending: list[Future[None]] = []
+    try:
+        for part in parts:
+            length += len(part)
+            if pool is None and length > HASH_BLOCK:
+                from concurrent.futures import ThreadPoolExecutor  # threads are loaded by who needs them
+
+                pool = ThreadPoolExecutor(2, thread_name_prefix="digest")
+            if pool is None:
+                md5.update(part)
+                sha256.update(part)
+            else:
+                # One block is in the digests' hands at a time: while it is hashed, it is written and the next is read.
+                for done in pending:
+                    done.result()
+                pending = [pool.submit(md5.update, part), pool.submit(sha256.update, part)]
+            if out is not None:
+                write_all(out, part)
+        for done in pending:
+            done.result()
+    finally:
+        if pool is not None:
+            pool.shutdown()
+    return Digests(md5.hexdigest(), sha256.hexdigest(), length)
+
+
+def write_all(out: IO[bytes], part: bytes) -> None:
+    """Write all of a part to an unbuffered file, which may take it in pieces."""
+    rest = memoryview(part)
+    while rest:
+        rest = rest[out.write(rest) :]
+
+
 def hash_file(path: Path) -> Digests:
     """Read a file once and give its size, MD5 and SHA-256."""
-    with path.open("rb") as source:
-        return hash_parts(read_parts(source))
+    with path.open("rb", buffering=0) as source:
+        return hash_blocks(read_parts(source, HASH_BLOCK))
 
 
 def copy_hashed(source: IO[bytes], out: IO[bytes]) -> Digests:

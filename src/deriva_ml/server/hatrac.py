@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from deriva_ml.server.bulk import Bulk, Taken
 from deriva_ml.server.errors import translate
 from deriva_ml.server.names import Name, NameStore, Records, Version, new_id
 from deriva_ml.server.object_names import Owner, check_parent, make_name, owner_of, taken
@@ -64,6 +65,7 @@ class Hatrac:
         self._is_swept = False
         properties = ObjectProperties(self._store)
         uploads = Uploads(self._store, self._files)
+        self.bulk = Bulk(self._store, self._files, self._object, self._sweep_once)
         self._handlers: dict[tuple[str, str], Handler] = {
             ("", "GET"): self._get,
             ("", "PUT"): self._put,
@@ -79,19 +81,19 @@ class Hatrac:
         """Answer a request."""
         try:
             answer = self._dispatch(request, client)
-        except Refusal as refusal:
-            answer = refusal.answer
-        except sqlite3.Error as error:
-            known = translate(error)
-            if known is None:
-                raise
-            answer = Refusal(known.status, known.text.strip()).answer
-        except OSError as error:
-            answer = _disk_refuses(error)
+        except (Refusal, sqlite3.Error, OSError) as error:
+            answer = _refused(error)
         if request.method == "HEAD" and answer.body:
             answer.close()
             answer.body = b""
         return answer
+
+    def put_taken(self, requests: Sequence[Request], taken: Sequence[Taken], client: Client) -> list[Response]:
+        """Answer the requests that name what was taken in, one for each."""
+        try:
+            return self.bulk.put(requests, taken, client)
+        except (sqlite3.Error, OSError) as error:
+            return [_refused(error) for _request in requests]
 
     def close(self) -> None:
         """Close the database."""
@@ -264,14 +266,18 @@ class Hatrac:
         self, request: Request, client: Client, target: ObjectTarget, incoming: Incoming, metadata: dict[str, str]
     ) -> Response:
         version_id = new_id()
-        if not self._is_swept:  # once for each opening, and not when a folder is only read
-            self._is_swept = True
-            self.sweep()
+        self._sweep_once()
         with self._store.write() as records:
             name = self._object(request, client, target, records)
             self._files.publish(incoming)
             records.add_version(name, version_id, incoming.digests, metadata, owner_of(client))
         return created(url_of(name.path, version_id))
+
+    def _sweep_once(self) -> None:
+        """Sweep once for each opening, and not when a folder is only read."""
+        if not self._is_swept:
+            self._is_swept = True
+            self.sweep()
 
     def _post(self, request: Request, client: Client, target: ObjectTarget) -> Response:
         """Take over the versions of another object: the only command there is."""
@@ -338,6 +344,18 @@ class Hatrac:
                     self._files.remove(sha256)
         for job in jobs:
             self._files.drop_job(job)
+
+
+def _refused(error: Refusal | sqlite3.Error | OSError) -> Response:
+    """The answer where a request cannot be done."""
+    if isinstance(error, Refusal):
+        return error.answer
+    if isinstance(error, OSError):
+        return _disk_refuses(error)
+    known = translate(error)
+    if known is None:
+        raise error
+    return Refusal(known.status, known.text.strip()).answer
 
 
 def _disk_refuses(error: OSError) -> Response:
