@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deriva_ml.core.ml_config import DerivaMLConfig
     from deriva_ml.dataset import bag, dataset, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
-    from deriva_ml.feature import feature, values
+    from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
     from deriva_ml.schema import chaise, display, provenance, references, validation
     from deriva_ml.schema.provenance import CatalogProvenance
@@ -39,6 +39,7 @@ else:
     execution_record = Room("deriva_ml.execution.execution_record")
     experiment = Room("deriva_ml.execution.experiment")
     feature = Room("deriva_ml.feature.feature")
+    frames = Room("deriva_ml.feature.frames")
     members = Room("deriva_ml.dataset.members")
     provenance = Room("deriva_ml.schema.provenance")
     references = Room("deriva_ml.schema.references")
@@ -184,6 +185,31 @@ class DerivaML:
         """The ``deriva`` package's own path builder."""
         return self.catalog.getPathBuilder()
 
+    def domain_path(self, schema: str | None = None) -> Any:
+        """The ``deriva`` package's own path builder of one of the project's schemas.
+
+        Raises:
+            DerivaMLConfigurationError: None was named and there is no default, or there is no such schema.
+        """
+        return self.pathBuilder().schemas[self.session.domain(schema)]
+
+    @staticmethod
+    def globus_login(host: str) -> str:
+        """Log in at a Deriva host with Globus, unless that was done.
+
+        Args:
+            host: The host's name.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            DerivaMLAuthenticationError: The login failed.
+        """
+        from deriva_ml.catalog.globus import globus_login
+
+        return globus_login(host)
+
     def is_snapshot(self) -> bool:
         """Whether this is the catalog as of a past moment."""
         return self.session.is_snapshot
@@ -229,6 +255,7 @@ class DerivaML:
     lookup_term = of_session(lambda: vocabulary.lookup_term)
     list_vocabulary_terms = of_session(lambda: vocabulary.list_vocabulary_terms)
     delete_term = of_session(lambda: vocabulary.delete_term)
+    clear_vocabulary_cache = of_session(lambda: vocabulary.clear_vocabulary_cache)
 
     create_table = of_session(lambda: table_rows.create_table)
     define_association = of_session(lambda: table_rows.define_association)
@@ -282,6 +309,7 @@ class DerivaML:
     delete_feature = of_session(lambda: feature.delete_feature)
     add_features = of_session(lambda: values.add_features)
     list_feature_values = of_session(lambda: values.list_feature_values)
+    cache_features = of_session(lambda: frames.cache_features)
     fetch_table_features = of_session(lambda: values.fetch_table_features)
 
     # -- datasets ------------------------------------------------------------------------------------------------

@@ -16,24 +16,29 @@ from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.files import human_size
-from deriva_ml.execution.ledger import open_journal
-from deriva_ml.execution.recovery import incomplete_runs
+from deriva_ml.execution.recovery import incomplete_run
 from deriva_ml.execution.states import is_final, parse_status
+from deriva_ml.schema.places import cache_of, place_of
 from deriva_ml.schema.session import Session
-from deriva_ml.workspace.cache import Cache, CacheEntry
+from deriva_ml.workspace.cache import CacheEntry
 from deriva_ml.workspace.evidence import Sign
-from deriva_ml.workspace.journal import JOURNAL_NAME
+from deriva_ml.workspace.journal import JOURNAL_NAME, Journal
+from deriva_ml.workspace.places import WorkPlace
 
 __all__ = [
     "RunDirectory",
     "clean_execution_dirs",
     "clear_cache",
+    "disk_use",
     "get_cache_size",
     "get_storage_summary",
-    "kept_reason",
+    "kept_reasons",
     "list_execution_dirs",
     "run_directories",
 ]
+
+RUNNING = "it is running"
+"""Why a directory stays whose run goes on."""
 
 _MB = 1024 * 1024
 _DAY_S = 86_400.0
@@ -73,11 +78,11 @@ def _directories(root: Path) -> int:
     return sum(len(names) for _directory, names, _files in os.walk(root))
 
 
-def run_directories(session: Session) -> list[RunDirectory]:
-    """The directories of runs of this catalog on this machine, the one that was changed last first."""
+def run_directories(place: WorkPlace) -> list[RunDirectory]:
+    """The directories of a catalog's runs on this machine, the one that was changed last first."""
     found = []
-    if session.runs_dir.is_dir():
-        for entry in session.runs_dir.iterdir():
+    if place.runs_dir.is_dir():
+        for entry in place.runs_dir.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 stats = list(_files(entry))
                 modified = max([entry.stat().st_mtime, *(stat.st_mtime for stat in stats)])
@@ -102,24 +107,27 @@ def list_execution_dirs(session: Session) -> list[dict[str, Any]]:
             "modified": datetime.fromtimestamp(run.modified, UTC).astimezone(),
             "file_count": run.file_count,
         }
-        for run in run_directories(session)
+        for run in run_directories(place_of(session))
     ]
 
 
-def kept_reason(session: Session) -> Mapping[str, str]:
+def kept_reasons(place: WorkPlace) -> Mapping[str, str]:
     """Why directories of runs must stay, by the run's RID; a run that is not named is not needed any more."""
-    if not (session.records_dir / JOURNAL_NAME).exists():
+    path = place.records_dir / JOURNAL_NAME
+    if not path.exists():
         return {}
+    with Journal(path, catalog=place.identity, catalog_id=place.catalog_id) as journal:
+        runs = journal.runs()
     reasons: dict[str, str] = {}
-    with open_journal(session) as journal:
-        for run in journal.runs():
-            if not is_final(parse_status(run.status)) and run.process.sign() is not Sign.gone:
-                reasons[run.execution] = "it is running"
-    for waiting in incomplete_runs(session):
-        rid = waiting.run.execution
-        parts = [f"{waiting.assets} file(s)"] if waiting.assets else []
-        parts += [f"values of {waiting.features} feature(s)"] if waiting.features else []
-        reasons.setdefault(rid, f"{' and '.join(parts)} are not in the catalog yet")
+    for run in runs:
+        if not is_final(parse_status(run.status)) and run.process.sign() is not Sign.gone:
+            reasons[run.execution] = RUNNING
+            continue
+        waiting = incomplete_run(run)
+        if waiting is not None:
+            parts = [f"{waiting.assets} file(s)"] if waiting.assets else []
+            parts += [f"values of {waiting.features} feature(s)"] if waiting.features else []
+            reasons[run.execution] = f"{' and '.join(parts) or 'its outputs'} are not in the catalog yet"
     return reasons
 
 
@@ -138,10 +146,11 @@ def clean_execution_dirs(
         directory that is old enough stays.
     """
     limit = None if older_than_days is None else time.time() - older_than_days * _DAY_S
-    reasons = kept_reason(session)
+    place = place_of(session)
+    reasons = kept_reasons(place)
     removed = freed = errors = 0
     kept: dict[str, str] = {}
-    for run in run_directories(session):
+    for run in run_directories(place):
         if run.execution_rid in (exclude_rids or ()) or (limit is not None and run.modified > limit):
             continue
         if run.execution_rid in reasons:
@@ -172,7 +181,7 @@ def clear_cache(session: Session, older_than_days: float | None = None) -> dict[
         ``files_removed``, ``dirs_removed`` (entries of the cache), ``bytes_freed``, and ``errors`` (how many entries
         could not be removed).
     """
-    cache = Cache(session.cache_dir)
+    cache = cache_of(session)
     files = entries = freed = errors = 0
     for entry in list(cache.entries()):
         if not _old(entry, older_than_days):
@@ -192,14 +201,20 @@ def get_cache_size(session: Session) -> dict[str, Any]:
 
     A file that several entries share is counted once.
     """
+    size, files = disk_use(session.cache_dir)
+    directories = _directories(session.cache_dir)
+    return {"total_bytes": size, "total_mb": size / _MB, "file_count": files, "dir_count": directories}
+
+
+def disk_use(root: Path) -> tuple[int, int]:
+    """Bytes and number of the files below a directory; a file with several names is counted once."""
     seen: set[tuple[int, int]] = set()
     size = 0
-    for stat in _files(session.cache_dir):
+    for stat in _files(root):
         if (stat.st_dev, stat.st_ino) not in seen:
             seen.add((stat.st_dev, stat.st_ino))
             size += stat.st_size
-    directories = _directories(session.cache_dir)
-    return {"total_bytes": size, "total_mb": size / _MB, "file_count": len(seen), "dir_count": directories}
+    return size, len(seen)
 
 
 def get_storage_summary(session: Session) -> dict[str, Any]:
@@ -210,7 +225,7 @@ def get_storage_summary(session: Session) -> dict[str, Any]:
         ``execution_size_mb``, ``total_size_mb``, and ``total_size`` in words.
     """
     cache = get_cache_size(session)
-    runs = run_directories(session)
+    runs = run_directories(place_of(session))
     size = sum(run.size_bytes for run in runs)
     total = cache["total_bytes"] + size
     return {

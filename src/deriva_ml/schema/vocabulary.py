@@ -24,6 +24,7 @@ __all__ = [
     "VocabularyTermHandle",
     "add_term",
     "check_terms",
+    "clear_vocabulary_cache",
     "create_vocabulary",
     "delete_term",
     "find_vocabularies",
@@ -224,6 +225,18 @@ def add_term(
     if not exists_ok:
         raise DerivaMLInvalidTerm(vocab.name, term_name, msg="term already exists")
     return lookup_term(session, vocab, term_name)
+
+
+def clear_vocabulary_cache(session: Session, table: str | Table | None = None) -> None:
+    """Have no effect: terms are read from the catalog each time, so that what others add is seen.
+
+    For projects that call it after they have changed a vocabulary by other means.
+
+    Raises:
+        DerivaMLTableTypeError: The table is not a vocabulary.
+    """
+    if table is not None:
+        vocabulary(session, table)
 
 
 def delete_term(session: Session, table: str | Table, term_name: str) -> None:
