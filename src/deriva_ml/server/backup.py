@@ -28,8 +28,8 @@ from deriva_ml.core.files import fsync_directory, hash_file
 from deriva_ml.server.app import FORMAT
 from deriva_ml.server.catalogs import database_path
 from deriva_ml.server.check import check_database
+from deriva_ml.server.connections import connect
 from deriva_ml.server.errors import FolderError
-from deriva_ml.server.store import connect
 
 __all__ = ["MANIFEST", "Backup", "back_up", "identity_of", "restore"]
 

@@ -17,9 +17,11 @@ from typing import Self
 from deriva_ml.server.catalogs import database_path
 from deriva_ml.server.check_model import check_model
 from deriva_ml.server.check_objects import check_objects
+from deriva_ml.server.connections import connect, quote
 from deriva_ml.server.errors import FolderError, ServiceError
 from deriva_ml.server.finding import Finding
-from deriva_ml.server.store import CatalogStore, View, connect, quote
+from deriva_ml.server.store import CatalogStore
+from deriva_ml.server.view import View
 from deriva_ml.wire.hatrac import parse_object_target
 from deriva_ml.wire.model import Table
 

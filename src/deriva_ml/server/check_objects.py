@@ -11,10 +11,10 @@ from contextlib import closing
 from pathlib import Path
 
 from deriva_ml.core.files import hash_file
+from deriva_ml.server.connections import connect
 from deriva_ml.server.finding import Finding
 from deriva_ml.server.objects import ABANDONED
 from deriva_ml.server.replies import url_of
-from deriva_ml.server.store import connect
 
 __all__ = ["JOB_SECONDS", "check_objects", "is_idle"]
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.files import Digests, fsync_directory
+from deriva_ml.server.connections import Frozen, open_format
 from deriva_ml.server.formats import Format
-from deriva_ml.server.store import Frozen, open_format
 
 __all__ = ["Acls", "Job", "Name", "NameStore", "Records", "Version", "new_id"]
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deriva_ml.server.connections import BUSY_SECONDS, Frozen, connect
 from deriva_ml.server.errors import Unavailable, translate
-from deriva_ml.server.store import BUSY_SECONDS, Frozen, connect
 from deriva_ml.wire.model import Document
 
 __all__ = ["Entry", "Registry", "place_new"]

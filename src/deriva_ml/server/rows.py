@@ -25,7 +25,8 @@ from deriva_ml.server.query import (
     resolve_column,
     resolve_table,
 )
-from deriva_ml.server.store import Transaction, View
+from deriva_ml.server.transaction import Transaction
+from deriva_ml.server.view import View
 from deriva_ml.wire.model import Column, Table
 from deriva_ml.wire.rows import BATCH, CSV, JSON, JSON_STREAM, Field, StoredRow, encode, in_batches
 from deriva_ml.wire.syntax import DataPath, Item, Name, render_expression
