@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote as percent
 
-from deriva_ml.server.errors import FolderError
+from deriva_ml.server.errors import FolderError, is_no_room
 from deriva_ml.server.formats import Format, bring_up
 from deriva_ml.server.functions import register_functions
 
@@ -31,39 +31,28 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def connect(path: Path, *, read_only: bool, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
+def connect(
+    path: Path, *, read_only: bool, timeout: float = BUSY_SECONDS, alone: bool | None = None
+) -> sqlite3.Connection:
     """Open a database of the service.
 
     Args:
         path: The file; it must exist.
         read_only: The connection cannot change the file.
         timeout: How many seconds to wait for another process.
+        alone: Where the disk has no room for what users of the file share, the caller may have it alone, as `Frozen`;
+            by default, if it only reads.
 
     Raises:
         FolderError: The file is not there or cannot be opened.
     """
     if not path.exists():
         raise FolderError(f"The catalog's database is missing: {path}", hint="restore the folder from a backup")
-    # The timeout comes first: a switch or a lock that has to wait before it is set would fail at once.
-    frozen = _is_frozen(path)
-    connection = sqlite3.connect(
-        f"file:{percent(str(path))}?immutable=1" if frozen else path,
-        uri=frozen,
-        factory=Frozen if frozen else sqlite3.Connection,
-        timeout=timeout,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=512,
-    )
     try:
-        # A commit that was answered survives a loss of power, so the log is flushed at each one.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        register_functions(connection)
-        if read_only:
-            connection.execute("PRAGMA query_only = ON")
+        return _opened(path, "frozen" if _is_frozen(path) else "shared", read_only=read_only, timeout=timeout)
     except sqlite3.OperationalError as error:
-        connection.close()
+        if is_no_room(error) and (read_only if alone is None else alone):
+            return _opened(path, "alone", read_only=read_only, timeout=timeout)
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
             raise
         raise FolderError(
@@ -71,6 +60,29 @@ def connect(path: Path, *, read_only: bool, timeout: float = BUSY_SECONDS) -> sq
             hint="if the folder cannot be written, what its last user left in the log cannot be read: "
             "open it once where it can be written",
         ) from error
+
+
+def _opened(path: Path, how: str, *, read_only: bool, timeout: float) -> sqlite3.Connection:
+    # The timeout comes first: a switch or a lock that has to wait before it is set would fail at once.
+    connection = sqlite3.connect(
+        f"file:{percent(str(path))}?immutable=1" if how == "frozen" else path,
+        uri=how == "frozen",
+        factory=sqlite3.Connection if how == "shared" else Frozen,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+    )
+    try:
+        if how == "alone":
+            # The log's index is then kept in memory: on a full disk what is there can still be read, and saved.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # A commit that was answered survives a loss of power, so the log is flushed at each one.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        register_functions(connection)
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
     except BaseException:
         connection.close()
         raise
@@ -78,9 +90,10 @@ def connect(path: Path, *, read_only: bool, timeout: float = BUSY_SECONDS) -> sq
 
 
 class Frozen(sqlite3.Connection):
-    """A connection to a file in a folder that cannot be written: it looks for no log, and sees no later change.
+    """A connection for one request, which cannot be shared.
 
-    It is for one request: another user of the folder may be able to write.
+    It is to a file in a folder that cannot be written: then it looks for no log, sees no later change, and another user
+    of the folder may be able to write. Or it is to a file on a full disk, which it keeps from everybody else.
     """
 
 

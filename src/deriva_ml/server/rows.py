@@ -69,14 +69,14 @@ def _batches(view: View, statement: Statement) -> Iterator[Sequence[StoredRow]]:
             batch = cursor.fetchmany(BATCH)
             yield batch
     except sqlite3.Error as error:
-        raise _refusal(error) from error
+        raise _refusal(error, view) from error
 
 
-def _refusal(error: sqlite3.Error) -> Exception:
+def _refusal(error: sqlite3.Error, view: View) -> Exception:
     """What a fault while a query runs amounts to: one of the data is a conflict, a defect stays what it is."""
     if any(words in str(error) for words in ("user-defined", "integer overflow", "malformed JSON")):
         return Conflict(f"The query cannot be answered: {error}.")
-    return translate(error) or error
+    return translate(error, view.path) or error
 
 
 def send(written: Written, media: str | None = None, *, arrays_as_json: bool = False) -> Iterator[bytes]:
@@ -211,5 +211,5 @@ def _chosen(tx: Transaction, path: DataPath) -> tuple[Table, list[str]]:
     try:
         found = tx.connection.execute(statement.sql, statement.params).fetchall()
     except sqlite3.Error as error:
-        raise _refusal(error) from error
+        raise _refusal(error, tx) from error
     return table, [row[0] for row in found]

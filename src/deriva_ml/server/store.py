@@ -118,13 +118,14 @@ class CatalogStore:
             latest, model, amended = connection.execute("SELECT now, model, amended FROM state").fetchone()
             self._models.note(amended)
             view = View(self._models.model_at, connection, latest, model, amended)
+            view.path = self.path
             view.renew = limit_time(connection, self.time_limit)
             if snaptime is not None:
                 view.is_snapshot = True
                 view.snaptime, view.model_snaptime = self._clamp(connection, snaptime)
             yield view
         except sqlite3.Error as error:
-            refusal = translate(error)
+            refusal = translate(error, self.path)
             if refusal is None:
                 raise
             raise refusal from error
@@ -182,7 +183,7 @@ class CatalogStore:
         try:
             yield from self._transaction(client)
         except sqlite3.Error as error:
-            refusal = translate(error)
+            refusal = translate(error, self.path)
             if refusal is None:
                 raise
             raise refusal from error
@@ -207,6 +208,7 @@ class CatalogStore:
                 clock=self.clock(),
                 known_clients=self.known_clients,
             )
+            transaction.path = self.path
             limit_time(connection, self.time_limit)
             # The triggers that move ended rows into the history read the moment from here.
             connection.execute("UPDATE state SET now = ?", (transaction.now,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 from deriva_ml.server.connections import quote, unlimited
@@ -26,6 +27,7 @@ class View:
         latest: The newest commit of all.
         amended: When the past was last amended.
         is_snapshot: A moment was named, so nothing can be written and ended row versions may be needed.
+        path: The database's file, to be named where it fails.
         renew: Begins the request's time anew: called before each part of an answer that is read while it is sent.
     """
 
@@ -45,6 +47,7 @@ class View:
         self.amended = amended
         self.is_snapshot = False
         self.renew: Callable[[], None] = unlimited
+        self.path = Path(":memory:")
 
     @property
     def model(self) -> Model:
