@@ -101,7 +101,7 @@ def back_up(root: Path, target: Path, *, progress: Progress = silent, link: bool
                 made = _gather(root, part, link=link, users=users, progress=progress)
                 part.rename(target)
         fsync_directory(target.parent)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise unusable(error, target) from error
     return described(target, made)
 
@@ -116,7 +116,7 @@ def _into_archive(root: Path, part: Path, target: Path, *, users: bool, progress
                     _archive(stage, part, target, made["size"], progress)
                     part.rename(target)
                 return made
-        except (FolderError, OSError) as error:
+        except (FolderError, OSError, sqlite3.Error) as error:
             if stage.parent != root or not _is_closed(error):
                 raise
     raise AssertionError("the last place raises what is wrong with it")
@@ -124,7 +124,7 @@ def _into_archive(root: Path, part: Path, target: Path, *, users: bool, progress
 
 def _is_closed(error: Exception) -> bool:
     """Whether nothing can be written in the folder: it is read-only, or its disk is full."""
-    cause = error if isinstance(error, OSError) else error.__cause__
+    cause = error.__cause__ if isinstance(error, FolderError) else error
     return isinstance(cause, OSError) or (isinstance(cause, sqlite3.Error) and is_no_room(cause))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote as percent
 
 from deriva_ml.server.errors import FolderError, is_no_room
-from deriva_ml.server.formats import Format, bring_up
+from deriva_ml.server.formats import Format, bring_up, format_of
 from deriva_ml.server.functions import register_functions
 
 __all__ = ["BUSY_SECONDS", "Frozen", "connect", "limit_time", "open_format", "quote", "unlimited"]
@@ -113,13 +113,14 @@ def open_format(path: Path, wanted: Format, *, read_only: bool, timeout: float =
     """
     connection = connect(path, read_only=read_only, timeout=timeout)
     try:
-        is_changed = bring_up(connection, path, wanted)
+        number = format_of(connection)
     except BaseException:
         connection.close()
         raise
-    if not is_changed:
+    if number == wanted.number:
         return connection
     connection.close()
+    bring_up(path, number, wanted)
     return connect(path, read_only=read_only, timeout=timeout)
 
 
