@@ -12,6 +12,7 @@ from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.logging_config import configure_logging
 from deriva_ml.schema import rids, table_rows, vocabulary
 from deriva_ml.schema.bound import Room, of_owner, of_session
+from deriva_ml.schema.display import AnnotationDraft
 from deriva_ml.schema.opening import DEFAULT_CATALOG, READY_TAG, find_context, open_session
 
 if TYPE_CHECKING:
@@ -19,20 +20,31 @@ if TYPE_CHECKING:
     from deriva_ml.asset import tables as asset_tables
     from deriva_ml.core.ml_config import DerivaMLConfig
     from deriva_ml.dataset import bag, dataset, members
-    from deriva_ml.execution import execution, execution_record, workflow
-    from deriva_ml.feature import feature, values
-    from deriva_ml.schema import validation
+    from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
+    from deriva_ml.feature import feature, frames, values
+    from deriva_ml.model.deriva_model import DerivaModel
+    from deriva_ml.schema import chaise, display, provenance, references, validation
+    from deriva_ml.schema.provenance import CatalogProvenance
+    from deriva_ml.workspace.working_data import WorkingDataCache
 else:
     # A room that is not used is not imported: most runs touch a few of them.
+    display = Room("deriva_ml.schema.display")
     asset = Room("deriva_ml.asset.asset")
     asset_record = Room("deriva_ml.asset.asset_record")
     asset_tables = Room("deriva_ml.asset.tables")
     bag = Room("deriva_ml.dataset.bag")
+    chaise = Room("deriva_ml.schema.chaise")
     dataset = Room("deriva_ml.dataset.dataset")
     execution = Room("deriva_ml.execution.execution")
     execution_record = Room("deriva_ml.execution.execution_record")
+    experiment = Room("deriva_ml.execution.experiment")
     feature = Room("deriva_ml.feature.feature")
+    frames = Room("deriva_ml.feature.frames")
     members = Room("deriva_ml.dataset.members")
+    provenance = Room("deriva_ml.schema.provenance")
+    references = Room("deriva_ml.schema.references")
+    resume = Room("deriva_ml.execution.resume")
+    storage = Room("deriva_ml.execution.storage")
     validation = Room("deriva_ml.schema.validation")
     values = Room("deriva_ml.feature.values")
     workflow = Room("deriva_ml.execution.workflow")
@@ -97,6 +109,7 @@ class DerivaML:
         self.clean_execution_dir = clean_execution_dir
         self.hydra_runtime_output_dir = Path(hydra_runtime_output_dir) if hydra_runtime_output_dir else None
         self.start_time = datetime.now(UTC)
+        self.annotation_draft = AnnotationDraft()
 
     # -- opening and closing -------------------------------------------------------------------------------------
 
@@ -162,13 +175,40 @@ class DerivaML:
         return self.connection.deriva().catalog(str(self.catalog_id))
 
     @property
-    def model(self) -> Any:
-        """The ``deriva`` package's own model of the catalog."""
-        return self.catalog.getCatalogModel()
+    def model(self) -> DerivaModel:
+        """The catalog's model: the ``deriva`` package's, with what the ML layer knows of its tables."""
+        from deriva_ml.model.deriva_model import DerivaModel
+
+        return DerivaModel(self.session, self.catalog.getCatalogModel)
 
     def pathBuilder(self) -> Any:  # noqa: N802  # the specification's name
         """The ``deriva`` package's own path builder."""
         return self.catalog.getPathBuilder()
+
+    def domain_path(self, schema: str | None = None) -> Any:
+        """The ``deriva`` package's own path builder of one of the project's schemas.
+
+        Raises:
+            DerivaMLConfigurationError: None was named and there is no default, or there is no such schema.
+        """
+        return self.pathBuilder().schemas[self.session.domain(schema)]
+
+    @staticmethod
+    def globus_login(host: str) -> str:
+        """Log in at a Deriva host with Globus, unless that was done.
+
+        Args:
+            host: The host's name.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            DerivaMLAuthenticationError: The login failed.
+        """
+        from deriva_ml.catalog.globus import globus_login
+
+        return globus_login(host)
 
     def is_snapshot(self) -> bool:
         """Whether this is the catalog as of a past moment."""
@@ -192,6 +232,18 @@ class DerivaML:
         """The cache, or the working directory."""
         return self.cache_dir if cached else self.working_dir
 
+    @property
+    def working_data(self) -> WorkingDataCache:
+        """Tables that are kept in the working directory."""
+        from deriva_ml.workspace.working_data import WorkingDataCache
+
+        return WorkingDataCache(self.session.records_dir)
+
+    @property
+    def catalog_provenance(self) -> CatalogProvenance | None:
+        """How the catalog came to be; None if nobody has noted it."""
+        return provenance.get_catalog_provenance(self.session)
+
     cite = of_session(lambda: rids.cite)
     user_list = of_session(lambda: table_rows.user_list)
     validate_schema = of_owner(lambda: validation.validate_ml_schema)
@@ -203,14 +255,40 @@ class DerivaML:
     lookup_term = of_session(lambda: vocabulary.lookup_term)
     list_vocabulary_terms = of_session(lambda: vocabulary.list_vocabulary_terms)
     delete_term = of_session(lambda: vocabulary.delete_term)
+    clear_vocabulary_cache = of_session(lambda: vocabulary.clear_vocabulary_cache)
 
     create_table = of_session(lambda: table_rows.create_table)
+    define_association = of_session(lambda: table_rows.define_association)
+    table_path = of_session(lambda: table_rows.table_path)
+    cache_table = of_session(lambda: table_rows.cache_table)
     get_table_as_dict = of_session(lambda: table_rows.get_table_as_dict)
     get_table_as_dataframe = of_session(lambda: table_rows.get_table_as_dataframe)
 
     resolve_rid = of_session(lambda: rids.resolve_rid)
     resolve_rids = of_session(lambda: rids.resolve_rids)
     retrieve_rid = of_session(lambda: rids.retrieve_rid)
+
+    # -- how a web interface shows the catalog -------------------------------------------------------------------
+
+    chaise_url = of_session(lambda: chaise.chaise_url)
+    apply_catalog_annotations = of_session(lambda: chaise.apply_catalog_annotations)
+    add_page = of_session(lambda: chaise.add_page)
+    get_table_annotations = of_owner(lambda: display.get_table_annotations)
+    get_column_annotations = of_owner(lambda: display.get_column_annotations)
+    set_display_annotation = of_owner(lambda: display.set_display_annotation)
+    set_visible_columns = of_owner(lambda: display.set_visible_columns)
+    set_visible_foreign_keys = of_owner(lambda: display.set_visible_foreign_keys)
+    set_table_display = of_owner(lambda: display.set_table_display)
+    set_column_display = of_owner(lambda: display.set_column_display)
+    add_visible_column = of_owner(lambda: display.add_visible_column)
+    remove_visible_column = of_owner(lambda: display.remove_visible_column)
+    reorder_visible_columns = of_owner(lambda: display.reorder_visible_columns)
+    add_visible_foreign_key = of_owner(lambda: display.add_visible_foreign_key)
+    remove_visible_foreign_key = of_owner(lambda: display.remove_visible_foreign_key)
+    reorder_visible_foreign_keys = of_owner(lambda: display.reorder_visible_foreign_keys)
+    apply_annotations = of_owner(lambda: display.apply_annotations)
+    list_foreign_keys = of_session(lambda: references.list_foreign_keys)
+    get_handlebars_template_variables = of_session(lambda: references.get_handlebars_template_variables)
 
     # -- assets --------------------------------------------------------------------------------------------------
 
@@ -231,6 +309,7 @@ class DerivaML:
     delete_feature = of_session(lambda: feature.delete_feature)
     add_features = of_session(lambda: values.add_features)
     list_feature_values = of_session(lambda: values.list_feature_values)
+    cache_features = of_session(lambda: frames.cache_features)
     fetch_table_features = of_session(lambda: values.fetch_table_features)
 
     # -- datasets ------------------------------------------------------------------------------------------------
@@ -252,3 +331,15 @@ class DerivaML:
     create_execution = of_owner(lambda: execution.create_execution)
     lookup_execution = of_session(lambda: execution_record.lookup_execution)
     find_executions = of_session(lambda: execution_record.find_executions)
+
+    restore_execution = of_owner(lambda: resume.restore_execution)
+    lookup_experiment = of_owner(lambda: experiment.lookup_experiment)
+    find_experiments = of_owner(lambda: experiment.find_experiments)
+
+    # -- this machine's disk -------------------------------------------------------------------------------------
+
+    clear_cache = of_session(lambda: storage.clear_cache)
+    get_cache_size = of_session(lambda: storage.get_cache_size)
+    list_execution_dirs = of_session(lambda: storage.list_execution_dirs)
+    clean_execution_dirs = of_session(lambda: storage.clean_execution_dirs)
+    get_storage_summary = of_session(lambda: storage.get_storage_summary)

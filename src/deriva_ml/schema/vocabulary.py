@@ -13,6 +13,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLTableTypeError,
 )
 from deriva_ml.core.files import nearest
+from deriva_ml.schema.chaise import refresh_menu
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_vocabulary, referencing, vocabulary_document
 from deriva_ml.wire.model import Json, Table
@@ -23,6 +24,7 @@ __all__ = [
     "VocabularyTermHandle",
     "add_term",
     "check_terms",
+    "clear_vocabulary_cache",
     "create_vocabulary",
     "delete_term",
     "find_vocabularies",
@@ -116,8 +118,17 @@ def find_vocabularies(session: Session) -> list[Table]:
     ]
 
 
-def create_vocabulary(session: Session, vocab_name: str, comment: str = "", schema: str | None = None) -> Table:
+def create_vocabulary(
+    session: Session, vocab_name: str, comment: str = "", schema: str | None = None, update_navbar: bool = True
+) -> Table:
     """Make a vocabulary table.
+
+    Args:
+        session: The catalog.
+        vocab_name: Its name.
+        comment: What it lists.
+        schema: Where; by default in the project's schema.
+        update_navbar: Let the table join the menu of the catalog's web interface, if it has one.
 
     Raises:
         DerivaMLDataError: A table of that name is there already.
@@ -126,7 +137,11 @@ def create_vocabulary(session: Session, vocab_name: str, comment: str = "", sche
     where = session.domain(schema)
     if vocab_name in session.model().schemas[where].tables:
         raise DerivaMLDataError(f"Table {vocab_name} already exist", source=f"schema {where}")
-    return session.catalog.create_table(where, vocabulary_document(where, vocab_name, session.project_name, comment))
+    document = vocabulary_document(where, vocab_name, session.project_name, comment)
+    made = session.catalog.create_table(where, document)
+    if update_navbar:
+        refresh_menu(session)
+    return made
 
 
 def _rows(session: Session, vocab: Table) -> list[dict[str, Json]]:
@@ -210,6 +225,18 @@ def add_term(
     if not exists_ok:
         raise DerivaMLInvalidTerm(vocab.name, term_name, msg="term already exists")
     return lookup_term(session, vocab, term_name)
+
+
+def clear_vocabulary_cache(session: Session, table: str | Table | None = None) -> None:
+    """Have no effect: terms are read from the catalog each time, so that what others add is seen.
+
+    For projects that call it after they have changed a vocabulary by other means.
+
+    Raises:
+        DerivaMLTableTypeError: The table is not a vocabulary.
+    """
+    if table is not None:
+        vocabulary(session, table)
 
 
 def delete_term(session: Session, table: str | Table, term_name: str) -> None:

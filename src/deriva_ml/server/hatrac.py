@@ -7,13 +7,12 @@ transaction that records it.
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from deriva_ml.server.bulk import Bulk, Taken
-from deriva_ml.server.errors import translate
+from deriva_ml.server.errors import translate, translate_file
 from deriva_ml.server.names import Name, NameStore, Records, Version, new_id
 from deriva_ml.server.object_names import Owner, check_parent, make_name, owner_of, taken
 from deriva_ml.server.object_properties import ObjectProperties
@@ -82,7 +81,7 @@ class Hatrac:
         try:
             answer = self._dispatch(request, client)
         except (Refusal, sqlite3.Error, OSError) as error:
-            answer = _refused(error)
+            answer = self._refused(error)
         if request.method == "HEAD" and answer.body:
             answer.close()
             answer.body = b""
@@ -93,7 +92,19 @@ class Hatrac:
         try:
             return self.bulk.put(requests, taken, client)
         except (sqlite3.Error, OSError) as error:
-            return [_refused(error) for _request in requests]
+            return [self._refused(error) for _request in requests]
+
+    def _refused(self, error: Refusal | sqlite3.Error | OSError) -> Response:
+        """The answer where a request cannot be done."""
+        if isinstance(error, Refusal):
+            return error.answer
+        if isinstance(error, sqlite3.Error):
+            known = translate(error, self._store.path)
+        else:
+            known = translate_file(error, self._files.folder)
+        if known is None:
+            raise error
+        return Refusal(known.status, known.text.strip()).answer
 
     def close(self) -> None:
         """Close the database."""
@@ -344,24 +355,3 @@ class Hatrac:
                     self._files.remove(sha256)
         for job in jobs:
             self._files.drop_job(job)
-
-
-def _refused(error: Refusal | sqlite3.Error | OSError) -> Response:
-    """The answer where a request cannot be done."""
-    if isinstance(error, Refusal):
-        return error.answer
-    if isinstance(error, OSError):
-        return _disk_refuses(error)
-    known = translate(error)
-    if known is None:
-        raise error
-    return Refusal(known.status, known.text.strip()).answer
-
-
-def _disk_refuses(error: OSError) -> Response:
-    """The answer where a file cannot be written."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return Refusal(507, f"The disk of the object store is full: {error.strerror}.").answer
-    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-        return Refusal(403, f"The folder of the object store cannot be written: {error.strerror}.").answer
-    raise error
