@@ -31,7 +31,13 @@ class RunRequest:
     model_config: Any
     dry_run: bool = False
     ml_class: Any = None
+    upload_timeout: float = 600
+    upload_chunk_size: int = 50_000_000
     script_config: Any = None
+
+    def upload_options(self) -> dict[str, Any]:
+        """How outputs are uploaded, as `Execution.upload_execution_outputs` takes it."""
+        return {"timeout": (self.upload_timeout, self.upload_timeout), "chunk_size": self.upload_chunk_size}
 
     @property
     def model(self) -> Any:
