@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -46,8 +47,9 @@ class Taken:
         self.incoming = incoming
 
     def discard(self) -> None:
-        """Remove it, unless it has got a name."""
-        self.incoming.discard()
+        """Remove it, unless it has got a name; what a disk that fails does not let go of is swept later."""
+        with suppress(OSError):
+            self.incoming.discard()
 
 
 class Bulk:
