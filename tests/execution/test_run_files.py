@@ -30,7 +30,9 @@ def local(tmp_path):
 
 
 def configured(configuration, *assets):
-    return ExecutionConfiguration(**{**configuration.model_dump(), "workflow": configuration.workflow, "assets": assets})
+    return ExecutionConfiguration(
+        **{**configuration.model_dump(), "workflow": configuration.workflow, "assets": assets}
+    )
 
 
 def test_a_local_file_is_an_asset_of_the_run(world, configuration, local):
@@ -121,7 +123,9 @@ def test_files_by_reference_are_outputs_of_the_run(world, configuration, local):
     with execution.execute() as run:
         dataset = run.add_files(FileSpec.create_filespecs(local.parent, "by reference"), description="d")
     assert len(dataset.list_dataset_members()["File"]) == 1
-    links = world.ml.session.catalog.rows(table("deriva-ml", "File_Execution").where(eq("Execution", run.execution_rid)))
+    links = world.ml.session.catalog.rows(
+        table("deriva-ml", "File_Execution").where(eq("Execution", run.execution_rid))
+    )
     assert len(links) == 1
     dry = world.ml.create_execution(configuration, dry_run=True)
     with dry.execute(), pytest.raises(DerivaMLReadOnlyError):

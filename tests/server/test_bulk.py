@@ -28,7 +28,9 @@ def take_in(service: Service, *paths: Path) -> list[Taken]:
     return [service.take_in(path, lambda _count: None) for path in paths]
 
 
-def put(service: Service, names: list[str], taken: list[Taken], headers: dict[str, str] | None = None) -> list[Response]:
+def put(
+    service: Service, names: list[str], taken: list[Taken], headers: dict[str, str] | None = None
+) -> list[Response]:
     requests = [Request("PUT", f"{name}?parents=true", headers or {}) for name in names]
     return service.put_taken(requests, taken, local_client())
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import cast
 
 from deriva_ml.asset.tables import asset_table
-from deriva_ml.asset.upload_rows import Item, RowWriter, catalog_name, object_name
+from deriva_ml.asset.upload_rows import Item, RowWriter, catalog_name, object_name, patiently
 from deriva_ml.catalog.bulk import Content, Naming, Outgoing
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.catalog.sending import JobNotes
@@ -163,11 +163,12 @@ def upload(
         pending = manifest.pending_assets()
         if not pending:
             return UploadReport()
-        fresh = _lease(session, manifest, pending)
+        patience = patience or Patience()
+        fresh = _lease(session, manifest, pending, patience)
         entries = [manifest.asset(entry.key) for entry in pending]
         sizes = {entry.key: _size(manifest.file_of(entry)) for entry in entries}
         meter = _Meter(progress, sum(sizes.values()))
-        run = _Upload(session, execution_rid, manifest, meter, threads, fresh, patience or Patience())
+        run = _Upload(session, execution_rid, manifest, meter, threads, fresh, patience)
         for group in _by_table(entries):
             for part in _batches(group, sizes, batch):
                 run.commit(part)
@@ -176,12 +177,14 @@ def upload(
         )
 
 
-def _lease(session: Session, manifest: Manifest, entries: Iterable[AssetEntry]) -> frozenset[str]:
+def _lease(
+    session: Session, manifest: Manifest, entries: Iterable[AssetEntry], patience: Patience
+) -> frozenset[str]:
     """Give every entry the RID that its row will have; the RIDs that are new, and that no row can have yet."""
     without = [entry.key for entry in entries if entry.rid is None]
     if not without:
         return frozenset()
-    leased = session.catalog.lease_rids(len(without))
+    leased = patiently(patience.retry(), lambda: session.catalog.lease_rids(len(without)))
     manifest.lease(dict(zip(without, leased, strict=True)))
     return frozenset(leased)
 

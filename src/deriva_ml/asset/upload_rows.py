@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from deriva_ml.asset.tables import ROLE, execution_companion, metadata_columns, type_companion
@@ -18,7 +19,9 @@ from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Table
 from deriva_ml.workspace.manifest import AssetEntry
 
-__all__ = ["Item", "RowWriter", "catalog_name", "object_name"]
+__all__ = ["Item", "RowWriter", "catalog_name", "object_name", "patiently"]
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -163,16 +166,27 @@ class RowWriter:
 
     def _repeat(self, table: Table, rows: Sequence[Mapping[str, Json]]) -> None:
         """Insert what may be inserted again and again."""
-        attempt = 1
-        while True:
-            try:
-                self._session.catalog.insert(*table.qualified, [dict(row) for row in rows], on_conflict_skip=True)
-            except (DerivaMLUnreachable, DerivaMLCatalogError) as error:
-                if not _may_pass(error) or not self._retry.again(attempt):
-                    raise
-                attempt += 1
-            else:
-                return
+        given = [dict(row) for row in rows]
+        patiently(
+            self._retry, lambda: self._session.catalog.insert(*table.qualified, given, on_conflict_skip=True)
+        )
+
+
+def patiently(retry: Retry, work: Callable[[], T]) -> T:
+    """Do what can be repeated without harm, again if the connection was lost or the fault may pass.
+
+    Args:
+        retry: When to try again.
+        work: What is done.
+    """
+    attempt = 1
+    while True:
+        try:
+            return work()
+        except (DerivaMLUnreachable, DerivaMLCatalogError) as error:
+            if not _may_pass(error) or not retry.again(attempt):
+                raise
+        attempt += 1
 
 
 def _may_pass(error: DerivaMLUnreachable | DerivaMLCatalogError) -> bool:

@@ -125,9 +125,14 @@ class Bulk:
 
 
 def _counted(source: IO[bytes], progress: Callable[[int], None]) -> Iterator[bytes]:
+    """The parts of a file; one that grows is not followed for ever: who took it in sees that it has changed."""
+    left = os.fstat(source.fileno()).st_size
     for part in read_parts(source, HASH_BLOCK):
         progress(len(part))
         yield part
+        left -= len(part)
+        if left < 0:
+            return
 
 
 def _fsync(path: Path) -> None:
