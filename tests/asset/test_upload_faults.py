@@ -122,12 +122,12 @@ def test_a_large_file_goes_on_at_the_chunk_that_was_reached(run: Run, lost: int)
         broken = False
 
         def send(self, request: Request) -> Response:
-            if ";upload/" in request.target and request.method in ("PUT", "POST") and not self.broken:
-                if len(chunks) + 1 == lost:
-                    Breaking.broken = True
-                    raise DerivaMLUnreachable("the connection was lost")
+            is_part = ";upload/" in request.target and request.method in ("PUT", "POST")
+            if is_part and not self.broken and len(chunks) + 1 == lost:
+                Breaking.broken = True
+                raise DerivaMLUnreachable("the connection was lost")
             answer = super().send(request)
-            if ";upload/" in request.target and request.method in ("PUT", "POST"):
+            if is_part:
                 chunks.append(request.target)
             return answer
 

@@ -177,9 +177,7 @@ def upload(
         )
 
 
-def _lease(
-    session: Session, manifest: Manifest, entries: Iterable[AssetEntry], patience: Patience
-) -> frozenset[str]:
+def _lease(session: Session, manifest: Manifest, entries: Iterable[AssetEntry], patience: Patience) -> frozenset[str]:
     """Give every entry the RID that its row will have; the RIDs that are new, and that no row can have yet."""
     without = [entry.key for entry in entries if entry.rid is None]
     if not without:

@@ -167,9 +167,7 @@ class RowWriter:
     def _repeat(self, table: Table, rows: Sequence[Mapping[str, Json]]) -> None:
         """Insert what may be inserted again and again."""
         given = [dict(row) for row in rows]
-        patiently(
-            self._retry, lambda: self._session.catalog.insert(*table.qualified, given, on_conflict_skip=True)
-        )
+        patiently(self._retry, lambda: self._session.catalog.insert(*table.qualified, given, on_conflict_skip=True))
 
 
 def patiently(retry: Retry, work: Callable[[], T]) -> T:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from deriva_ml.cli.errors import exit_code, show_error
 from deriva_ml.asset.aux_classes import AssetSpec
+from deriva_ml.cli.errors import exit_code, show_error
 from deriva_ml.core.config import place_flags, resolve_place
 from deriva_ml.core.error_text import error_text
 from deriva_ml.core.files import human_size

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from deriva_ml.asset.aux_classes import AssetSpec
 from deriva_ml.asset.local_file import LocalFile
@@ -57,13 +57,21 @@ def _plain(value: Any) -> Any:
 
 
 def _asset_spec(item: Any) -> Any:
-    """An asset by its RID, or a file of this machine by its path."""
-    if isinstance(item, (AssetSpec, LocalFile)):
+    """An asset by its RID, or a file of this machine by its path, in a form that can be told apart."""
+    if isinstance(item, (AssetSpec, LocalFile, dict)):
         return item
-    if isinstance(item, dict):
-        return LocalFile.model_validate(item) if "path" in item else item
     # a RID has no directory part, and a name without one would be that of a RID mistyped
-    return LocalFile(path=Path(item)) if isinstance(item, Path) or os.sep in str(item) else str(item)
+    return {"path": item} if isinstance(item, Path) or os.sep in str(item) else str(item)
+
+
+def _kind_of_asset(item: Any) -> str:
+    return "LocalFile" if isinstance(item, LocalFile) or (isinstance(item, dict) and "path" in item) else "AssetSpec"
+
+
+AssetInputSpec = Annotated[
+    Annotated[AssetSpec, Tag("AssetSpec")] | Annotated[LocalFile, Tag("LocalFile")], Discriminator(_kind_of_asset)
+]
+"""An input of a run that is one file."""
 
 
 class ExecutionConfiguration(BaseModel):
@@ -81,7 +89,7 @@ class ExecutionConfiguration(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     datasets: list[DatasetSpec] = Field(default_factory=list)
-    assets: list[AssetSpec | LocalFile] = Field(default_factory=list)
+    assets: list[AssetInputSpec] = Field(default_factory=list)
     workflow: Workflow | None = None
     description: str = ""
     argv: list[str] = Field(default_factory=lambda: list(sys.argv))

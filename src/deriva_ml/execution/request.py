@@ -92,7 +92,7 @@ def reason(error: BaseException) -> str:
 def _detail(item: Any) -> str:
     from deriva_ml.execution.environment import process_mask
 
-    where = ".".join(map(str, item["loc"]))
+    where = ".".join(str(part) for part in item["loc"] if part not in ("AssetSpec", "LocalFile"))
     shown = process_mask().data(item["input"], where)
     if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == RID_PATTERN:
         return f"{where}: {shown!r} is not a RID, such as 1-ABCD"
