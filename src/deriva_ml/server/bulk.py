@@ -12,13 +12,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
-from deriva_ml.core.files import HASH_BLOCK, Digests, fsync_directory, read_parts
+from deriva_ml.core.files import Digests, fsync_directory
 from deriva_ml.server.names import Name, NameStore, Records, new_id
 from deriva_ml.server.object_names import owner_of
 from deriva_ml.server.object_requests import announced, check_received, media_type
@@ -81,7 +80,7 @@ class Bulk:
             OSError: It cannot be read, or the disk of the store refuses.
         """
         with source.open("rb", buffering=0) as opened:
-            return Taken(self._files.take_in(_counted(opened, progress)))
+            return Taken(self._files.take_in(opened, progress))
 
     def put(self, requests: Sequence[Request], taken: Sequence[Taken], client: Client) -> list[Response]:
         """Give names to what was taken in, as ``PUT`` requests of these objects would; an answer for each.
@@ -122,17 +121,6 @@ class Bulk:
         self._files.publish(taken.incoming, flush=False)
         records.add_version(name, version_id, taken.digests, metadata, owner_of(client))
         return created(url_of(name.path, version_id))
-
-
-def _counted(source: IO[bytes], progress: Callable[[int], None]) -> Iterator[bytes]:
-    """The parts of a file; one that grows is not followed for ever: who took it in sees that it has changed."""
-    left = os.fstat(source.fileno()).st_size
-    for part in read_parts(source, HASH_BLOCK):
-        progress(len(part))
-        yield part
-        left -= len(part)
-        if left < 0:
-            return
 
 
 def _fsync(path: Path) -> None:

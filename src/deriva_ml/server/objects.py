@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from deriva_ml.core.files import HASH_BLOCK as BLOCK
-from deriva_ml.core.files import Digests, fsync_directory, hash_blocks, read_parts, write_all
+from deriva_ml.core.files import Digests, copy_hashing, fsync_directory, hash_blocks, read_parts, write_all
 from deriva_ml.wire.http import Body
 
 __all__ = ["Incoming", "ObjectFiles"]
@@ -116,10 +116,10 @@ class ObjectFiles:
             digests = hash_blocks(read_parts(body, BLOCK), out)
         return Incoming(digests, path, None)
 
-    def take_in(self, parts: Iterator[bytes]) -> Incoming:
-        """Take in content ahead of its name, hashed on the way; the caller flushes and publishes, or discards it."""
+    def take_in(self, source: IO[bytes], progress: Callable[[int], None]) -> Incoming:
+        """Take in a file ahead of its name, hashed on the way; the caller flushes and publishes, or discards it."""
         with self._new_file(flush=False) as (out, path):
-            digests = hash_blocks(parts, out)
+            digests = copy_hashing(source, out, progress)
         return Incoming(digests, path, None)
 
     @contextmanager
@@ -129,7 +129,7 @@ class ObjectFiles:
         handle, name = tempfile.mkstemp(dir=self._incoming)
         path = Path(name)
         try:
-            with os.fdopen(handle, "wb", buffering=0) as out:
+            with os.fdopen(handle, "w+b", buffering=0) as out:
                 yield out, path
                 os.fchmod(out.fileno(), 0o444)
                 if flush:
