@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.asset.sessions import Run, over
+from tests.asset.sessions import Run, no_file_longer_than, over
 from tests.fakes import Counting, Failing
 
 from deriva_ml.asset.asset import create_asset
@@ -224,17 +222,6 @@ def test_what_is_no_plain_file_by_now_is_named(run: Run) -> None:
         "pipe": "not a plain file",
         "dead": "a symbolic link to a file that does not exist",
     }
-
-
-@contextmanager
-def no_file_longer_than(size: int) -> Iterator[None]:
-    """A disk that is full in the middle of a large file."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_disk_that_is_full_in_the_middle_of_a_file_fails_that_file(run: Run) -> None:

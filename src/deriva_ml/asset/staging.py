@@ -149,8 +149,10 @@ class AssetStage:
     def _stage(self, table: Table, key: str, name: str, source: Path | None) -> Path:
         place = self._run_dir / "assets" / table.name.replace("/", "%2F") / key
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.mkdir()
+            try:
+                place.mkdir()
+            except FileNotFoundError:
+                place.mkdir(parents=True)
             if source is not None:
                 _copy(source, place / name)
         except OSError as error:

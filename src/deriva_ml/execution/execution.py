@@ -281,7 +281,7 @@ class Execution:
         self._require_catalog("list the assets")
         return [
             Asset(
-                self._session,
+                self._ml_object,
                 use.rid,
                 use.table,
                 use.file_name,
