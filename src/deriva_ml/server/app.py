@@ -18,8 +18,9 @@ from deriva_ml.server.answers import no_such_page, refusal
 from deriva_ml.server.ermrest import Ermrest
 from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError, translate
 from deriva_ml.server.hatrac import Hatrac
-from deriva_ml.server.registry import Registry, place_new
+from deriva_ml.server.registry import Registry
 from deriva_ml.server.sessions import session_answer
+from deriva_ml.server.small_database import place_new
 from deriva_ml.server.store import microseconds
 from deriva_ml.wire.http import Client, Request, Response
 
