@@ -1,4 +1,4 @@
-"""The small databases beside the catalogs: made whole once, used by one thread at a time, changed whole or not at all."""
+"""The small databases beside the catalogs: made whole once, one thread at a time, changes whole or not at all."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ import anyio.from_thread
 import anyio.to_thread
 import h11
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
@@ -165,7 +165,7 @@ class _Outgoing:
         self._patience = patience
         self._has_begun = False
 
-    async def _pass(self, message: dict[str, object]) -> None:
+    async def _pass(self, message: Message) -> None:
         await self._patience.wait(lambda: self._send(message))
 
     async def begin(self, answer: Response, method: str) -> bool:
@@ -329,7 +329,7 @@ def serve(
     _Server(config, application.patience).run(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
+class _Server(uvicorn.Server):  # type: ignore[misc]  # untyped here: the lint environment has no uvicorn
     """A server that does not wait for clients who stall when it is told to stop."""
 
     def __init__(self, config: uvicorn.Config, patience: Patience) -> None:
@@ -341,7 +341,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
 
-class _Protocol(H11Protocol):
+class _Protocol(H11Protocol):  # type: ignore[misc]
     """HTTP whose request lines may be long, and that says so when one is longer."""
 
     def send_400_response(self, msg: str) -> None:

@@ -85,9 +85,9 @@ def _page(status: int, message: str, headers: dict[str, str] | None = None) -> R
 
 def readable(request: Request, refusal: Response) -> Response:
     """A refusal as a page, for who would rather have that than a line of text."""
-    line = refusal.body
-    is_line = isinstance(line, bytes) and refusal.headers.get("content-type") == "text/plain"
-    if not is_line or not line or accepted(request.headers.get("accept"), REFUSALS) != "html":
+    line = refusal.read()
+    is_line = bool(line) and refusal.headers.get("content-type") == "text/plain"
+    if not is_line or accepted(request.headers.get("accept"), REFUSALS) != "html":
         return refusal
     page = ERROR_PAGE.format(
         status=refusal.status, phrase=HTTPStatus(refusal.status).phrase, text=html.escape(line.decode().strip())

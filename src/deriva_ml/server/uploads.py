@@ -1,8 +1,8 @@
 """Upload jobs: large content in chunks, in any order, repeated and resumed at will, also after a restart.
 
 The chunks of a job are gathered in one file, each at its place. A chunk counts once it is on the disk whole: its mark
-is taken away before it is written again. A job is finished only while nobody writes to its file; then the file is hashed
-and becomes a version of the object, with the job's id.
+is taken away before it is written again. A job is finished only while nobody writes to its file; the file is then
+hashed, and becomes a version of the object, with the job's id.
 """
 
 from __future__ import annotations
