@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
+from tests.e2e.laboratory import certificate
 from tests.serving import Served, served
 
 from deriva_ml.catalog.transport import Http
@@ -154,6 +156,40 @@ def test_many_connections_on_two_servers_and_in_process_lose_nothing(folder: Pat
     assert len(names) == 2 * each
     assert ask(service, "GET", "/hatrac/b7").read() == b"b7"
     service.close()
+
+
+def test_a_server_that_is_told_twice_ends_at_once_and_quietly(folder: Path) -> None:
+    with served(folder) as server:
+        stalled = [raw(server) for _ in range(5)]
+        for place, connection in enumerate(stalled):
+            connection.sendall(head(server, "PUT", f"/hatrac/{place}", 9_000_000) + b"abc")
+        waiting = raw(server)
+        waiting.sendall(head(server, "PUT", "/hatrac/none/none", 0))
+        assert waiting.recv(10)  # the others have been received before it
+        server.process.send_signal(signal.SIGINT)
+        # The listening socket is closed first of all.
+        while True:
+            try:
+                raw(server).close()
+            except OSError:
+                break
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 0
+        for connection in (waiting, *stalled):
+            connection.close()
+
+
+def test_who_sends_much_in_vain_is_told_why(tmp_path: Path) -> None:
+    """Also over TLS, where a connection that is closed on its sender loses the answer."""
+    create_folder(tmp_path / "folder")
+    cert, key = certificate(tmp_path)
+    content = b"x" * (30 << 20)
+    with served(tmp_path / "folder", "--tls-cert", str(cert), "--tls-key", str(key)) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        for token, name, status in ((None, "o", 401), ("wrong", "o", 401), (server.token, "no/parent/o", 404)):
+            headers = {"authorization": f"Bearer {token}"} if token else {}
+            answer = requests.put(f"{url}/hatrac/{name}", content, headers=headers, verify=str(cert), timeout=60)
+            assert answer.status_code == status
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,6 +11,7 @@ Extra: ``serve``.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ipaddress
 import logging
@@ -42,6 +43,9 @@ GATHER = 1 << 16
 
 REQUEST_LINE = 1 << 20
 """The longest request line and header fields that are read, in bytes: lists of values in URLs grow long."""
+
+FINAL_SECONDS = 2.0
+"""How long the requests that a second signal ends may take to end."""
 
 LOGGER = logging.getLogger(__name__)
 
@@ -339,6 +343,10 @@ class _Server(uvicorn.Server):  # type: ignore[misc]  # untyped here: the lint e
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._patience.stop()
         await super().shutdown(sockets=sockets)
+        # Where it was told to stop twice, requests are still there: they end in an orderly way, if at once.
+        self._patience.end()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=FINAL_SECONDS)
 
 
 class _Protocol(H11Protocol):  # type: ignore[misc]

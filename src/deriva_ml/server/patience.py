@@ -44,10 +44,18 @@ class Patience:
 
     def stop(self) -> None:
         """Wait no longer than it takes to part; called in the event loop."""
-        now = anyio.current_time()
-        self._end = now + self._last
+        self._end = anyio.current_time() + self._last
+        self._hurry(self._parting)
+
+    def end(self) -> None:
+        """Wait no longer at all; called in the event loop."""
+        self._end = anyio.current_time()
+        self._hurry(0.0)
+
+    def _hurry(self, seconds: float) -> None:
+        latest = anyio.current_time() + seconds
         for scope in self._waiting:
-            scope.deadline = min(scope.deadline, now + self._parting)
+            scope.deadline = min(scope.deadline, latest)
 
     async def wait(self, step: Callable[[], Awaitable[T]]) -> T:
         """What a step of the exchange gives.
