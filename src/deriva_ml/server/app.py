@@ -19,8 +19,9 @@ from deriva_ml.server.damage import unusable
 from deriva_ml.server.ermrest import Ermrest
 from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError, translate, translate_file
 from deriva_ml.server.hatrac import Hatrac
-from deriva_ml.server.registry import Registry, place_new
+from deriva_ml.server.registry import Registry
 from deriva_ml.server.sessions import session_answer
+from deriva_ml.server.small_database import place_new
 from deriva_ml.server.store import microseconds
 from deriva_ml.wire.http import Client, Request, Response
 
@@ -66,7 +67,7 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
         raise FolderError(f"This is not a folder: {root}", hint="name a folder, or a path where nothing is yet")
     try:
         _furnish(root, identity)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise unusable(error, root) from error
 
 
