@@ -65,6 +65,7 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
     """
     if root.exists() and not root.is_dir():
         raise FolderError(f"This is not a folder: {root}", hint="name a folder, or a path where nothing is yet")
+    root.mkdir(parents=True, exist_ok=True)
     try:
         _furnish(root, identity)
     except (sqlite3.Error, OSError) as error:
@@ -72,7 +73,6 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
 
 
 def _furnish(root: Path, identity: str | None) -> None:
-    root.mkdir(parents=True, exist_ok=True)
     for name in ("catalogs", "objects"):
         (root / name).mkdir(exist_ok=True)
     Registry.create(root / "service.db")
