@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deriva_ml.server.connections import BUSY_SECONDS, connect
 from deriva_ml.server.small_database import SmallDatabase, place_database
-from deriva_ml.server.store import BUSY_SECONDS, connect
 from deriva_ml.wire.model import Document
 
 __all__ = ["Entry", "Registry"]
@@ -49,7 +49,9 @@ class Registry:
     def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = path
         self._database = SmallDatabase(
-            path, lambda file: connect(file, read_only=False, timeout=busy_seconds), busy_seconds=busy_seconds
+            path,
+            lambda file: connect(file, read_only=False, timeout=busy_seconds, alone=True),
+            busy_seconds=busy_seconds,
         )
 
     @staticmethod

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from deriva_ml.server.connections import Frozen
 from deriva_ml.server.errors import Unavailable, translate
-from deriva_ml.server.store import Frozen
 
 __all__ = ["SmallDatabase", "place_database", "place_new"]
 
@@ -88,15 +88,15 @@ class SmallDatabase:
             if self._connection is None:
                 self._connection = self._connect(self.path)
             yield self._connection
-            if isinstance(self._connection, Frozen):
-                self._connection.close()
-                self._connection = None
         except sqlite3.Error as error:
-            refusal = translate(error)
+            refusal = translate(error, self.path)
             if refusal is None:
                 raise
             raise refusal from error
         finally:
+            if isinstance(self._connection, Frozen):
+                self._connection.close()
+                self._connection = None
             self._lock.release()
 
     @contextmanager

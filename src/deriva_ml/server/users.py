@@ -341,7 +341,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         layout = connection.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.DatabaseError as error:
         connection.close()
-        if translate(error) is not None:
+        if translate(error, path) is not None:
             raise
         raise FolderError(f"The users of this folder cannot be read: {path} ({error})") from error
     if layout != FORMAT:
