@@ -36,6 +36,13 @@ def register(commands: Any) -> None:
         action="store_true",
         help="begin an unfinished copy anew though the process that began it is on another machine",
     )
+    for side, flag in (("SRC", "source"), ("DST", "target")):
+        copy.add_argument(
+            f"--{flag}-token-file",
+            type=Path,
+            metavar="FILE",
+            help=f"the token for {side} is in this file, where it is not that of DERIVA_ML_TOKEN",
+        )
     copy.set_defaults(run=_copy)
 
     export = commands.add_parser("export", help="write a catalog into a folder of plain files, as a bag")
@@ -59,10 +66,10 @@ def _copy(arguments: argparse.Namespace) -> int:
     from deriva_ml.core.files import human_size
 
     (from_place, source_id), (to_place, target_id) = _place(arguments.source), _place(arguments.target)
-    with open_connection(from_place) as source:
+    with open_connection(from_place, credential=_credential(arguments.source_token_file)) as source:
         client = source.catalog(source_id or "1")
         name = arguments.name or client.info().get("name")
-        with open_connection(to_place, create=True) as target:
+        with open_connection(to_place, create=True, credential=_credential(arguments.target_token_file)) as target:
             identities = [service_info(one.transport).get("identity", one.identity) for one in (source, target)]
             about = {"source": f"{identities[0]}#{client.catalog_id}", "by": _process()}
             copy = _target(target, target_id, str(name) if name else None, about, arguments)
@@ -90,6 +97,21 @@ def _copy(arguments: argparse.Namespace) -> int:
         f"({human_size(made.size)})"
     )
     return _missing(made.missing)
+
+
+def _credential(file: Path | None) -> dict[str, Any] | None:
+    """The token in a file, as a credential."""
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
+
+    if file is None:
+        return None
+    try:
+        token = file.expanduser().read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        raise DerivaMLConfigurationError(f"Cannot read the token file {file}: {error.strerror}") from error
+    if not token:
+        raise DerivaMLConfigurationError(f"The token file is empty: {file}")
+    return {"bearer-token": token}
 
 
 def _process() -> dict[str, Any]:
