@@ -17,6 +17,7 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.ml import DerivaML
 from deriva_ml.wire.path import cnt, table
 from deriva_ml.workspace.evidence import ProcessMark
+from tests.serving import served
 
 COMMAND = [sys.executable, "-m", "deriva_ml.cli.catalog"]
 
@@ -119,3 +120,21 @@ def test_an_unfinished_copy_is_taken_over_only_when_its_process_is_known_to_have
     assert "of another catalog" in run("copy", str(catalog_root), f"{other}#foreign", "--restart", code=2)
     assert "begun anew" in run("copy", str(catalog_root), f"{other}#far", "--restart")
     assert "to catalog 1 of" in run("copy", str(catalog_root), str(other))
+
+
+def test_each_side_of_a_copy_has_a_token_of_its_own(catalog_root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    run("create", "--root", str(other))
+    first, second = tmp_path / "first", tmp_path / "second"
+    with (
+        served(catalog_root, "--token-file", str(first)) as source,
+        served(other, "--token-file", str(second)) as target,
+    ):
+        start, to = f"{source.url}#1", f"{target.url}#lab"
+        assert "401" in run("copy", start, to, "--source-token-file", str(second), code=2)
+        assert "401" in run(
+            "copy", start, to, "--source-token-file", str(first), "--target-token-file", str(first), code=2
+        )
+        assert "Cannot read" in run("copy", start, to, "--source-token-file", str(tmp_path / "none"), code=2)
+        run("copy", start, to, "--source-token-file", str(first), "--target-token-file", str(second))
+    assert "lab" in run("list", "--root", str(other))
