@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from tests.serving import served
 
 from deriva_ml.catalog.copy_mark import mark
 from deriva_ml.connect import open_connection
@@ -17,7 +18,6 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.ml import DerivaML
 from deriva_ml.wire.path import cnt, table
 from deriva_ml.workspace.evidence import ProcessMark
-from tests.serving import served
 
 COMMAND = [sys.executable, "-m", "deriva_ml.cli.catalog"]
 
