@@ -63,13 +63,15 @@ def _list(arguments: argparse.Namespace) -> int:
         show_json(listed)
         return 0
     for one in listed:
-        print(f"{one['id']}\t{one['name'] or ''}\t{one['tables']} tables\tlatest change {one['snaptime']}")
+        print(f"{one['id']}\t{one['name'] or ''}\t{one['tables']} tables\tlatest change {one['snaptime']}{_mark(one)}")
     if not listed:
         print("No catalogs.", file=sys.stderr)
     return 0
 
 
 def _described(connection: Connection, catalog_id: str) -> dict[str, Any]:
+    from deriva_ml.catalog.copy_mark import mark_of
+
     catalog = connection.catalog(catalog_id)
     model, about = catalog.model(), catalog.info()
     return {
@@ -78,7 +80,12 @@ def _described(connection: Connection, catalog_id: str) -> dict[str, Any]:
         "schemas": len(model.schemas),
         "tables": sum(1 for _ in model.tables()),
         "snaptime": about["snaptime"],
+        "unfinished_copy": mark_of(dict(model.annotations)) is not None,
     }
+
+
+def _mark(described: dict[str, Any]) -> str:
+    return ", an unfinished copy" if described["unfinished_copy"] else ""
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -106,7 +113,7 @@ def _info(arguments: argparse.Namespace) -> int:
         label = f" ({one['name']})" if one["name"] else ""
         print(
             f"Catalog {one['id']}{label}: {one['schemas']} schemas, {one['tables']} tables, "
-            f"latest change {one['snaptime']}"
+            f"latest change {one['snaptime']}{_mark(one)}"
         )
     if users:
         print(f"Users:    {users}")
