@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ __all__ = ["Output", "aggregates", "all_columns", "attributes", "check_names", "
 JSON = ColumnType("jsonb")
 _COUNT = ColumnType("int8")
 _INTEGERS = frozenset({"int2", "int4", "int8", "serial2", "serial4", "serial8"})
+_LARGE = frozenset({"int8", "serial8"})
 _FLOATS = frozenset({"float4", "float8"})
 _MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
 _ORDERED = _INTEGERS | _FLOATS | _MOMENTS | {"text", "time", "timetz"}
@@ -150,6 +152,8 @@ def _bin(route: Route, bins: Bin) -> str:
     except ValueError:
         raise Conflict(f'invalid input syntax for type integer: "{bins.count}"') from None
     low, high = literal(column.type, bins.low), literal(column.type, bins.high)
+    if any(isinstance(bound, float) and math.isinf(bound) for bound in (low, high)):
+        raise Conflict("lower and upper bounds must be finite")
     if not 0 < count < 1 << 31:
         raise Conflict("count must be greater than zero")
     if isinstance(low, str) != isinstance(high, str) or not low < high:  # type: ignore[operator]
@@ -202,7 +206,12 @@ def _total(name: str, function: str, column: Column, sql: str) -> Output:
     base = base_type(column.type).name
     if base in _INTEGERS:
         # a mean of integers is a decimal of many digits, which JSON carries and a float does not
-        return Output(name, JSON, f"ermrest_mean({sql})") if function == "avg" else Output(name, _COUNT, f"sum({sql})")
+        if function == "avg":
+            return Output(name, JSON, f"ermrest_mean({sql})")
+        # SQLite's sum has 64 bits and fails beyond; the sum of smaller integers never gets there
+        if base in _LARGE:
+            return Output(name, JSON, f"ermrest_sum({sql})")
+        return Output(name, _COUNT, f"sum({sql})")
     if base not in _FLOATS:
         raise _refuse(function, column)
     # NaN is stored as text, which SQLite would add as 0; infinities of both signs add up to SQLite's null
@@ -227,7 +236,7 @@ def _over_rows(route: Route, instance: Instance, call: Call, name: str) -> Outpu
 
 def _chunks(route: Route, instance: Instance, columns: Sequence[Column]) -> list[str]:
     values = [route.column(instance, column) for column in columns]
-    return [f"json_array({', '.join(values[at : at + _CHUNK])})" for at in range(0, len(values), _CHUNK)]
+    return [f"ermrest_list({', '.join(values[at : at + _CHUNK])})" for at in range(0, len(values), _CHUNK)]
 
 
 def _rights(route: Route, instance: Instance, call: Call) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from deriva_ml.server.errors import BadRequest
-from deriva_ml.server.expressions import Parameters, joined, key_sql, key_value, whole_literal
+from deriva_ml.server.expressions import Parameters, joined, key_sql, key_value, level_sql, whole_literal
 from deriva_ml.server.functions import register_functions
 from deriva_ml.server.projection import Output, aggregates, all_columns, attributes, check_names, examples
 from deriva_ml.server.resolve import Source, resolve_column, resolve_table
@@ -122,7 +122,7 @@ def _attribute(path: DataPath, route: Route) -> _Shape:
 
 def _attributegroup(path: DataPath, route: Route) -> _Shape:
     keys = attributes(route, path.projection)
-    return keys + examples(route, path.aggregates), [output.sql for output in keys]
+    return keys + examples(route, path.aggregates), [level_sql(output.type, output.sql) for output in keys]
 
 
 def _aggregate(path: DataPath, route: Route) -> _Shape:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from deriva_ml.server.errors import BadRequest, Conflict, ServiceError
-from deriva_ml.server.expressions import Parameters, family, joined, key_sql
+from deriva_ml.server.expressions import Parameters, family, joined, level_sql
 from deriva_ml.server.filters import Operand, filter_sql
 from deriva_ml.server.resolve import Source, resolve_column, resolve_table
 from deriva_ml.wire.model import Column, ForeignKey, Table
@@ -238,10 +238,7 @@ class Route:
         sides = []
         for instance, name in ((near, near_name), (far, far_name)):
             column = resolve_column(instance.table, name)
-            # the key of text is level only for the same text, so the columns themselves will do, and their indexes
-            plain = family(column.type) in ("text", "number", "moment")
-            sql = self.column(instance, column)
-            sides.append(sql if plain else key_sql(column.type, sql))
+            sides.append(level_sql(column.type, self.column(instance, column)))
         return f"{sides[0]} = {sides[1]}"
 
     # ------------------------------------------------------------------------------------------ multiplicity
