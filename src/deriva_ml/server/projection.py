@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 
 from deriva_ml.server.collation import base_type
 from deriva_ml.server.errors import BadRequest, Conflict
-from deriva_ml.server.expressions import key_sql, literal
+from deriva_ml.server.expressions import joined, key_sql, literal
 from deriva_ml.server.resolve import resolve_column
 from deriva_ml.server.route import Instance, Route
 from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, ColumnType
@@ -240,13 +241,32 @@ def _chunks(route: Route, instance: Instance, columns: Sequence[Column]) -> list
 
 
 def _rights(route: Route, instance: Instance, call: Call) -> str:
-    """What may be done with a row: anything now, nothing in the past."""
+    """What the client may do with a row now; nothing in the past."""
     if call.column.last != "RID":
         raise Conflict(f'Rights summary not supported on column "{call.column.last}".')
-    may = not route.view.is_snapshot
-    rights: dict[str, bool | dict[str, bool]] = {"update": may, "delete": may}
+    bind = route.parameters.bind
+    rid = route.column(instance, resolve_column(instance.table, "RID"))
+
+    def may(right: str, column: Column | None = None) -> str:
+        condition = "1"
+        if route.view.is_snapshot or (column is not None and column.name in SYSTEM_COLUMNS):
+            condition = "0"
+        elif route.may is not None:
+            condition = route.may(instance.table, right, column)
+        if condition not in ("0", "1"):
+            source = route.view.source(instance.table)
+            condition = f'EXISTS (SELECT 1 FROM {source} AS r WHERE r."RID" = {rid} AND {condition})'
+        return f"CASE WHEN {condition} THEN 'true' ELSE 'false' END"
+
+    members = [(encode_basestring(right), may(right)) for right in ("update", "delete")]
     if call.function == "tcrs":
-        rights["column_update"] = {
-            column.name: may and column.name not in SYSTEM_COLUMNS for column in instance.table.columns
-        }
-    return f"min({route.parameters.bind(json.dumps(rights))})"
+        columns = [(encode_basestring(column.name), may("update", column)) for column in instance.table.columns]
+        members.append(('"column_update"', _object(columns, bind)))
+    return f"min({_object(members, bind)})"
+
+
+def _object(members: Sequence[tuple[str, str]], bind: Callable[[str], str]) -> str:
+    """SQL of a JSON object, given its members' names as JSON and their values as SQL that gives JSON."""
+    names = [f"{'{' if at == 0 else ', '}{name}: " for at, (name, _) in enumerate(members)]
+    pieces = [f"{bind(name)} || {value}" for name, (_, value) in zip(names, members, strict=True)]
+    return joined("||", [*pieces, "'}'"])

@@ -23,7 +23,7 @@ from deriva_ml.server.expressions import Parameters, joined, key_sql, key_value,
 from deriva_ml.server.functions import register_functions
 from deriva_ml.server.projection import Output, aggregates, all_columns, attributes, check_names, examples
 from deriva_ml.server.resolve import Source, resolve_column, resolve_table
-from deriva_ml.server.route import Instance, Route
+from deriva_ml.server.route import Instance, May, Route
 from deriva_ml.wire.model import Column, ColumnType, Table
 from deriva_ml.wire.syntax import DataPath, Kind
 from deriva_ml.wire.values import Stored
@@ -57,18 +57,19 @@ class Statement:
     reads: tuple[tuple[Table, Column], ...] = ()
 
 
-def compile_select(path: DataPath, view: Source) -> Statement:
+def compile_select(path: DataPath, view: Source, may: May | None = None) -> Statement:
     """The statement that answers a data path.
 
     Args:
         path: The path.
         view: The catalog as of a moment.
+        may: Says what the client may do with a row; None where it may do anything.
 
     Raises:
         ServiceError: Something that the path names does not exist or does not fit.
     """
     parameters = Parameters()
-    route = Route.of(path, view, parameters)
+    route = Route.of(path, view, parameters, may)
     outputs, group = _SHAPES[path.kind](path, route)
     check_names(outputs)
     sql = _paged(path, route, outputs, group)

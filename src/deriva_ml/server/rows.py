@@ -54,7 +54,7 @@ def read(view: View, path: DataPath, media: str = JSON, *, arrays_as_json: bool 
     Raises:
         ServiceError: The request does not fit the model, or a value fits its type not.
     """
-    statement = compile_select(path, view)
+    statement = compile_select(path, view, view.may if isinstance(view, Narrowed) else None)
     batches = _batches(view, statement)
     first = next(batches)
     fields = [Field(name, type_) for name, type_ in statement.outputs]
