@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deriva_ml.server import physical
+from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import Conflict
-from deriva_ml.server.store import Transaction, quote
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.model import Column, ColumnType, Table
 from deriva_ml.wire.values import Stored, codec, is_serial
 

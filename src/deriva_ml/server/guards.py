@@ -12,9 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from deriva_ml.server.access import GRANTING, Access, label
+from deriva_ml.server.connections import quote
 from deriva_ml.server.expressions import text_sql
 from deriva_ml.server.regexps import translate
-from deriva_ml.server.store import Transaction, View, quote
+from deriva_ml.server.transaction import Transaction
+from deriva_ml.server.view import View
 from deriva_ml.wire.model import Column, ForeignKey, Json, Model, Schema, Table
 from deriva_ml.wire.values import parse_literal
 

@@ -74,14 +74,14 @@ class ObjectFiles:
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._folder = folder
+        self.folder = folder
         self._incoming = folder / "incoming"
         self._jobs = folder / "jobs"
         self._clock = clock
 
     def path(self, sha256: str) -> Path:
         """Where content is, or would be."""
-        return self._folder / sha256[:2] / sha256
+        return self.folder / sha256[:2] / sha256
 
     def job_path(self, job: str) -> Path:
         """Where the chunks of an upload job are gathered."""

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deriva_ml.server.connections import BUSY_SECONDS, Frozen, connect
 from deriva_ml.server.errors import Unavailable, translate
-from deriva_ml.server.store import BUSY_SECONDS, Frozen, connect
 from deriva_ml.wire.model import Document
 
 __all__ = ["Entry", "Registry", "place_new"]
@@ -100,17 +100,17 @@ class Registry:
             raise Unavailable
         try:
             if self._connection is None:
-                self._connection = connect(self.path, read_only=False, timeout=self.busy_seconds)
+                self._connection = connect(self.path, read_only=False, timeout=self.busy_seconds, alone=True)
             yield self._connection
-            if isinstance(self._connection, Frozen):
-                self._connection.close()
-                self._connection = None
         except sqlite3.Error as error:
-            refusal = translate(error)
+            refusal = translate(error, self.path)
             if refusal is None:
                 raise
             raise refusal from error
         finally:
+            if isinstance(self._connection, Frozen):
+                self._connection.close()
+                self._connection = None
             self._lock.release()
 
     @contextmanager

@@ -143,7 +143,7 @@ class Users:
                     self._connection = _connect(self.path)
                 yield self._connection
             except sqlite3.Error as error:
-                raise translate(error) or error from error
+                raise translate(error, self.path) or error from error
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -376,7 +376,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         layout = connection.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.DatabaseError as error:
         connection.close()
-        if translate(error) is not None:
+        if translate(error, path) is not None:
             raise
         raise FolderError(f"The users of this folder cannot be read: {path} ({error})") from error
     if layout != FORMAT:
