@@ -79,16 +79,28 @@ def test_a_long_number_is_no_integer_of_a_column(make):
     assert error.value.status == 400
 
 
-def test_an_interval_that_64_bits_cannot_compare_is_refused(make):
+@pytest.mark.parametrize("text", ["999999999999 years", "99999999999 days", "9999999999999999999 sec"])
+def test_an_interval_beyond_all_range_is_refused(make, text):
     tables = make(make.table("T", [make.column("c", "interval")]))
     with pytest.raises(ServiceError) as error:
-        tables.post("T", [{"c": "999999999999 years"}])
+        tables.post("T", [{"c": text}])
     assert error.value.status == 400
     with pytest.raises(ServiceError) as error:
-        tables.get("/entity/S:T/c::gt::999999999999%20years")
+        tables.get(f"/entity/S:T/c::gt::{quote(text)}")
     assert error.value.status == 409
-    assert tables.post("T", [{"c": "200000 years"}, {"c": "-200000 years"}])
-    assert tables.get("/attribute/S:T/c@sort(c)") == [{"c": "-200000 years"}, {"c": "200000 years"}]
+
+
+def test_the_longest_intervals_are_told_apart_sorted_and_found(make):
+    tables = make(make.table("T", [make.column("c", "interval"), make.column("a", "interval[]")]))
+    texts = ["-178000000 years", "-1 days", "00:00:00.000001", "999999999 days", "178000000 years", "178000001 years"]
+    tables.post("T", [{"c": text, "a": [text]} for text in reversed(texts)])
+    assert [row["c"] for row in tables.get("/attribute/S:T/c@sort(c)")] == texts
+    assert [row["c"] for row in tables.get("/attribute/S:T/c,a@sort(a)")] == texts
+    assert [row["c"] for row in tables.get("/attribute/S:T/c@sort(c)@after(178000000%20years)")] == texts[-1:]
+    for text in texts:
+        assert tables.get(f"/attribute/S:T/c={quote(text)}/c") == [{"c": text}]
+        assert tables.get(f"/attribute/S:T/a={quote(text)}/c") == [{"c": text}]
+    assert tables.get("/aggregate/S:T/n:=cnt_d(c)") == [{"n": 6}]
 
 
 def test_rows_in_arrays_keep_every_digit_and_what_no_number_is(make):

@@ -258,9 +258,9 @@ def _iso_interval(found: re.Match[str], total: list[int], source: str) -> None:
 
 
 def _read_interval(text: str) -> tuple[int, int, int]:
-    """Months, days and microseconds of a written interval, which must be one that can be compared in 64 bits."""
+    """Months, days and microseconds of a written interval; PostgreSQL has 32, 32 and 64 bits for them."""
     months, days, micros = _interval_parts(text)
-    if abs(months * _MONTH + days * _DAY + micros) > INFINITY:
+    if max(abs(months), abs(days)) >= 1 << 31 or abs(micros) > INFINITY:
         raise ValueError(f'interval field value out of range: "{text}"')
     return months, days, micros
 

@@ -152,9 +152,14 @@ def order_key(type_: ColumnType) -> Callable[[str], int | bytes] | None:
     return _ORDER_KEYS.get(type_.name)
 
 
+def _interval_key(text: str) -> bytes:
+    """Bytes, since the longest intervals have more microseconds than SQLite's integers hold."""
+    return (moments.interval_microseconds(text) + (1 << 80)).to_bytes(11, "big")
+
+
 _ORDER_KEYS: Mapping[str, Callable[[str], int | bytes]] = MappingProxyType(
     {
-        "interval": moments.interval_microseconds,
+        "interval": _interval_key,
         "timetz": moments.timetz_microseconds,
         "json": sort_key,
         "jsonb": sort_key,
