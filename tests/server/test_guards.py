@@ -291,3 +291,20 @@ def test_a_summary_of_rights_tells_what_the_client_may_do_with_each_row(site: Si
         assert row["c"]["column_update"]["secret"] is False
         assert row["c"]["column_update"]["RMT"] is False
     assert {row["t"]["update"] for row in mine.values()} == {True, False}
+
+
+def test_a_binding_may_compare_with_infinity(site: Site) -> None:
+    owner = local_client()
+    open_up(site, enumerate=["*"])
+    site(owner, "POST", "/schema/s/table/Sample/column", {"name": "size", "type": {"typename": "float8"}})
+    sizes = {"0": "Infinity", "1": "-Infinity", "2": 1.5, "3": "NaN", "4": None}
+    site(owner, "PUT", "/attributegroup/s:Sample/label;size", [{"label": a, "size": b} for a, b in sizes.items()])
+    for operator, operand, labels in (
+        ("=", "Infinity", ["0"]),
+        ("::lt::", "Infinity", ["1", "2"]),
+        ("=", "-inf", ["1"]),
+    ):
+        step = {"filter": "size", "operator": operator, "operand": operand}
+        binding = {"types": ["select"], "projection": [step, "RID"], "projection_type": "nonnull"}
+        assert site(owner, "PUT", "/schema/s/table/Sample/acl_binding/sized", binding) not in (400, 409)
+        assert [row["label"] for row in site(ANN, "GET", "/entity/s:Sample@sort(label)")] == labels

@@ -240,7 +240,7 @@ def _gives(binding: Mapping[str, Json], access: Access, right: str) -> bool:
 
 def _literal(value: object) -> str:
     if isinstance(value, int | float):
-        return repr(value)
+        return repr(value).replace("inf", "9e999")
     return "NULL" if value is None else "'" + str(value).replace("'", "''").replace("\0", "") + "'"
 
 
