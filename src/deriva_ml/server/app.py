@@ -19,8 +19,9 @@ from deriva_ml.server.damage import unusable
 from deriva_ml.server.ermrest import Ermrest
 from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError, translate, translate_file
 from deriva_ml.server.hatrac import Hatrac
-from deriva_ml.server.registry import Registry, place_new
+from deriva_ml.server.registry import Registry
 from deriva_ml.server.sessions import session_answer
+from deriva_ml.server.small_database import place_new
 from deriva_ml.server.store import microseconds
 from deriva_ml.wire.http import Client, Request, Response
 
@@ -64,14 +65,14 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
     """
     if root.exists() and not root.is_dir():
         raise FolderError(f"This is not a folder: {root}", hint="name a folder, or a path where nothing is yet")
+    root.mkdir(parents=True, exist_ok=True)
     try:
         _furnish(root, identity)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise unusable(error, root) from error
 
 
 def _furnish(root: Path, identity: str | None) -> None:
-    root.mkdir(parents=True, exist_ok=True)
     for name in ("catalogs", "objects"):
         (root / name).mkdir(exist_ok=True)
     Registry.create(root / "service.db")

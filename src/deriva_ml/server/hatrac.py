@@ -34,6 +34,7 @@ from deriva_ml.server.replies import (
     lines,
     no_resource,
     not_found,
+    readable,
     url_of,
     wrong_method,
 )
@@ -79,7 +80,7 @@ class Hatrac:
         try:
             answer = self._dispatch(request, client)
         except Refusal as refusal:
-            answer = refusal.answer
+            answer = readable(request, refusal.answer)
         except sqlite3.Error as error:
             known = translate(error, self._store.path)
             if known is None:
@@ -179,7 +180,7 @@ class Hatrac:
             "etag": etag,
             "vary": "cookie",
         }
-        first, last = range_of(request, url, length) or (0, length - 1)
+        first, last = range_of(request, url, length, etag) or (0, length - 1)
         status = 200
         if (first, last) != (0, length - 1):
             status = 206
