@@ -88,6 +88,19 @@ class Narrowed(View):
         ]
         return f"(SELECT {', '.join(fields)}, r._from FROM {source} AS r WHERE {rows})"
 
+    def may(self, table: Table, right: str, column: Column | None = None) -> str:
+        """SQL over the row ``r`` that holds if the client has a right to it, or to a column of it."""
+        whole = self._access.model.tables_by_rid[table.rid]
+        one = None if column is None else whole.columns_by_name[column.name]
+        # a right to the column counts in rows to which the client has the right as well
+        decided = [self._access.right(whole, right)]
+        conditions = [row_condition(self._view, self._access, whole, right)] if decided[0] is None else []
+        if one is not None:
+            decided.append(self._access.right(one, right, whole))
+            if decided[1] is None:
+                conditions.append(row_condition(self._view, self._access, whole, right, column=one))
+        return "0" if False in decided else " AND ".join(conditions) or "1"
+
 
 def _visible(access: Access) -> Model:
     """The model without what the client may not enumerate."""
@@ -227,7 +240,7 @@ def _gives(binding: Mapping[str, Json], access: Access, right: str) -> bool:
 
 def _literal(value: object) -> str:
     if isinstance(value, int | float):
-        return repr(value)
+        return repr(value).replace("inf", "9e999")
     return "NULL" if value is None else "'" + str(value).replace("'", "''").replace("\0", "") + "'"
 
 
