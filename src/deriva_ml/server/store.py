@@ -267,7 +267,7 @@ class Transaction(View):
         first = self._rid + 1
         self._rid += n
         self._touched = True
-        return [codes.encode(number) for number in range(first, first + n)]
+        return codes.encode_all(range(first, first + n))
 
     def reserve_rid(self, rid: str) -> None:
         """Move the sequence beyond an RID that a client supplied; text that is no RID is let be."""
