@@ -361,6 +361,8 @@ class CatalogStore:
         self._models: OrderedDict[int, Model] = OrderedDict()
         self.known_clients: set[Client] = set()
         """Clients whose rows in ``ERMrest_Client`` are known to be up to date."""
+        self.indexed: dict[str, int] = {}
+        """For tables whose columns are known to have their indexes, by RID, as of which change of the model."""
 
     @staticmethod
     def create(path: Path) -> None:
