@@ -67,7 +67,9 @@ class Sheet:
         target = f"<= {at_most:g}" if at_most is not None else f">= {at_least:g}" if at_least is not None else ""
         notes = [target, f"(real: {real:g})" if real is not None else "", "" if is_met else "MISSED"]
         base, ratio = (_short(baseline, unit), f"{value / baseline:.2f}") if baseline else ("", "")
-        print(f"  {what:<50}{_short(value, unit):>13} {base:>13} {ratio:>7}  {' '.join(filter(None, notes))}", flush=True)
+        print(
+            f"  {what:<50}{_short(value, unit):>13} {base:>13} {ratio:>7}  {' '.join(filter(None, notes))}", flush=True
+        )
         if not is_met:
             self.missed.append(what)
 
