@@ -80,6 +80,16 @@ def test_a_request_that_is_refused_leaves_no_index(site: Site) -> None:
     assert column_indexes(site) == ["RCT", "name", "other"]
 
 
+def test_a_large_insertion_keeps_the_indexes_and_one_that_is_refused_does_too(site: Site) -> None:
+    fill(site)
+    fill(site)
+    assert column_indexes(site) == ["RCT", "name", "other"]
+    body = json.dumps([{"name": "a", "of": "nothing"} for _ in range(physical.LARGE)]).encode()
+    assert site.service(Request("POST", "/ermrest/catalog/1/entity/s:T", {}, body), OWNER).status == 409
+    assert column_indexes(site) == ["RCT", "name", "other"]
+    assert len(site(OWNER, "GET", "/entity/s:T/name=n5")) == 2
+
+
 def test_an_annotation_says_which_columns_are_not_indexed(site: Site) -> None:
     tag = physical.PREFERENCES.replace(":", "%3A").replace(",", "%2C")
     site(OWNER, "PUT", f"/schema/s/table/T/annotation/{tag}", {"btree": False})

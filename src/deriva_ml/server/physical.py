@@ -26,6 +26,7 @@ __all__ = [
     "drop_index",
     "index_columns",
     "is_large",
+    "set_indexes_aside",
     "silence",
     "storage_name",
     "watch",
@@ -35,6 +36,9 @@ NOT_NULL = ("RID", "RCT", "RMT")
 
 LARGE = 4096
 """From so many rows on, a look-up by reading them all costs more than the rest of a request."""
+
+REBUILT = 3
+"""Up to so many rows for each one that comes, indexes are made anew sooner than they are kept while the rows come."""
 
 UNINDEXED = frozenset({"boolean", "float4", "float8", "json", "jsonb", "markdown", "longtext"})
 """Types whose values are few, or long, or seldom looked for one by one."""
@@ -127,8 +131,12 @@ def add_indexes(connection: sqlite3.Connection, table: Table, constraints: Itera
 
 def is_large(connection: sqlite3.Connection, rid: str) -> bool:
     """Whether a table has, or has had, so many rows that its columns are indexed."""
-    row = connection.execute(f'SELECT max(rowid) FROM "t_{rid}"').fetchone()
-    return (row[0] or 0) >= LARGE
+    return _last(connection, rid) >= LARGE
+
+
+def _last(connection: sqlite3.Connection, rid: str) -> int:
+    """About how many rows a table has: the number of the last one."""
+    return connection.execute(f'SELECT max(rowid) FROM "t_{rid}"').fetchone()[0] or 0
 
 
 def index_columns(connection: sqlite3.Connection, model: Model, table: Table) -> bool:
@@ -149,6 +157,26 @@ def index_columns(connection: sqlite3.Connection, model: Model, table: Table) ->
         columns = _quoted([column.storage, "RID"] if column.name == "RCT" else [column.storage])
         connection.execute(f'CREATE INDEX "{_column_index(table.rid, column)}" ON "t_{table.rid}" ({columns})')
     return bool(lacking)
+
+
+def set_indexes_aside(connection: sqlite3.Connection, table: Table, count: int) -> bool:
+    """Drop the indexes of single columns before many rows come, where making them anew is quicker than keeping them.
+
+    Args:
+        connection: The database, inside a transaction.
+        table: The table.
+        count: How many rows are to come.
+
+    Returns:
+        Whether there were any, so that `index_columns` is due when the rows are in.
+    """
+    if count < LARGE or _last(connection, table.rid) > REBUILT * count:
+        return False
+    there = {row[1] for row in connection.execute(f'PRAGMA index_list("t_{table.rid}")')}
+    doomed = [column for column in table.columns if _column_index(table.rid, column) in there]
+    for column in doomed:
+        drop_column_index(connection, table.rid, column)
+    return bool(doomed)
 
 
 def _is_indexed(model: Model, table: Table, column: Column) -> bool:
