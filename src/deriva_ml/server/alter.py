@@ -349,6 +349,7 @@ def drop_column(tx: Transaction, table: Table, column: Column) -> None:
             where = f'table "{table.schema}".{table.name}'
             dependents = [f'constraint {fk.name[1]} on table "{fk.table[0]}".{fk.table[1]}']
             raise Conflict(_depended(f"cannot drop column {column.name} of {where}", dependents))
+    physical.drop_column_index(tx.connection, table.rid, column)
     gone = [one for one in table.constraints if column.name in one.columns]
     for constraint in gone:
         physical.drop_index(tx.connection, constraint)

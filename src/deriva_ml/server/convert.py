@@ -33,6 +33,7 @@ def convert_column(tx: Transaction, table: Table, old: Column, new: Column) -> C
     while physical.storage_name(new.name, new.rid, generation=generation) in taken:
         generation += 1
     made = replace(new, storage=physical.storage_name(new.name, new.rid, generation=generation))
+    physical.drop_column_index(connection, table.rid, old)
     physical.add_column(connection, table.rid, made)
     name, before, after = quote(f"t_{table.rid}"), quote(old.storage), quote(made.storage)
     change = _converter(old.type, new.type)
