@@ -125,6 +125,7 @@ def _delete(arguments: argparse.Namespace) -> int:
     from deriva_ml.connect import open_connection
     from deriva_ml.core.exceptions import DerivaMLConfigurationError
     from deriva_ml.server.catalogs import remove_database
+    from deriva_ml.server.damage import damage_named
 
     root = folder_of(arguments)
     with open_connection(str(root)) as connection:
@@ -136,7 +137,8 @@ def _delete(arguments: argparse.Namespace) -> int:
                 hint="type the id when asked, or give --yes",
             )
         delete_catalog(connection.transport, arguments.catalog)
-    remove_database(root, arguments.catalog)
+    with damage_named(root):
+        remove_database(root, arguments.catalog)
     print(f"Deleted catalog {arguments.catalog} of {root}")
     return 0
 

@@ -62,6 +62,9 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
     Raises:
         FolderError: Something else is there.
     """
+    if (root / MARKER).exists():
+        # It was whole when it got its marker: what is missing since is not made anew, as if it had been empty.
+        return
     if root.exists() and not root.is_dir():
         raise FolderError(f"This is not a folder: {root}", hint="name a folder, or a path where nothing is yet")
     try:

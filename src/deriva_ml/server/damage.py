@@ -39,6 +39,8 @@ def damage_named(root: Path) -> Iterator[None]:
         if error.status == 500:
             name_damage(root)
         raise unusable(error, root) from error
+    except OSError as error:
+        raise unusable(error, root) from error
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in OF_FILES:
             raise

@@ -122,7 +122,7 @@ class ObjectFiles:
     @contextmanager
     def _new_file(self) -> Iterator[tuple[IO[bytes], Path]]:
         """A new file below ``incoming``: whole and on the disk after the block, or gone."""
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        self._prepare(self._incoming)
         handle, name = tempfile.mkstemp(dir=self._incoming)
         path = Path(name)
         try:
@@ -133,6 +133,12 @@ class ObjectFiles:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+    def _prepare(self, folder: Path) -> None:
+        """Make a folder of the store, but never the folder that the store is in: that one may have been moved away."""
+        if not folder.is_dir():
+            self.folder.mkdir(exist_ok=True)
+            folder.mkdir(exist_ok=True)
 
     @staticmethod
     def _is_there(path: Path, length: int) -> bool:
@@ -172,7 +178,7 @@ class ObjectFiles:
     @staticmethod
     def _make_room(target: Path) -> None:
         if not target.parent.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(exist_ok=True)
             fsync_directory(target.parent.parent)
 
     def remove(self, sha256: str) -> None:
@@ -198,7 +204,7 @@ class ObjectFiles:
 
     def write_chunk(self, job: str, offset: int, length: int, body: bytes | IO[bytes] | None) -> Digests:
         """Write a chunk of an upload job to its place, and flush it; nothing is written beyond ``length`` bytes."""
-        self._jobs.mkdir(parents=True, exist_ok=True)
+        self._prepare(self._jobs)
         path = self.job_path(job)
         self._own(path)
         source = io.BytesIO(body or b"") if body is None or isinstance(body, bytes) else body
@@ -220,7 +226,7 @@ class ObjectFiles:
 
     def finish_job(self, job: str, length: int) -> Digests:
         """Hash what an upload job has gathered; it has exactly ``length`` bytes afterwards."""
-        self._jobs.mkdir(parents=True, exist_ok=True)
+        self._prepare(self._jobs)
         path = self.job_path(job)
         if not path.exists() or path.stat().st_size != length:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as out:

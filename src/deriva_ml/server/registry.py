@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deriva_ml.server.connections import BUSY_SECONDS, Frozen, connect
+from deriva_ml.server.connections import BUSY_SECONDS, Frozen, open_format
 from deriva_ml.server.errors import Unavailable, translate
+from deriva_ml.server.formats import Format
 from deriva_ml.wire.model import Document
 
-__all__ = ["Entry", "Registry", "place_new"]
+__all__ = ["FORMAT", "Entry", "Registry", "place_new"]
+
+FORMAT = Format(0)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (id TEXT PRIMARY KEY, is_catalog INTEGER NOT NULL, doc TEXT NOT NULL,
@@ -100,7 +103,9 @@ class Registry:
             raise Unavailable
         try:
             if self._connection is None:
-                self._connection = connect(self.path, read_only=False, timeout=self.busy_seconds, alone=True)
+                self._connection = open_format(
+                    self.path, FORMAT, read_only=False, timeout=self.busy_seconds, alone=True
+                )
             yield self._connection
         except sqlite3.Error as error:
             refusal = translate(error, self.path)
