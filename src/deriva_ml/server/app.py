@@ -113,7 +113,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_li
         identity, layout = content["identity"], content["format"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FolderError(
-            f"This folder is not a catalog: {root}",
+            f"This folder is not a catalog: {root} (there is no {MARKER} in it)",
             hint="name a folder that holds one, or a path where nothing is yet",
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:

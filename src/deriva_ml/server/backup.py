@@ -199,14 +199,14 @@ def _gather(root: Path, target: Path, *, link: bool, with_users: bool, progress:
 
 def _copy_database(source: Path, target: Path) -> None:
     """Copy a database as of one moment, while others write to it."""
-    with closing(connect(source, read_only=True)) as old, closing(sqlite3.connect(target)) as new:
-        refuse_later(source, format_of(old), known_format(source.name))
-        try:
+    try:
+        with closing(connect(source, read_only=True)) as old, closing(sqlite3.connect(target)) as new:
+            refuse_later(source, format_of(old), known_format(source.name))
             old.backup(new)
             # A file that stands alone: no log beside it is needed to read it.
             new.execute("PRAGMA journal_mode = DELETE")
-        except sqlite3.Error as error:
-            raise unusable(error, target if is_no_room(error) else source) from error
+    except sqlite3.Error as error:
+        raise unusable(error, target if is_no_room(error) else source) from error
     flush(target)
 
 

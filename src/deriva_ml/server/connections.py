@@ -52,6 +52,8 @@ def connect(
         raise FolderError(
             f"The catalog's database is missing: {path}", hint="restore the folder from a backup"
         ) from None
+    except OSError as error:
+        raise FolderError(f"The catalog's database cannot be opened: {path} ({error.strerror}).") from error
     if is_empty:
         # SQLite would take it for a database without tables.
         raise FolderError(

@@ -87,7 +87,7 @@ def name_damage(root: Path) -> None:
 
 
 def _unsound(root: Path) -> Path | None:
-    files = [root / "service.db", root / "hatrac.db", *sorted(root.glob("catalogs/*.db"))]
+    files = [root / "service.db", root / "hatrac.db", root / "users.db", *sorted(root.glob("catalogs/*.db"))]
     return next((file for file in files if file.exists() and not _is_sound(file)), None)
 
 

@@ -359,6 +359,8 @@ class NameStore:
         """
         if self.path.exists():
             return False
+        if not self.path.parent.is_dir():
+            raise FolderError(f"The catalog's folder is gone: {self.path.parent}", hint="was it moved?")
         contents = (self.path.parent / "objects").glob("[0-9a-f][0-9a-f]/*")
         if next(contents, None) is None:
             return True
