@@ -63,6 +63,9 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
     Raises:
         FolderError: Something else is there.
     """
+    if (root / MARKER).exists():
+        # It was whole when it got its marker: what is missing since is not made anew, as if it had been empty.
+        return
     if root.exists() and not root.is_dir():
         raise FolderError(f"This is not a folder: {root}", hint="name a folder, or a path where nothing is yet")
     root.mkdir(parents=True, exist_ok=True)
@@ -111,7 +114,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_li
         identity, layout = content["identity"], content["format"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FolderError(
-            f"This folder is not a catalog: {root}",
+            f"This folder is not a catalog: {root} (there is no {MARKER} in it)",
             hint="name a folder that holds one, or a path where nothing is yet",
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:

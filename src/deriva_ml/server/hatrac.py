@@ -179,6 +179,8 @@ class Hatrac:
             "content-length": str(length),
             "etag": etag,
             "vary": "cookie",
+            # Of what was stored: whoever fetches it can tell whether the disk has kept it.
+            "repr-digest": f"sha-256=:{version.digests.sha256_base64}:",
         }
         first, last = range_of(request, url, length, etag) or (0, length - 1)
         status = 200

@@ -124,7 +124,7 @@ class ObjectFiles:
     @contextmanager
     def _new_file(self) -> Iterator[tuple[IO[bytes], Path]]:
         """A new file below ``incoming``: whole and on the disk after the block, or gone."""
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        self._prepare(self._incoming)
         handle, name = tempfile.mkstemp(dir=self._incoming)
         path = Path(name)
         try:
@@ -135,6 +135,12 @@ class ObjectFiles:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+    def _prepare(self, folder: Path) -> None:
+        """Make a folder of the store, but never the folder that the store is in: that one may have been moved away."""
+        if not folder.is_dir():
+            self.folder.mkdir(exist_ok=True)
+            folder.mkdir(exist_ok=True)
 
     @staticmethod
     def _is_there(path: Path, length: int) -> bool:
@@ -174,7 +180,7 @@ class ObjectFiles:
     @staticmethod
     def _make_room(target: Path) -> None:
         if not target.parent.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(exist_ok=True)
             fsync_directory(target.parent.parent)
 
     def remove(self, sha256: str) -> None:
@@ -201,7 +207,7 @@ class ObjectFiles:
     @contextmanager
     def gathering(self, job: str, *, alone: bool = False) -> Iterator[Gathering]:
         """What an upload job has gathered: to write chunks to it, with others, or alone to make an object of it."""
-        self._jobs.mkdir(parents=True, exist_ok=True)
+        self._prepare(self._jobs)
         path = self.job_path(job)
         with self._locked(path, alone=alone) as handle:
             try:
