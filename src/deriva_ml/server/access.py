@@ -112,21 +112,24 @@ class Access:
             return self._decide_reference(element, name)
         if self.roles == {"*"} and name not in ("select", "enumerate"):
             return False
+        parent = self._parent(element, table)
+        if self._is_shut(element, parent, name):
+            return False
         if any(self._meets(element.acls, granting) for granting in GRANTING[name]):
             return True
-        parent = self._parent(element, table)
         if parent is None:
             return False
-        if not isinstance(parent, Column) and self.right(parent, "owner") is True:
+        if self.right(parent, "owner") is True:
             return True
-        above = self.right(parent, name)
-        if isinstance(element, Table) and self.right(parent, "enumerate") is not True and above is False:
-            return self._bound(element, name, table)
-        if name not in element.acls and above is True:
+        if name not in element.acls and self.right(parent, name) is True:
             return True
-        if isinstance(element, Column) and above is False:
-            return False
         return self._bound(element, name, table)
+
+    def _is_shut(self, element: Element, parent: Model | Schema | Table | None, name: str) -> bool:
+        """What the element is in denies it, whatever the element's own lists say."""
+        if isinstance(element, Table):
+            return parent is None or self.right(parent, "enumerate") is not True
+        return isinstance(element, Column) and (parent is None or self.right(parent, name) is False)
 
     def _parent(self, element: Element, table: Table | None) -> Model | Schema | Table | None:
         if isinstance(element, Column):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from deriva_ml.server import physical
@@ -40,6 +40,7 @@ from deriva_ml.wire.values import is_serial
 __all__ = [
     "access_of",
     "add_references",
+    "check_types",
     "create_column",
     "create_foreign_key",
     "create_key",
@@ -369,7 +370,12 @@ def _check_mapping(table: Table, columns: list[str], target: Table, referenced_c
                 f"Foreign key {fk.name[1]} already exists from table {table.name} to {target.name} "
                 f"with reference mapping {arrow}."
             )
-    for near, far in pairs:
+    check_types(table, columns, target, referenced_columns)
+
+
+def check_types(table: Table, columns: Sequence[str], target: Table, referenced_columns: Sequence[str]) -> None:
+    """Refuse a foreign key between columns whose values cannot be compared."""
+    for near, far in zip(columns, referenced_columns, strict=True):
         types = [home.columns_by_name[name].type for home, name in ((table, near), (target, far))]
         if _family(types[0]) != _family(types[1]):
             raise Conflict(

@@ -18,7 +18,7 @@ from deriva_ml.server.store import Transaction, View, quote
 from deriva_ml.wire.model import Column, ForeignKey, Json, Model, Schema, Table
 from deriva_ml.wire.values import parse_literal
 
-__all__ = ["Narrowed", "narrowed", "need_references", "need_rows", "row_condition"]
+__all__ = ["Narrowed", "narrowed", "need_references", "need_rows", "row_condition", "with_visible_tables"]
 
 REGEXPS = ("::regexp::", "::ciregexp::")
 COMPARISONS = {"=": "=", "::gt::": ">", "::geq::": ">=", "::lt::": "<", "::leq::": "<="}
@@ -85,6 +85,18 @@ class Narrowed(View):
             for one in whole.columns
         ]
         return f"(SELECT {', '.join(fields)}, r._from FROM {source} AS r WHERE {rows})"
+
+
+def with_visible_tables(access: Access) -> Model:
+    """The model without the schemas and tables that the client may not enumerate; the tables in it are whole."""
+    if access.is_all:
+        return access.model
+    schemas = {
+        name: replace(schema, tables={key: table for key, table in schema.tables.items() if access.sees(table)})
+        for name, schema in access.model.schemas.items()
+        if access.sees(schema)
+    }
+    return replace(access.model, schemas=schemas)
 
 
 def _visible(access: Access) -> Model:
