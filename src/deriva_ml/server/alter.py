@@ -310,12 +310,14 @@ def alter_foreign_key(tx: Transaction, table: Table, fk: ForeignKey, document: J
         annotations=annotation_set(doc["annotations"]) if "annotations" in doc else fk.annotations,
         acls=acl_set(doc["acls"], "foreign key", label(fk)) if "acls" in doc else fk.acls,
     )
-    if "acl_bindings" in doc:
-        far = find_table(tx.model, *fk.referenced_table)
-        changed = replace(changed, acl_bindings=binding_set(tx.model, far, doc["acl_bindings"], "foreign key"))
     store_constraint(tx, table, changed)
     if changed.name != fk.name:
         rename_reference(tx, fk.name, changed.name)
+        changed = next(one for one in current(tx, table).foreign_keys if one.rid == fk.rid)
+    if "acl_bindings" in doc:
+        far = find_table(tx.model, *fk.referenced_table)
+        changed = replace(changed, acl_bindings=binding_set(tx.model, far, doc["acl_bindings"], "foreign key"))
+        store_constraint(tx, current(tx, table), changed)
     return changed
 
 

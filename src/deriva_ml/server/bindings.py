@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from deriva_ml.server.errors import BadRequest, Conflict, ServiceError
+from deriva_ml.wire.json_text import write_json
 from deriva_ml.wire.model import Column, Document, ForeignKey, Json, Model, Table
+from deriva_ml.wire.values import parse_literal
 
-__all__ = ["binding", "binding_set", "with_renamed_column"]
+__all__ = ["binding", "binding_operand", "binding_operator", "binding_set", "with_renamed_column"]
 
 TYPES = {
     "table": frozenset({"owner", "update", "delete", "select"}),
     "column": frozenset({"owner", "update", "delete", "select"}),
     "foreign key": frozenset({"owner", "insert", "update"}),
 }
+ORDERED = frozenset({"=", "lt", "leq", "gt", "geq"})
+OPERATORS: Mapping[str, str] = {
+    "=": "=",
+    **{f"::{word}::": word for word in ("lt", "leq", "gt", "geq", "null", "regexp", "ciregexp", "ts")},
+}
+"""The operators of filters, as bindings and as paths write them."""
+
 MEMBERS = frozenset({"types", "projection", "projection_type", "scope_acl", "comment"})
 
 
@@ -155,7 +164,9 @@ def _walk(
             context = aliases[start]
         context = _linked(model, context, direction, step[direction], name)
         alias = step.get("alias")
-        if isinstance(alias, str):
+        if alias is not None:
+            if not isinstance(alias, str):
+                raise BadRequest(f'ACL binding "{name}" gives an alias that is not text.')
             aliases[alias] = context
     yield steps[-1], context, aliases
 
@@ -181,16 +192,39 @@ def _column(context: Table, named: Json, name: str) -> Column:
     return found
 
 
+def binding_operator(step: Mapping[str, Json]) -> str | None:
+    """The operator of a filter in a projection, as paths call it; None if there is no such."""
+    operator = step.get("operator", "=")
+    return OPERATORS.get(operator) if isinstance(operator, str) else None
+
+
+def binding_operand(step: Mapping[str, Json]) -> tuple[str, ...]:
+    """What a filter in a projection compares with, as paths give it."""
+    if binding_operator(step) == "null":
+        return ()
+    operand = step.get("operand", "")
+    return (operand if isinstance(operand, str) else write_json(operand),)
+
+
 def _check_filter(step: Mapping[str, Json], context: Table, aliases: Mapping[str, Table], name: str) -> None:
     for leaf in _leaves(step, name):
-        column = leaf["filter"]
-        if isinstance(column, list) and len(column) == 2:
-            home = aliases.get(str(column[0]))
+        named = leaf["filter"]
+        if isinstance(named, list) and len(named) == 2:
+            home = aliases.get(str(named[0]))
             if home is None:
-                raise BadRequest(f'ACL binding "{name}" refers to the unknown alias "{column[0]}".')
-            _column(home, column[1], name)
+                raise BadRequest(f'ACL binding "{name}" refers to the unknown alias "{named[0]}".')
+            column = _column(home, named[1], name)
         else:
-            _column(context, column, name)
+            column = _column(context, named, name)
+        operator = binding_operator(leaf)
+        if operator is None:
+            raise BadRequest(f'ACL binding "{name}" does not know the operator "{leaf["operator"]}".')
+        if operator in ORDERED:
+            try:
+                for literal in binding_operand(leaf):
+                    parse_literal(column.type, literal)
+            except ValueError as error:
+                raise BadRequest(f'ACL binding "{name}": {error}') from error
 
 
 def _leaves(step: Mapping[str, Json], name: str) -> Iterator[Mapping[str, Json]]:

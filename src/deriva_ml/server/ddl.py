@@ -322,6 +322,9 @@ def create_foreign_key(tx: Transaction, table: Table, document: Json) -> Foreign
         raise Conflict(f"Foreign-key columns belong to {near[0]}:{near[1]} instead of {table.schema}:{table.name}.")
     far, referenced_columns = end_columns(doc.get("referenced_columns"), "referenced_columns")
     target = find_table(tx.model, *far)
+    access = access_of(tx)
+    if not access.sees(tx.model.schemas[target.schema]) or not access.sees(target):
+        raise Conflict(f"Table {target.name} does not exist in schema {target.schema}.")
     _check_mapping(table, columns, target, referenced_columns)
     taken = taken_names(tx, table.schema)
     name = given_name(doc) or constraint_name(table.name, columns, "fkey", taken)
