@@ -1,0 +1,65 @@
+"""Access lists: what an element denies, nothing in it can give."""
+
+from __future__ import annotations
+
+import pytest
+from tests.server.conftest import OWNER
+
+from deriva_ml.wire.http import Client
+
+ANN = Client("ann", roles=frozenset({"ann"}))
+
+
+@pytest.fixture
+def shared(site):
+    site.ok("PUT", "/acl/enumerate", ["*"])
+    site.ok("PUT", "/acl/create", ["ann"])
+    site.ok("POST", "/schema/S/table", site.table("T", [site.column("n", "int4")], keys=[["n"]]))
+    return site
+
+
+def test_a_table_of_a_schema_that_is_not_seen_gives_no_right(shared) -> None:
+    shared.ok("PUT", "/schema/S/acl", {"enumerate": [], "create": [], "select": []})
+    shared.ok("PUT", "/schema/S/table/T/acl", {"write": ["ann"]})
+    row = [{"n": 1}]
+    for method, target, body in (
+        ("GET", "/entity/S:T", None),
+        ("POST", "/entity/S:T", row),
+        ("PUT", "/entity/S:T", row),
+        ("PUT", "/attributegroup/S:T/n;n", row),
+        ("DELETE", "/entity/S:T", None),
+        ("POST", "/entity/T", row),
+    ):
+        status, text = shared(method, target, body, ANN)
+        assert (status, "not exist" in text or "not found" in text) == (409, True), target
+
+
+def test_a_column_gives_no_right_that_its_table_denies(shared) -> None:
+    shared.ok("PUT", "/schema/S/table/T/acl/enumerate", ["*"])
+    shared.ok("PUT", "/schema/S/table/T/column/n/acl/select", ["ann"])
+    assert shared.ok("GET", "/schema/S/table/T/column/n", client=ANN)["rights"]["select"] is False
+    shared.ok("PUT", "/schema/S/table/T/acl/select", ["ann"])
+    assert shared.ok("GET", "/schema/S/table/T/column/n", client=ANN)["rights"]["select"] is True
+
+
+def test_who_makes_a_reference_must_see_where_it_leads(shared) -> None:
+    shared.ok("POST", "/schema/mine", client=ANN)
+    shared.ok("POST", "/schema/mine/table", shared.table("M", [shared.column("n", "int4")]), ANN)
+    shared.ok("PUT", "/schema/S/table/T/acl", {"enumerate": []})
+    fk = shared.reference(["n"], "T", ["n"])
+    status, text = shared("POST", "/schema/mine/table/M/foreignkey", fk, ANN)
+    assert (status, "does not exist" in text) == (409, True)
+    shared.ok("PUT", "/schema/S/table/T/acl", {"enumerate": ["*"]})
+    shared.ok("POST", "/schema/mine/table/M/foreignkey", fk, ANN)
+
+
+def test_keys_and_references_of_columns_that_are_not_seen_are_not_there(shared) -> None:
+    shared.ok("POST", "/schema/S/table/T/column", shared.column("m", "int4"))
+    shared.ok("POST", "/schema/S/table/T/foreignkey", shared.reference(["m"], "T", ["n"]))
+    shared.ok("PUT", "/acl/select", ["*"])
+    reference = "/schema/S/table/T/foreignkey/m/reference/S:T/n"
+    assert shared("GET", reference, client=ANN)[0] == shared("GET", "/schema/S/table/T/key/n", client=ANN)[0] == 200
+    shared.ok("PUT", "/schema/S/table/T/column/n/acl", {"enumerate": [], "select": []})
+    assert shared("GET", reference + "/annotation", client=ANN)[0] == 409
+    assert shared("GET", "/schema/S/table/T/key/n", client=ANN)[0] == 409
+    assert shared("GET", reference, client=OWNER)[0] == 200
