@@ -63,3 +63,18 @@ def test_keys_and_references_of_columns_that_are_not_seen_are_not_there(shared) 
     assert shared("GET", reference + "/annotation", client=ANN)[0] == 409
     assert shared("GET", "/schema/S/table/T/key/n", client=ANN)[0] == 409
     assert shared("GET", reference, client=OWNER)[0] == 200
+
+
+@pytest.mark.parametrize("types", [["owner"], ["owner", "select", "update", "delete"]])
+def test_a_binding_gives_no_right_to_insert(shared, types: list[str]) -> None:
+    shared.ok("PUT", "/acl/select", ["*"])
+    shared.ok("PUT", "/schema/S/table/T/acl_binding/b", {"types": types, "projection": "RCB"})
+    for method, body in (("POST", [{"n": 1}]), ("PUT", [{"n": 1}])):
+        assert shared(method, "/entity/S:T", body, ANN)[0] == 403
+    assert shared.ok("GET", "/entity/S:T") == []
+    shared.ok("PUT", "/schema/S/table/T/acl/insert", ["ann"])
+    shared.ok("POST", "/entity/S:T", [{"n": 1}], ANN)
+    shared.ok("PUT", "/attributegroup/S:T/n;n2:=n", [{"n": 1, "n2": 1}], ANN)
+    shared.ok("PUT", "/schema/S/table/T/column/n/acl/insert", [])
+    shared.ok("PUT", "/schema/S/table/T/column/n/acl_binding/b", {"types": types, "projection": "RCB"})
+    assert shared("POST", "/entity/S:T", [{"n": 2}], ANN)[0] == 403

@@ -230,6 +230,11 @@ class Access:
             raise self.refuse(f"{name} access on {label(element, table)}")
         return right
 
+    def need_outright(self, element: Element, name: str, table: Table | None = None) -> None:
+        """Refuse unless the client has the right whatever the row: there is none yet that a binding could test."""
+        if self.right(element, name, table) is not True:
+            raise self.refuse(f"{name} access on {label(element, table)}")
+
     def need_owner(self, element: Element, table: Table | None = None) -> None:
         """Refuse unless the client owns the element: that of a column or constraint is its table's owner."""
         owned = table if table is not None and not isinstance(element, Table) else element
