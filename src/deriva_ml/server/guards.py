@@ -26,8 +26,8 @@ __all__ = ["Narrowed", "narrowed", "need_references", "need_rows", "row_conditio
 
 
 def narrowed(view: View, access: Access) -> View:
-    """The view as the client sees it: the view itself for who owns the catalog."""
-    return view if access.is_all else Narrowed(view, access)
+    """The view as the client sees it: the view itself for who owns the catalog and has nothing hidden from it."""
+    return view if access.is_whole else Narrowed(view, access)
 
 
 class Narrowed(View):
