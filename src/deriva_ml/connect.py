@@ -140,8 +140,11 @@ def _foreign(place: Place) -> bool:
         return False
     if root.is_dir() and not any(root.iterdir()):
         return False
-    if (root / "service.db").exists() or any(root.glob(".*.part")):
+    names = {path.name for path in root.iterdir()}
+    if "service.db" in names or any(name.startswith(".") and name.endswith(".part") for name in names):
         return False  # another process is making it at this moment
+    if names <= {"catalogs", "objects"} and not any(any((root / name).iterdir()) for name in names):
+        return False  # a process was making it, and did not come far
     raise DerivaMLConfigurationError(
         f"{root} is not a catalog folder, and it is not empty.",
         source=f"hostname {place.hostname!r}",

@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.logging_config import configure_logging
-from deriva_ml.schema import vocabulary
+from deriva_ml.schema import rids, table_rows, vocabulary
+from deriva_ml.schema.bound import Room, of_owner, of_session
+from deriva_ml.schema.display import AnnotationDraft
 from deriva_ml.schema.opening import DEFAULT_CATALOG, READY_TAG, find_context, open_session
-from deriva_ml.schema.rids import citation, resolve_rid, resolve_rids, retrieve_rid
-from deriva_ml.schema.table_rows import list_users, table_frame, table_rows
-from deriva_ml.schema.tables import table_document
-from deriva_ml.wire.model import Json, Table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from deriva_ml.asset.asset import Asset
-    from deriva_ml.asset.asset_record import AssetRecord
-    from deriva_ml.core.enums import Status
-    from deriva_ml.core.ermrest import ColumnDefinition, ForeignKeyDefinition, TableDefinition, VocabularyTerm
+    from deriva_ml.asset import asset, asset_record
+    from deriva_ml.asset import tables as asset_tables
     from deriva_ml.core.ml_config import DerivaMLConfig
-    from deriva_ml.dataset.aux_classes import DatasetSpec
-    from deriva_ml.dataset.dataset import Dataset
-    from deriva_ml.dataset.dataset_bag import DatasetBag
-    from deriva_ml.execution.execution import Execution
-    from deriva_ml.execution.execution_configuration import ExecutionConfiguration
-    from deriva_ml.execution.execution_record import ExecutionRecord
-    from deriva_ml.execution.workflow import Workflow
-    from deriva_ml.feature.feature import Feature
-    from deriva_ml.feature.records import FeatureRecord
-    from deriva_ml.feature.select import Selector
-    from deriva_ml.schema.rids import BatchRidResult, ResolveRidResult
-    from deriva_ml.schema.validation import SchemaValidationReport
-    from deriva_ml.schema.vocabulary import VocabularyTermHandle
+    from deriva_ml.dataset import bag, dataset, members
+    from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
+    from deriva_ml.feature import feature, frames, values
+    from deriva_ml.model.deriva_model import DerivaModel
+    from deriva_ml.schema import chaise, display, provenance, references, validation
+    from deriva_ml.schema.provenance import CatalogProvenance
+    from deriva_ml.workspace.working_data import WorkingDataCache
+else:
+    # A room that is not used is not imported: most runs touch a few of them.
+    display = Room("deriva_ml.schema.display")
+    asset = Room("deriva_ml.asset.asset")
+    asset_record = Room("deriva_ml.asset.asset_record")
+    asset_tables = Room("deriva_ml.asset.tables")
+    bag = Room("deriva_ml.dataset.bag")
+    chaise = Room("deriva_ml.schema.chaise")
+    dataset = Room("deriva_ml.dataset.dataset")
+    execution = Room("deriva_ml.execution.execution")
+    execution_record = Room("deriva_ml.execution.execution_record")
+    experiment = Room("deriva_ml.execution.experiment")
+    feature = Room("deriva_ml.feature.feature")
+    frames = Room("deriva_ml.feature.frames")
+    members = Room("deriva_ml.dataset.members")
+    provenance = Room("deriva_ml.schema.provenance")
+    references = Room("deriva_ml.schema.references")
+    resume = Room("deriva_ml.execution.resume")
+    storage = Room("deriva_ml.execution.storage")
+    validation = Room("deriva_ml.schema.validation")
+    values = Room("deriva_ml.feature.values")
+    workflow = Room("deriva_ml.execution.workflow")
 
 __all__ = ["DEFAULT_CATALOG", "READY_TAG", "DerivaML"]
 
@@ -99,6 +109,7 @@ class DerivaML:
         self.clean_execution_dir = clean_execution_dir
         self.hydra_runtime_output_dir = Path(hydra_runtime_output_dir) if hydra_runtime_output_dir else None
         self.start_time = datetime.now(UTC)
+        self.annotation_draft = AnnotationDraft()
 
     # -- opening and closing -------------------------------------------------------------------------------------
 
@@ -164,13 +175,40 @@ class DerivaML:
         return self.connection.deriva().catalog(str(self.catalog_id))
 
     @property
-    def model(self) -> Any:
-        """The ``deriva`` package's own model of the catalog."""
-        return self.catalog.getCatalogModel()
+    def model(self) -> DerivaModel:
+        """The catalog's model: the ``deriva`` package's, with what the ML layer knows of its tables."""
+        from deriva_ml.model.deriva_model import DerivaModel
+
+        return DerivaModel(self.session, self.catalog.getCatalogModel)
 
     def pathBuilder(self) -> Any:  # noqa: N802  # the specification's name
         """The ``deriva`` package's own path builder."""
         return self.catalog.getPathBuilder()
+
+    def domain_path(self, schema: str | None = None) -> Any:
+        """The ``deriva`` package's own path builder of one of the project's schemas.
+
+        Raises:
+            DerivaMLConfigurationError: None was named and there is no default, or there is no such schema.
+        """
+        return self.pathBuilder().schemas[self.session.domain(schema)]
+
+    @staticmethod
+    def globus_login(host: str) -> str:
+        """Log in at a Deriva host with Globus, unless that was done.
+
+        Args:
+            host: The host's name.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            DerivaMLAuthenticationError: The login failed.
+        """
+        from deriva_ml.catalog.globus import globus_login
+
+        return globus_login(host)
 
     def is_snapshot(self) -> bool:
         """Whether this is the catalog as of a past moment."""
@@ -194,297 +232,114 @@ class DerivaML:
         """The cache, or the working directory."""
         return self.cache_dir if cached else self.working_dir
 
-    def cite(self, entity: Mapping[str, Json] | str, current: bool = False) -> str:
-        """A lasting reference to a record: its URL as of now, or as it is at any time if ``current``.
+    @property
+    def working_data(self) -> WorkingDataCache:
+        """Tables that are kept in the working directory."""
+        from deriva_ml.workspace.working_data import WorkingDataCache
 
-        Raises:
-            DerivaMLRidsNotFound: There is no such record.
-        """
-        return citation(self.session, entity, current)
+        return WorkingDataCache(self.session.records_dir)
 
-    def user_list(self) -> list[dict[str, Json]]:
-        """The catalog's users: ID and Full_Name."""
-        return list_users(self.session)
+    @property
+    def catalog_provenance(self) -> CatalogProvenance | None:
+        """How the catalog came to be; None if nobody has noted it."""
+        return provenance.get_catalog_provenance(self.session)
 
-    def validate_schema(self, strict: bool = False) -> SchemaValidationReport:
-        """Compare the ML schema with what this library needs."""
-        from deriva_ml.schema.validation import validate_ml_schema
-
-        return validate_ml_schema(self, strict)
+    cite = of_session(lambda: rids.cite)
+    user_list = of_session(lambda: table_rows.user_list)
+    validate_schema = of_owner(lambda: validation.validate_ml_schema)
 
     # -- vocabularies and tables ---------------------------------------------------------------------------------
 
-    def create_vocabulary(self, vocab_name: str, comment: str = "", schema: str | None = None) -> Table:
-        """Make a vocabulary table."""
-        return vocabulary.create_vocabulary(self.session, vocab_name, comment, schema)
+    create_vocabulary = of_session(lambda: vocabulary.create_vocabulary)
+    add_term = of_session(lambda: vocabulary.add_term)
+    lookup_term = of_session(lambda: vocabulary.lookup_term)
+    list_vocabulary_terms = of_session(lambda: vocabulary.list_vocabulary_terms)
+    delete_term = of_session(lambda: vocabulary.delete_term)
+    clear_vocabulary_cache = of_session(lambda: vocabulary.clear_vocabulary_cache)
 
-    def add_term(
-        self,
-        table: str | Table,
-        term_name: str,
-        description: str,
-        synonyms: Sequence[str] | None = None,
-        exists_ok: bool = True,
-    ) -> VocabularyTermHandle:
-        """Add a term to a vocabulary; one that is there already is returned, if that is allowed."""
-        return vocabulary.add_term(self.session, table, term_name, description, synonyms, exists_ok=exists_ok)
+    create_table = of_session(lambda: table_rows.create_table)
+    define_association = of_session(lambda: table_rows.define_association)
+    table_path = of_session(lambda: table_rows.table_path)
+    cache_table = of_session(lambda: table_rows.cache_table)
+    get_table_as_dict = of_session(lambda: table_rows.get_table_as_dict)
+    get_table_as_dataframe = of_session(lambda: table_rows.get_table_as_dataframe)
 
-    def lookup_term(self, table: str | Table, term_name: str) -> VocabularyTermHandle:
-        """The term of this name or synonym."""
-        return vocabulary.lookup_term(self.session, table, term_name)
+    resolve_rid = of_session(lambda: rids.resolve_rid)
+    resolve_rids = of_session(lambda: rids.resolve_rids)
+    retrieve_rid = of_session(lambda: rids.retrieve_rid)
 
-    def list_vocabulary_terms(self, table: str | Table) -> list[VocabularyTerm]:
-        """All terms of a vocabulary, by name."""
-        return vocabulary.list_vocabulary_terms(self.session, table)
+    # -- how a web interface shows the catalog -------------------------------------------------------------------
 
-    def delete_term(self, table: str | Table, term_name: str) -> None:
-        """Remove a term that nothing refers to."""
-        vocabulary.delete_term(self.session, table, term_name)
+    chaise_url = of_session(lambda: chaise.chaise_url)
+    apply_catalog_annotations = of_session(lambda: chaise.apply_catalog_annotations)
+    add_page = of_session(lambda: chaise.add_page)
+    get_table_annotations = of_owner(lambda: display.get_table_annotations)
+    get_column_annotations = of_owner(lambda: display.get_column_annotations)
+    set_display_annotation = of_owner(lambda: display.set_display_annotation)
+    set_visible_columns = of_owner(lambda: display.set_visible_columns)
+    set_visible_foreign_keys = of_owner(lambda: display.set_visible_foreign_keys)
+    set_table_display = of_owner(lambda: display.set_table_display)
+    set_column_display = of_owner(lambda: display.set_column_display)
+    add_visible_column = of_owner(lambda: display.add_visible_column)
+    remove_visible_column = of_owner(lambda: display.remove_visible_column)
+    reorder_visible_columns = of_owner(lambda: display.reorder_visible_columns)
+    add_visible_foreign_key = of_owner(lambda: display.add_visible_foreign_key)
+    remove_visible_foreign_key = of_owner(lambda: display.remove_visible_foreign_key)
+    reorder_visible_foreign_keys = of_owner(lambda: display.reorder_visible_foreign_keys)
+    apply_annotations = of_owner(lambda: display.apply_annotations)
+    list_foreign_keys = of_session(lambda: references.list_foreign_keys)
+    get_handlebars_template_variables = of_session(lambda: references.get_handlebars_template_variables)
 
-    def create_table(self, table: TableDefinition, schema: str | None = None) -> Table:
-        """Make a plain table."""
-        where = self.session.domain(schema)
-        return self.session.catalog.create_table(where, table_document(where, table))
+    # -- assets --------------------------------------------------------------------------------------------------
 
-    def resolve_rid(self, rid: str) -> ResolveRidResult:
-        """Find the table of a RID."""
-        return resolve_rid(self.session, rid)
+    create_asset = of_session(lambda: asset.create_asset)
+    asset_record_class = of_session(lambda: asset_record.record_class)
+    list_assets = of_owner(lambda: asset.list_assets)
+    lookup_asset = of_owner(lambda: asset.lookup_asset)
+    find_assets = of_owner(lambda: asset.find_assets)
+    list_asset_tables = of_session(lambda: asset_tables.asset_tables)
+    list_asset_executions = of_session(lambda: execution_record.list_asset_executions)
 
-    def resolve_rids(self, rids: Iterable[str]) -> dict[str, BatchRidResult]:
-        """Find the tables of many RIDs at once; the unknown ones alone are named in the error."""
-        return resolve_rids(self.session, rids)
+    # -- features ------------------------------------------------------------------------------------------------
 
-    def retrieve_rid(self, rid: str) -> dict[str, Json]:
-        """The whole row of a RID."""
-        return retrieve_rid(self.session, rid)
-
-    def get_table_as_dict(self, table: str | Table) -> Iterator[dict[str, Json]]:
-        """The rows of a table."""
-        yield from table_rows(self.session, table)
-
-    def get_table_as_dataframe(self, table: str | Table) -> pd.DataFrame:
-        """The rows of a table as a data frame."""
-        return table_frame(self.session, table)
-
-    # -- assets and features -------------------------------------------------------------------------------------
-
-    def create_asset(
-        self,
-        asset_name: str,
-        column_defs: Sequence[ColumnDefinition] | None = None,
-        fkey_defs: Sequence[ForeignKeyDefinition] | None = None,
-        referenced_tables: Sequence[str | Table] | None = None,
-        comment: str = "",
-        schema: str | None = None,
-    ) -> Table:
-        """Make an asset table with its two companions."""
-        from deriva_ml.asset.asset import create_asset
-
-        return create_asset(
-            self.session, asset_name, column_defs, fkey_defs, referenced_tables, comment=comment, schema=schema
-        )
-
-    def asset_record_class(self, table_name: str | Table) -> type[AssetRecord]:
-        """The class of an asset table's metadata."""
-        from deriva_ml.asset.asset_record import asset_record_class
-
-        return asset_record_class(self.session.model(), self.session.table(table_name))
-
-    def list_assets(self, table: str | Table) -> list[Asset]:
-        """The assets of a table."""
-        from deriva_ml.asset import asset
-
-        return asset.list_assets(self, table)
-
-    def lookup_asset(self, rid: str) -> Asset:
-        """The asset of a RID."""
-        from deriva_ml.asset import asset
-
-        return asset.lookup_asset(self, rid)
-
-    def find_assets(self, asset_table: str | Table | None = None, asset_type: str | None = None) -> Iterator[Asset]:
-        """The assets of one table or of all, of one type or of any."""
-        from deriva_ml.asset import asset
-
-        return asset.find_assets(self, asset_table, asset_type)
-
-    def list_asset_executions(self, asset_rid: str, asset_role: str | None = None) -> list[ExecutionRecord]:
-        """The runs that read or made an asset."""
-        from deriva_ml.asset.asset import asset_executions
-        from deriva_ml.execution.execution_record import lookup_executions
-
-        return lookup_executions(
-            self.session, [rid for rid, _role in asset_executions(self.session, asset_rid, asset_role)]
-        )
-
-    def list_asset_tables(self) -> list[Table]:
-        """The asset tables of the project and of the ML schema."""
-        from deriva_ml.asset.tables import asset_tables
-
-        return asset_tables(self.session)
-
-    def create_feature(
-        self,
-        target_table: str | Table,
-        feature_name: str,
-        terms: Sequence[Table | str] | None = None,
-        assets: Sequence[Table | str] | None = None,
-        metadata: Sequence[Any] | None = None,
-        optional: Iterable[str] | None = None,
-        comment: str = "",
-        schema: str | None = None,
-    ) -> type[FeatureRecord]:
-        """Make a feature of a table; the class of its values."""
-        from deriva_ml.feature import feature
-
-        return feature.create_feature(
-            self.session, target_table, feature_name, terms, assets, metadata, optional, comment, schema
-        )
-
-    def feature_record_class(self, table: str | Table, feature_name: str) -> type[FeatureRecord]:
-        """The class of a feature's values."""
-        from deriva_ml.feature import feature
-
-        return feature.feature_record_class(self.session, table, feature_name)
-
-    def lookup_feature(self, table: str | Table, feature_name: str) -> Feature:
-        """The feature of this name."""
-        from deriva_ml.feature import feature
-
-        return feature.lookup_feature(self.session, table, feature_name)
-
-    def find_features(self, table: str | Table | None = None) -> list[Feature]:
-        """The features of a table, or of all."""
-        from deriva_ml.feature import feature
-
-        return feature.find_features(self.session, table)
-
-    def delete_feature(self, table: str | Table, feature_name: str) -> bool:
-        """Remove a feature with all its values; False if there is none."""
-        from deriva_ml.feature import feature
-
-        return feature.delete_feature(self.session, table, feature_name)
-
-    def add_features(self, features: Sequence[FeatureRecord]) -> int:
-        """Store values at once; inside a run use ``execution.add_features``, so that they carry provenance."""
-        from deriva_ml.feature import values
-
-        return values.add_features(self.session, features)
-
-    def list_feature_values(
-        self, table: str | Table, feature_name: str, selector: Selector | None = None
-    ) -> list[FeatureRecord]:
-        """The values of a feature; the selector takes one where a record has several."""
-        from deriva_ml.feature import values
-
-        return values.list_feature_values(self.session, table, feature_name, selector)
-
-    def fetch_table_features(
-        self, table: str | Table, feature_name: str | None = None, selector: Selector | None = None
-    ) -> dict[str, list[FeatureRecord]]:
-        """The values of one feature of a table, or of all its features, by feature name."""
-        from deriva_ml.feature import values
-
-        return values.fetch_table_features(self.session, table, feature_name, selector)
+    create_feature = of_session(lambda: feature.create_feature)
+    feature_record_class = of_session(lambda: feature.feature_record_class)
+    lookup_feature = of_session(lambda: feature.lookup_feature)
+    find_features = of_session(lambda: feature.find_features)
+    delete_feature = of_session(lambda: feature.delete_feature)
+    add_features = of_session(lambda: values.add_features)
+    list_feature_values = of_session(lambda: values.list_feature_values)
+    cache_features = of_session(lambda: frames.cache_features)
+    fetch_table_features = of_session(lambda: values.fetch_table_features)
 
     # -- datasets ------------------------------------------------------------------------------------------------
 
-    def find_datasets(self, deleted: bool = False) -> list[Dataset]:
-        """The datasets of the catalog."""
-        from deriva_ml.dataset import dataset
-
-        return dataset.find_datasets(self.session, deleted)
-
-    def lookup_dataset(self, dataset: str | DatasetSpec, deleted: bool = False) -> Dataset:
-        """The dataset of a RID."""
-        from deriva_ml.dataset import dataset as datasets
-
-        return datasets.lookup_dataset(self.session, dataset, deleted)
-
-    def delete_dataset(self, dataset: Dataset | str, recurse: bool = False) -> None:
-        """Mark a dataset as deleted; its record, versions and members stay."""
-        from deriva_ml.dataset import dataset as datasets
-
-        datasets.delete_dataset(self.session, dataset, recurse)
-
-    def list_dataset_element_types(self) -> list[Table]:
-        """The tables whose records can be members of datasets."""
-        from deriva_ml.dataset import members
-
-        return members.list_dataset_element_types(self.session)
-
-    def add_dataset_element_type(self, element: str | Table) -> Table:
-        """Let records of a table be members of datasets."""
-        from deriva_ml.dataset import members
-
-        return members.add_dataset_element_type(self.session, element)
-
-    def download_dataset_bag(self, dataset: DatasetSpec) -> DatasetBag:
-        """Fetch a version of a dataset as a bag, or find it in the cache."""
-        from deriva_ml.dataset.bag import download_dataset_bag
-
-        return download_dataset_bag(self.session, dataset)
+    find_datasets = of_session(lambda: dataset.find_datasets)
+    lookup_dataset = of_session(lambda: dataset.lookup_dataset)
+    delete_dataset = of_session(lambda: dataset.delete_dataset)
+    list_dataset_element_types = of_session(lambda: members.list_dataset_element_types)
+    add_dataset_element_type = of_session(lambda: members.add_dataset_element_type)
+    download_dataset_bag = of_session(lambda: bag.download_dataset_bag)
 
     # -- workflows and executions --------------------------------------------------------------------------------
 
-    def create_workflow(self, name: str, workflow_type: str | list[str], description: str = "") -> Workflow:
-        """A new workflow, not yet in the catalog, whose kinds are known to be terms."""
-        from deriva_ml.execution import workflow
+    create_workflow = of_session(lambda: workflow.create_workflow)
+    add_workflow = of_session(lambda: workflow.add_workflow)
+    find_workflows = of_session(lambda: workflow.find_workflows)
+    lookup_workflow = of_session(lambda: workflow.lookup_workflow)
+    lookup_workflow_by_url = of_session(lambda: workflow.lookup_workflow_by_url)
+    create_execution = of_owner(lambda: execution.create_execution)
+    lookup_execution = of_session(lambda: execution_record.lookup_execution)
+    find_executions = of_session(lambda: execution_record.find_executions)
 
-        return workflow.create_workflow(self.session, name, workflow_type, description)
+    restore_execution = of_owner(lambda: resume.restore_execution)
+    lookup_experiment = of_owner(lambda: experiment.lookup_experiment)
+    find_experiments = of_owner(lambda: experiment.find_experiments)
 
-    def add_workflow(self, workflow: Workflow) -> str:
-        """The RID of a workflow; its row is made if there is none for the same code."""
-        from deriva_ml.execution.workflow import add_workflow
+    # -- this machine's disk -------------------------------------------------------------------------------------
 
-        return add_workflow(self.session, workflow)
-
-    def find_workflows(self) -> list[Workflow]:
-        """The workflows of the catalog."""
-        from deriva_ml.execution import workflow
-
-        return workflow.find_workflows(self.session)
-
-    def lookup_workflow(self, rid: str) -> Workflow:
-        """The workflow of a RID."""
-        from deriva_ml.execution import workflow
-
-        return workflow.lookup_workflow(self.session, rid)
-
-    def lookup_workflow_by_url(self, url_or_checksum: str) -> Workflow:
-        """The newest workflow of a URL or checksum."""
-        from deriva_ml.execution import workflow
-
-        return workflow.lookup_workflow_by_url(self.session, url_or_checksum)
-
-    def create_execution(
-        self,
-        configuration: ExecutionConfiguration,
-        workflow: Workflow | str | None = None,
-        dry_run: bool = False,
-        *,
-        parent: str | None = None,
-        sequence: int | None = None,
-    ) -> Execution:
-        """Record a new run, as part of another if one is named, bring its inputs, and give it ready to start."""
-        from deriva_ml.execution.execution import Execution
-
-        return Execution(configuration, self, workflow=workflow, dry_run=dry_run, parent=parent, sequence=sequence)
-
-    def lookup_execution(self, execution_rid: str) -> ExecutionRecord:
-        """The run of a RID, as the catalog has it."""
-        from deriva_ml.execution import execution_record
-
-        return execution_record.lookup_execution(self.session, execution_rid)
-
-    def find_executions(
-        self, workflow: str | None = None, workflow_type: str | None = None, status: Status | str | None = None
-    ) -> Iterator[ExecutionRecord]:
-        """The runs of the catalog, the newest first."""
-        from deriva_ml.execution import execution_record
-
-        return iter(
-            execution_record.find_executions(
-                self.session, workflow=workflow, workflow_type=workflow_type, status=status
-            )
-        )
+    clear_cache = of_session(lambda: storage.clear_cache)
+    get_cache_size = of_session(lambda: storage.get_cache_size)
+    list_execution_dirs = of_session(lambda: storage.list_execution_dirs)
+    clean_execution_dirs = of_session(lambda: storage.clean_execution_dirs)
+    get_storage_summary = of_session(lambda: storage.get_storage_summary)

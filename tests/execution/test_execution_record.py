@@ -15,6 +15,7 @@ from deriva_ml.execution.execution_record import (
     list_nested_executions,
     list_parent_executions,
     lookup_execution,
+    newest_executions,
 )
 from deriva_ml.execution.report import describe
 from deriva_ml.execution.uses import list_assets, list_input_datasets
@@ -61,8 +62,8 @@ def test_runs_are_found_newest_first_and_filtered(session, ml, workflow):
     assert [record.execution_rid for record in find_executions(session, status="Failed")] == old[::-1]
     assert [record.execution_rid for record in find_executions(session, workflow=rid)] == new[::-1]
     assert [record.execution_rid for record in find_executions(session, workflow_type="Training")] == new[::-1]
-    assert find_executions(session, workflow_type="Testing") == []
-    assert len(find_executions(session, limit=3)) == 3
+    assert list(find_executions(session, workflow_type="Testing")) == []
+    assert len(newest_executions(session, limit=3)) == 3
     assert [record.execution_rid for record in ml.find_executions(rid, None, Status.completed)] == new[::-1]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 import tarfile
 import threading
 from contextlib import closing
@@ -13,9 +15,12 @@ import pytest
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.connect import Connection, open_connection
-from deriva_ml.server.backup import back_up, restore
+from deriva_ml.server.backup import back_up
 from deriva_ml.server.check import check_folder
+from deriva_ml.server.claims import claimed
 from deriva_ml.server.errors import FolderError
+from deriva_ml.server.restore import restore
+from deriva_ml.server.users import Users
 from deriva_ml.wire.path import table
 
 WORKFLOW = ("deriva-ml", "Workflow")
@@ -65,6 +70,64 @@ def test_nothing_is_overwritten(filled: Path, tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="itself"):
         back_up(filled, filled / "inside")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize("name", ["backup", "backup.tar", "backup.tar.gz"])
+def test_a_backup_brings_users_back_with_their_secrets_hashed(filled: Path, tmp_path: Path, name: str) -> None:
+    with closing(Users(filled / "users.db")) as users:
+        token = users.add("ann", password="a long password", groups=["lab"])
+        assert users.sign_in("ann", "a long password")
+    made = back_up(filled, tmp_path / name)
+    assert made.users
+    assert stat.S_IMODE(private(tmp_path / name).stat().st_mode) == 0o600
+    for path in tmp_path.glob("backup/**/*.db") if name == "backup" else [tmp_path / name]:
+        assert token.encode() not in path.read_bytes()
+    assert restore(tmp_path / name, tmp_path / "again").users
+    assert stat.S_IMODE((tmp_path / "again" / "users.db").stat().st_mode) == 0o600
+    with closing(Users(tmp_path / "again" / "users.db")) as users:
+        known = users.users()
+        assert [(one.name, one.groups, one.tokens, one.sessions) for one in known] == [("ann", ("lab",), 1, 0)]
+        assert users.known(token)
+        assert users.sign_in("ann", "a long password")
+    assert check_folder(tmp_path / "again").findings == []
+
+
+def private(backup: Path) -> Path:
+    """The file of a backup that holds secrets."""
+    return backup / "users.db" if backup.is_dir() else backup
+
+
+@pytest.mark.parametrize("name", ["backup", "backup.tar"])
+def test_users_may_be_left_out(filled: Path, tmp_path: Path, name: str) -> None:
+    with closing(Users(filled / "users.db")) as users:
+        users.add("ann")
+    made = back_up(filled, tmp_path / name, users=False)
+    assert not made.users
+    restore(tmp_path / name, tmp_path / "again")
+    assert not (tmp_path / "again" / "users.db").exists()
+
+
+def test_a_backup_of_the_first_layout_is_restored(filled: Path, tmp_path: Path) -> None:
+    back_up(filled, tmp_path / "b")
+    path = tmp_path / "b" / "deriva-ml-backup.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "backup": 1}))
+    restore(tmp_path / "b", tmp_path / "again")
+    assert content(tmp_path / "again") == content(filled)
+
+
+def test_what_a_dead_process_left_of_a_backup_is_removed_and_of_a_living_one_is_not(
+    filled: Path, tmp_path: Path
+) -> None:
+    dead, alive = tmp_path / ".b.00000000.part", tmp_path / ".b.00000001.part"
+    (dead / "catalogs").mkdir(parents=True)
+    inside = filled / ".backup.00000002.part"
+    with claimed(alive, folder=True), claimed(inside, folder=True):
+        assert check_folder(filled).findings == []
+        back_up(filled, tmp_path / "b")
+        assert (dead.exists(), alive.exists(), inside.exists()) == (False, True, True)
+    inside.mkdir()
+    os.utime(inside, (0, 0))  # what is young may be of a process that did not claim it yet
+    assert [finding.path for finding in check_folder(filled).findings] == [inside]
 
 
 def test_a_backup_is_no_catalog_folder(filled: Path, tmp_path: Path) -> None:

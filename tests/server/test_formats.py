@@ -14,10 +14,11 @@ import pytest
 
 from deriva_ml.connect import open_connection
 from deriva_ml.core.exceptions import DerivaMLCatalogError
+from deriva_ml.server.connections import open_format
 from deriva_ml.server.errors import FolderError
 from deriva_ml.server.formats import Format, format_of, kept_copy
 from deriva_ml.server.names import NameStore
-from deriva_ml.server.store import FORMAT, CatalogStore, open_format
+from deriva_ml.server.store import FORMAT, CatalogStore
 
 NEXT = FORMAT.number + 1
 

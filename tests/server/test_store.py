@@ -12,7 +12,8 @@ from deriva_ml.core import codes
 from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.bootstrap import furnish
 from deriva_ml.server.errors import Conflict, FolderError, Unavailable
-from deriva_ml.server.store import CatalogStore, Transaction
+from deriva_ml.server.store import CatalogStore
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.http import Client
 from deriva_ml.wire.model import Table
 

@@ -13,10 +13,11 @@ from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
 from deriva_ml.feature.field_types import field_definition, field_type, safe_name, stored_value
 from deriva_ml.feature.records import Terms
+from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_vocabulary
 from deriva_ml.wire.model import Column, Model, Table
 
-__all__ = ["AssetRecord", "asset_record_class", "checked_metadata"]
+__all__ = ["AssetRecord", "asset_record_class", "checked_metadata", "record_class"]
 
 TermReader = Callable[[Table], Mapping[str, str]]
 
@@ -74,6 +75,16 @@ def asset_record_class(
     )
     made.column_fields = renamed
     return made
+
+
+def record_class(session: Session, table_name: str | Table) -> type[AssetRecord]:
+    """The class of the metadata of an asset table of a catalog.
+
+    Raises:
+        DerivaMLTableNotFound: There is no such table.
+        DerivaMLTableTypeError: It is no asset table.
+    """
+    return asset_record_class(session.model(), session.table(table_name))
 
 
 def _named(model: Model, name: str) -> Table:

@@ -14,11 +14,12 @@ from deriva_ml.core.enums import AssetRole
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableTypeError
 from deriva_ml.core.files import Digests, hash_file
 from deriva_ml.core.json_types import Json
+from deriva_ml.schema.places import cache_of
 from deriva_ml.schema.rids import resolve_rids
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Table
-from deriva_ml.workspace.cache import Cache, place_file
+from deriva_ml.workspace.cache import place_file
 
 __all__ = ["THREADS", "download", "download_many", "link_inputs"]
 
@@ -176,7 +177,7 @@ def _from_cache(session: Session, wanted: _Wanted, url: str, target: Path) -> No
 
     # one cache may serve several catalogs
     key = f"assets/{_plain(session.identity)}-{_plain(session.catalog_id)}/{_plain(wanted.rid)}_{wanted.md5}"
-    entry = Cache(session.cache_dir).populate(key, fill)
+    entry = cache_of(session).populate(key, fill)
     (name,) = entry.files
     place_file(entry.path / name, target)
 

@@ -91,6 +91,12 @@ def export_catalog(
                 _write_objects(view, objects, one, data / "assets", made)
         _seal(part, client.catalog_id, made)
         part.rename(target)
+    except OSError as error:
+        raise DerivaMLConfigurationError(
+            f"The catalog cannot be exported to {target}: {error.strerror or error}.",
+            source=error.filename if isinstance(error.filename, str) else None,
+            hint="name a folder on a disk that has room and can be written",
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return made

@@ -22,6 +22,12 @@ def register(commands: Any) -> None:
         action="store_true",
         help="copy objects into a folder on the same disk; by default they are linked, which takes no space",
     )
+    backup.add_argument(
+        "--without-users",
+        action="store_true",
+        help="leave the users of a served folder out; by default they are kept, with the hashes of their secrets, and "
+        "only you may read the backup",
+    )
     backup.set_defaults(run=_backup)
 
     restore = commands.add_parser(
@@ -46,22 +52,31 @@ def _backup(arguments: argparse.Namespace) -> int:
     with closing(open_service(root)):
         pass
     with progress_bar("Backup") as progress:
-        made = back_up(root, arguments.target.expanduser().absolute(), progress=progress, link=not arguments.copy)
+        made = back_up(
+            root,
+            arguments.target.expanduser().absolute(),
+            progress=progress,
+            link=not arguments.copy,
+            users=not arguments.without_users,
+        )
+    users = " and its users" if made.users else ""
     print(
-        f"Backed up {len(made.catalogs)} catalogs and {made.objects} objects ({human_size(made.size)}) to {made.path}"
+        f"Backed up {len(made.catalogs)} catalogs{users} and {made.objects} objects ({human_size(made.size)}) "
+        f"to {made.path}"
     )
     return 0
 
 
 def _restore(arguments: argparse.Namespace) -> int:
-    from deriva_ml.server.backup import identity_of, restore
+    from deriva_ml.server.restore import identity_of, restore
 
     root = folder_of(arguments)
     backup = arguments.backup.expanduser().absolute()
     identity = identity_of(backup) if arguments.same_identity else None
     with progress_bar("Restore") as progress:
         made = restore(backup, root, identity=identity, progress=progress)
-    print(f"Restored {len(made.catalogs)} catalogs and {made.objects} objects of {made.created} to {root}")
+    users = ", the users" if made.users else ""
+    print(f"Restored {len(made.catalogs)} catalogs{users} and {made.objects} objects of {made.created} to {root}")
     kind = "that of the folder backed up" if identity else "a new one; --same-identity keeps the old one"
     print(f"Identity: {made.identity} ({kind})")
     return 0

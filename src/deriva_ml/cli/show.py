@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 def _show(flags: argparse.Namespace) -> int:
     from deriva_ml.cli.printer import show_json, show_latest, show_report
     from deriva_ml.core.config import place_flags
-    from deriva_ml.execution.execution_record import find_executions
+    from deriva_ml.execution.execution_record import newest_executions
     from deriva_ml.execution.recovery import reconcile_dead_runs
     from deriva_ml.execution.report import describe
 
@@ -54,7 +54,7 @@ def _show(flags: argparse.Namespace) -> int:
                 show_report(report, place)
                 _say_waiting(ml, flags.rid, place)
             return 0
-        records = find_executions(ml.session, limit=flags.limit)
+        records = newest_executions(ml.session, limit=flags.limit)
         jobs, parts = _sweeps(ml.session, records)
     if flags.json:
         show_json([{"record": item, "jobs": jobs.get(item.execution_rid)} for item in records])

@@ -26,6 +26,7 @@ from deriva_ml.dataset.bag_writer import write_bag
 from deriva_ml.dataset.dataset_bag import DatasetBag
 from deriva_ml.dataset.reach import reach
 from deriva_ml.dataset.versions import find_version
+from deriva_ml.schema.places import cache_of
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.workspace.cache import Cache, CacheEntry
 
@@ -81,7 +82,7 @@ class _Download:
 
     @property
     def cache(self) -> Cache:
-        return Cache(self.session.cache_dir)
+        return cache_of(self.session)
 
     @property
     def base_url(self) -> str:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from deriva_ml.feature.records import FeatureRecord
     from deriva_ml.feature.stage import FeatureStage
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "create_execution"]
 
 
 class Execution:
@@ -441,3 +441,30 @@ class Execution:
             raise DerivaMLReadOnlyError(
                 f"Cannot {what} in a dry run: nothing of it is in the catalog.", hint="run it without dry_run"
             )
+
+
+def create_execution(
+    ml: HasSession,
+    configuration: ExecutionConfiguration,
+    workflow: Workflow | str | None = None,
+    dry_run: bool = False,
+    *,
+    parent: str | None = None,
+    sequence: int | None = None,
+) -> Execution:
+    """Record a new run, bring its inputs, and give it ready to start.
+
+    Args:
+        ml: The catalog.
+        configuration: What the run is given.
+        workflow: The code, as a ``Workflow`` or the RID of one; by default the configuration's.
+        dry_run: Check everything and write nothing to the catalog.
+        parent: A run that this one is part of.
+        sequence: Its place among the parts.
+
+    Raises:
+        DerivaMLConfigurationError: There is no workflow.
+        DerivaMLWorkflowError: The code cannot be identified, or has uncommitted changes.
+        DerivaMLDataError: An input does not exist, or is not what it is taken for.
+    """
+    return Execution(configuration, ml, workflow=workflow, dry_run=dry_run, parent=parent, sequence=sequence)

@@ -5,10 +5,11 @@ Every function makes a number of requests that does not depend on how many rows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from deriva_ml.asset.asset import asset_executions
 from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLCycleError, DerivaMLRidsNotFound, DerivaMLTableTypeError
 from deriva_ml.execution.states import parse_status
@@ -22,10 +23,12 @@ __all__ = [
     "Relative",
     "add_nested_execution",
     "find_executions",
+    "list_asset_executions",
     "list_nested_executions",
     "list_parent_executions",
     "lookup_execution",
     "lookup_executions",
+    "newest_executions",
 ]
 
 EXECUTION = str(MLTable.execution)
@@ -119,7 +122,7 @@ def lookup_executions(session: Session, rids: Iterable[str]) -> list[ExecutionRe
     return [record_of(found[rid]) for rid in wanted if rid in found]
 
 
-def find_executions(
+def newest_executions(
     session: Session,
     *,
     workflow: str | None = None,
@@ -147,6 +150,37 @@ def find_executions(
         path = path.where(eq("Workflow_Type", workflow_type)).context(EXECUTION)
     path = path.sorted("RCT", desc=True).sorted("RID", desc=True)
     return [record_of(row) for row in session.catalog.rows(path if limit is None else path.limited(limit))]
+
+
+def find_executions(
+    session: Session,
+    workflow: str | None = None,
+    workflow_type: str | None = None,
+    status: Status | str | None = None,
+) -> Iterator[ExecutionRecord]:
+    """The runs of the catalog, the newest first.
+
+    Args:
+        session: The catalog.
+        workflow: Only of this workflow.
+        workflow_type: Only of workflows of this kind.
+        status: Only with this status.
+    """
+    yield from newest_executions(session, workflow=workflow, workflow_type=workflow_type, status=status)
+
+
+def list_asset_executions(session: Session, asset_rid: str, asset_role: str | None = None) -> list[ExecutionRecord]:
+    """The runs that read or made an asset, the first first.
+
+    Args:
+        session: The catalog.
+        asset_rid: The asset.
+        asset_role: Only runs in which it has this role.
+
+    Raises:
+        DerivaMLTableTypeError: It is not an asset.
+    """
+    return lookup_executions(session, [rid for rid, _role in asset_executions(session, asset_rid, asset_role)])
 
 
 def add_nested_execution(session: Session, parent: str, child: str, sequence: int | None = None) -> None:

@@ -41,6 +41,7 @@ from deriva_ml.execution.outputs import commit, execution_root, take_over
 from deriva_ml.execution.recovery import reconcile_dead_runs
 from deriva_ml.execution.states import is_final
 from deriva_ml.execution.workflow import Workflow, add_workflow, lookup_workflow
+from deriva_ml.schema.places import note_session
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
@@ -124,6 +125,7 @@ def open_run(
         ledger = Ledger(session, None, rid, mask=mask)
     else:
         make_directory(session.records_dir)  # where that fails, no run has begun
+        note_session(session)
         _find_dead_runs(session)
         workflow_rid = add_workflow(session, code)
         (rid,) = session.catalog.lease_rids(1)

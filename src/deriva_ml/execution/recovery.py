@@ -25,7 +25,7 @@ from deriva_ml.workspace.evidence import Sign
 from deriva_ml.workspace.journal import JOURNAL_NAME, Journal, Run
 from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 
-__all__ = ["IncompleteRun", "incomplete_runs", "reconcile_dead_runs"]
+__all__ = ["IncompleteRun", "incomplete_run", "incomplete_runs", "reconcile_dead_runs"]
 
 EXECUTION = str(MLTable.execution)
 
@@ -163,11 +163,16 @@ def incomplete_runs(owner: HasSession | Session) -> list[IncompleteRun]:
     if not _has_journal(session):
         return []
     with open_journal(session) as journal:
-        found = [_incomplete(run) for run in journal.runs()]
+        found = [incomplete_run(run) for run in journal.runs()]
     return [item for item in found if item is not None]
 
 
-def _incomplete(run: Run) -> IncompleteRun | None:
+def incomplete_run(run: Run) -> IncompleteRun | None:
+    """What of a run is not in the catalog; None if all is.
+
+    Raises:
+        DerivaMLDataError: The run's manifest cannot be read.
+    """
     try:
         manifest = Manifest(run.directory / MANIFEST_NAME, run.execution, read_only=True)
     except DerivaMLNotFoundError:

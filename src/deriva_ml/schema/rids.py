@@ -10,7 +10,7 @@ from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Json, Table
 from deriva_ml.wire.path import Path, eq, table
 
-__all__ = ["BatchRidResult", "ResolveRidResult", "citation", "resolve_rid", "resolve_rids", "retrieve_rid"]
+__all__ = ["BatchRidResult", "ResolveRidResult", "cite", "resolve_rid", "resolve_rids", "retrieve_rid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def retrieve_rid(session: Session, rid: str) -> dict[str, Json]:
     return rows[0]
 
 
-def citation(session: Session, entity: Mapping[str, Json] | str, current: bool = False) -> str:
+def cite(session: Session, entity: Mapping[str, Json] | str, current: bool = False) -> str:
     """A lasting reference to a record: its URL as of now, or as it is at any time if ``current``.
 
     Args:

@@ -14,7 +14,24 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLReadOn
 from deriva_ml.core.files import nearest
 from deriva_ml.wire.model import Model, Table
 
-__all__ = ["HasSession", "Session", "session_of"]
+__all__ = ["HasSession", "NamedTable", "Session", "session_of"]
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class NamedTable(Protocol):
+    """A table of the ``deriva`` package, as far as it is looked at: its name, and its schema's."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def schema(self) -> _Named:
+        """Its schema."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +106,19 @@ class Session:
         """The schemas in which a bare table name is looked for, in this order."""
         return [*sorted(self.domain_schemas), self.ml_schema, "www", "WWW"]
 
-    def table(self, name: str | Table) -> Table:
+    def table(self, name: str | Table | NamedTable) -> Table:
         """The table of this name: in the project's schemas, then in the ML schema.
 
         Args:
-            name: ``Table``, ``schema:Table``, or a table itself.
+            name: ``Table``, ``schema:Table``, a table itself, or a table of the ``deriva`` package.
 
         Raises:
             DerivaMLTableNotFound: There is none; the nearest names are in the error.
         """
         if isinstance(name, Table):
             return name
+        if not isinstance(name, str):
+            name = f"{name.schema.name}:{name.name}"
         model = self.model()
         first, colon, rest = name.partition(":")
         schemas = [first] if colon else self.schema_order()

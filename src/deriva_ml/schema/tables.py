@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, KeyDef, TableDef
+from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.wire.model import Json, Model, Table
 
 __all__ = [
@@ -48,8 +49,23 @@ def _foreign_key(fkey: ForeignKeyDef | Mapping[str, Json], schema: str, table: s
     return fkey.to_dict(schema, table) if isinstance(fkey, ForeignKeyDef) else dict(fkey)
 
 
-def table_document(schema: str, definition: TableDef) -> Document:
-    """The document of a table, with the system columns and the key on RID before what the definition names."""
+def table_document(schema: str, definition: TableDef | Mapping[str, Json]) -> Document:
+    """The document of a table, with the system columns and the key on RID before what the definition names.
+
+    Args:
+        schema: Where it is made.
+        definition: Its definition; a document of a table (as ``Table.define`` of the ``deriva`` package gives) is taken
+            as it is.
+
+    Raises:
+        DerivaMLDataError: The document names no table.
+    """
+    if isinstance(definition, Mapping):
+        if not isinstance(definition.get("table_name"), str):
+            raise DerivaMLDataError(
+                "The document of the new table has no table_name.", hint="pass a TableDefinition, or name the table"
+            )
+        return {"kind": "table", **definition, "schema_name": schema}
     system: list[Json] = [ColumnDef(name, kind, nullok=nullok).to_dict() for name, kind, nullok in _SYSTEM_COLUMNS]
     keys: list[Json] = [KeyDef(["RID"]).to_dict(schema)]
     return {

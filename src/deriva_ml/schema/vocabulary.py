@@ -13,15 +13,18 @@ from deriva_ml.core.exceptions import (
     DerivaMLTableTypeError,
 )
 from deriva_ml.core.files import nearest
+from deriva_ml.schema.chaise import refresh_menu
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_vocabulary, referencing, vocabulary_document
 from deriva_ml.wire.model import Json, Table
-from deriva_ml.wire.path import eq, table
+from deriva_ml.wire.path import eq
+from deriva_ml.wire.path import table as rows_of
 
 __all__ = [
     "VocabularyTermHandle",
     "add_term",
     "check_terms",
+    "clear_vocabulary_cache",
     "create_vocabulary",
     "delete_term",
     "find_vocabularies",
@@ -115,26 +118,39 @@ def find_vocabularies(session: Session) -> list[Table]:
     ]
 
 
-def create_vocabulary(session: Session, name: str, comment: str = "", schema: str | None = None) -> Table:
+def create_vocabulary(
+    session: Session, vocab_name: str, comment: str = "", schema: str | None = None, update_navbar: bool = True
+) -> Table:
     """Make a vocabulary table.
+
+    Args:
+        session: The catalog.
+        vocab_name: Its name.
+        comment: What it lists.
+        schema: Where; by default in the project's schema.
+        update_navbar: Let the table join the menu of the catalog's web interface, if it has one.
 
     Raises:
         DerivaMLDataError: A table of that name is there already.
     """
     session.require_writable()
     where = session.domain(schema)
-    if name in session.model().schemas[where].tables:
-        raise DerivaMLDataError(f"Table {name} already exist", source=f"schema {where}")
-    return session.catalog.create_table(where, vocabulary_document(where, name, session.project_name, comment))
+    if vocab_name in session.model().schemas[where].tables:
+        raise DerivaMLDataError(f"Table {vocab_name} already exist", source=f"schema {where}")
+    document = vocabulary_document(where, vocab_name, session.project_name, comment)
+    made = session.catalog.create_table(where, document)
+    if update_navbar:
+        refresh_menu(session)
+    return made
 
 
 def _rows(session: Session, vocab: Table) -> list[dict[str, Json]]:
-    return session.catalog.rows(table(vocab.schema, vocab.name))
+    return session.catalog.rows(rows_of(vocab.schema, vocab.name))
 
 
-def list_vocabulary_terms(session: Session, name: str | Table) -> list[VocabularyTerm]:
+def list_vocabulary_terms(session: Session, table: str | Table) -> list[VocabularyTerm]:
     """All terms of a vocabulary, by name."""
-    vocab = vocabulary(session, name)
+    vocab = vocabulary(session, table)
     terms = [VocabularyTerm.model_validate(_canonical(vocab, row)) for row in _rows(session, vocab)]
     return sorted(terms, key=lambda term: term.name)
 
@@ -142,21 +158,21 @@ def list_vocabulary_terms(session: Session, name: str | Table) -> list[Vocabular
 def _find(session: Session, vocab: Table, term_name: str) -> dict[str, Json] | None:
     """The row of a term, by its name first, then by a synonym."""
     names = vocabulary_columns(vocab)
-    exact = session.catalog.rows(table(vocab.schema, vocab.name).where(eq(names["Name"], term_name)))
+    exact = session.catalog.rows(rows_of(vocab.schema, vocab.name).where(eq(names["Name"], term_name)))
     if exact:
         return exact[0]
     # An equality filter on an array column asks whether the array holds the value.
-    by_synonym = session.catalog.rows(table(vocab.schema, vocab.name).where(eq(names["Synonyms"], term_name)))
+    by_synonym = session.catalog.rows(rows_of(vocab.schema, vocab.name).where(eq(names["Synonyms"], term_name)))
     return by_synonym[0] if by_synonym else None
 
 
-def lookup_term(session: Session, name: str | Table, term_name: str) -> VocabularyTermHandle:
+def lookup_term(session: Session, table: str | Table, term_name: str) -> VocabularyTermHandle:
     """The term of this name or synonym.
 
     Raises:
         DerivaMLInvalidTerm: There is none; the nearest names are in the error.
     """
-    vocab = vocabulary(session, name)
+    vocab = vocabulary(session, table)
     row = _find(session, vocab, term_name)
     if row is None:
         known = [term.name for term in list_vocabulary_terms(session, vocab)]
@@ -182,11 +198,10 @@ def check_terms(session: Session, name: str | Table, terms: Sequence[str]) -> li
 
 def add_term(
     session: Session,
-    name: str | Table,
+    table: str | Table,
     term_name: str,
     description: str,
     synonyms: Sequence[str] | None = None,
-    *,
     exists_ok: bool = True,
 ) -> VocabularyTermHandle:
     """Add a term; one that is there already is returned as it is, if that is allowed.
@@ -195,7 +210,7 @@ def add_term(
         DerivaMLInvalidTerm: The term is there already and ``exists_ok`` is false.
     """
     session.require_writable()
-    vocab = vocabulary(session, name)
+    vocab = vocabulary(session, table)
     names = vocabulary_columns(vocab)
     row: dict[str, Json] = {
         names["Name"]: term_name,
@@ -212,7 +227,19 @@ def add_term(
     return lookup_term(session, vocab, term_name)
 
 
-def delete_term(session: Session, name: str | Table, term_name: str) -> None:
+def clear_vocabulary_cache(session: Session, table: str | Table | None = None) -> None:
+    """Have no effect: terms are read from the catalog each time, so that what others add is seen.
+
+    For projects that call it after they have changed a vocabulary by other means.
+
+    Raises:
+        DerivaMLTableTypeError: The table is not a vocabulary.
+    """
+    if table is not None:
+        vocabulary(session, table)
+
+
+def delete_term(session: Session, table: str | Table, term_name: str) -> None:
     """Remove a term that nothing refers to.
 
     Raises:
@@ -220,7 +247,7 @@ def delete_term(session: Session, name: str | Table, term_name: str) -> None:
         DerivaMLDataError: Rows refer to it; the error names their table and number.
     """
     session.require_writable()
-    vocab = vocabulary(session, name)
+    vocab = vocabulary(session, table)
     term = lookup_term(session, vocab, term_name)
     name_column = vocabulary_columns(vocab)["Name"]
     for other in referencing(session.model(), vocab):
@@ -228,10 +255,10 @@ def delete_term(session: Session, name: str | Table, term_name: str) -> None:
             if fkey.referenced_table != (vocab.schema, vocab.name):
                 continue
             value = term.name if fkey.referenced_columns == (name_column,) else term.rid
-            rows = session.catalog.rows(table(other.schema, other.name).where(eq(fkey.columns[0], value)))
+            rows = session.catalog.rows(rows_of(other.schema, other.name).where(eq(fkey.columns[0], value)))
             if rows:
                 raise DerivaMLDataError(
                     f"Term {term.name} of {vocab.name} is used by {len(rows)} row(s) of {other.name}.",
                     hint=f"change or delete those rows of {other.name} first",
                 )
-    session.catalog.delete(table(vocab.schema, vocab.name).where(eq("RID", term.rid)))
+    session.catalog.delete(rows_of(vocab.schema, vocab.name).where(eq("RID", term.rid)))

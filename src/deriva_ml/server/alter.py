@@ -8,6 +8,7 @@ from dataclasses import replace
 from deriva_ml.server import physical
 from deriva_ml.server.access import label
 from deriva_ml.server.bindings import binding_set
+from deriva_ml.server.connections import quote
 from deriva_ml.server.convert import convert_column
 from deriva_ml.server.ddl import access_of, check_rows, check_types, current, find_schema, find_table, taken_names
 from deriva_ml.server.documents import (
@@ -23,7 +24,7 @@ from deriva_ml.server.documents import (
 )
 from deriva_ml.server.errors import BadRequest, Conflict, Forbidden
 from deriva_ml.server.rename import rename_column, rename_reference, rename_schema, rename_table
-from deriva_ml.server.store import Transaction, quote
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.model import Column, ColumnType, Document, ForeignKey, Json, Key, Schema, Table
 from deriva_ml.wire.values import is_serial
 

@@ -16,11 +16,12 @@ from collections.abc import Iterator
 
 from deriva_ml.server.access import Access
 from deriva_ml.server.bindings import binding_set
+from deriva_ml.server.connections import quote
 from deriva_ml.server.documents import ACL_NAMES, acl_set, annotation_set
 from deriva_ml.server.elements import CATALOG
 from deriva_ml.server.errors import BadRequest, NotFound
 from deriva_ml.server.history import bound, snapshot_range
-from deriva_ml.server.store import Transaction, quote
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, Document, Json
 from deriva_ml.wire.model_documents import table_from_document
 from deriva_ml.wire.values import Stored, codec

@@ -15,11 +15,13 @@ from pathlib import Path
 from deriva_ml.core.marker import MARKER, add_place, marker_content, place_of, settle_identity
 from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.answers import no_such_page, refusal
+from deriva_ml.server.damage import unusable
 from deriva_ml.server.ermrest import Ermrest
-from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError, translate
+from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError, translate, translate_file
 from deriva_ml.server.hatrac import Hatrac
-from deriva_ml.server.registry import Registry, place_new
+from deriva_ml.server.registry import Registry
 from deriva_ml.server.sessions import session_answer
+from deriva_ml.server.small_database import place_new
 from deriva_ml.server.store import microseconds
 from deriva_ml.wire.http import Client, Request, Response
 
@@ -64,6 +66,13 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
     if root.exists() and not root.is_dir():
         raise FolderError(f"This is not a folder: {root}", hint="name a folder, or a path where nothing is yet")
     root.mkdir(parents=True, exist_ok=True)
+    try:
+        _furnish(root, identity)
+    except (sqlite3.Error, OSError) as error:
+        raise unusable(error, root) from error
+
+
+def _furnish(root: Path, identity: str | None) -> None:
     for name in ("catalogs", "objects"):
         (root / name).mkdir(exist_ok=True)
     Registry.create(root / "service.db")
@@ -157,7 +166,12 @@ class Service:
             return refusal(ServiceError(409, str(error)))
         except sqlite3.Error as error:
             # Met while a database was opened, before there was anything to do with it.
-            known = translate(error)
+            known = translate(error, self.root)
+            if known is None:
+                raise
+            return refusal(known)
+        except OSError as error:
+            known = translate_file(error, self.root)
             if known is None:
                 raise
             return refusal(known)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from deriva_ml.server import physical
 from deriva_ml.server.access import LOCAL_ROLE
+from deriva_ml.server.connections import quote
 from deriva_ml.server.documents import SYSTEM_DEFAULTS
-from deriva_ml.server.store import Transaction, quote
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.http import Client
 from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, ColumnType, Document, Key, Model, Schema, Table
 from deriva_ml.wire.values import known_type
@@ -89,7 +90,7 @@ def _table(
 def meet(tx: Transaction) -> None:
     """Note a client in ``ERMrest_Client``, and its groups, at the first change of the catalog."""
     client = tx.client
-    if client.id is None or client in tx.store.known_clients:
+    if client.id is None or client in tx.known_clients:
         return
     table = tx.model.table("public", "ERMrest_Client")
     if table is None:

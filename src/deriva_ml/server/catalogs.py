@@ -13,8 +13,9 @@ from deriva_ml.server.answers import Answer, content_of, empty, json_body, json_
 from deriva_ml.server.bootstrap import furnish
 from deriva_ml.server.documents import annotation_set
 from deriva_ml.server.errors import BadRequest, Conflict, Forbidden, NotFound
-from deriva_ml.server.registry import Entry, Registry, place_new
+from deriva_ml.server.registry import Entry, Registry
 from deriva_ml.server.registry_catalog import REGISTRY_ID, RegistryCatalog
+from deriva_ml.server.small_database import place_new
 from deriva_ml.server.store import CatalogStore, microseconds
 from deriva_ml.wire.http import Client, Request
 from deriva_ml.wire.model import Document, Json

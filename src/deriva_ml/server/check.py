@@ -16,10 +16,13 @@ from typing import Self
 
 from deriva_ml.server.catalogs import database_path
 from deriva_ml.server.check_model import check_model
-from deriva_ml.server.check_objects import check_objects
+from deriva_ml.server.check_objects import RECENT, age_of, check_objects, is_idle
+from deriva_ml.server.claims import is_claimed
+from deriva_ml.server.connections import connect, quote
 from deriva_ml.server.errors import FolderError, ServiceError
 from deriva_ml.server.finding import Finding
-from deriva_ml.server.store import CatalogStore, View, connect, quote
+from deriva_ml.server.store import CatalogStore
+from deriva_ml.server.view import View
 from deriva_ml.wire.hatrac import parse_object_target
 from deriva_ml.wire.model import Table
 
@@ -27,6 +30,9 @@ __all__ = ["Checked", "check_database", "check_folder", "report"]
 
 ROWS_NAMED = 20
 """How many rows are named of each thing that is wrong; the rest is counted."""
+
+DRAFTS = (".*.part*", "catalogs/.*.part*", ".hatrac.db.*", ".backup-*")
+"""What files and folders are called while they are made."""
 
 ASSET_TAG = "tag:isrd.isi.edu,2017:asset"
 
@@ -59,7 +65,9 @@ def check_folder(root: Path, *, progress: Callable[[int, int], None] | None = No
     """
     findings: list[Finding] = []
     ids = _registered(root, findings)
-    findings.extend(_unregistered(root, ids))
+    findings.extend(_unregistered(root, ids, idle=_is_idle(root / "service.db")))
+    if (root / "users.db").exists():
+        findings.extend(check_database(root / "users.db", "users"))
     objects, content, found = check_objects(root, progress or (lambda _done, _all: None))
     urls = 0
     with _Versions(root) as versions:
@@ -98,15 +106,24 @@ def _registered(root: Path, findings: list[Finding]) -> list[str]:
         return [str(row[0]) for row in rows]
 
 
-def _unregistered(root: Path, ids: list[str]) -> Iterator[Finding]:
+def _is_idle(path: Path) -> bool:
+    """Whether nobody else has a database open; of one that cannot be used, that is not known."""
+    try:
+        return is_idle(path)
+    except (sqlite3.Error, FolderError):
+        return False
+
+
+def _unregistered(root: Path, ids: list[str], *, idle: bool) -> Iterator[Finding]:
     """Databases that no catalog has any more, and halves of files that were being made."""
     known = {database_path(root, catalog_id).name for catalog_id in ids}
     # Without its registry nothing can be said about a folder's databases.
     for path in sorted((root / "catalogs").glob("*.db")) if known else ():
         if path.name not in known and not path.name.startswith("."):
             yield Finding("leftover", f"catalogs/{path.name}", "belongs to no catalog of this folder", path=path)
-    for pattern in (".*.part*", "catalogs/.*.part*", ".hatrac.db.*", ".backup-*"):
-        for path in sorted(root.glob(pattern)):
+    for path in sorted(path for pattern in DRAFTS for path in root.glob(pattern)):
+        # Where others use the folder, what is young may be about to get its name.
+        if not is_claimed(path) and (idle or age_of(path) > RECENT):
             yield Finding("leftover", str(path.relative_to(root)), "was never finished", path=path)
 
 

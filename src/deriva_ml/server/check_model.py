@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from deriva_ml.server.connections import quote
 from deriva_ml.server.finding import Finding
-from deriva_ml.server.store import View, quote
+from deriva_ml.server.view import View
 from deriva_ml.wire.model import Table
 
 __all__ = ["check_model"]

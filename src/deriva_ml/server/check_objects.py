@@ -11,12 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 from deriva_ml.core.files import hash_file
+from deriva_ml.server.connections import connect
 from deriva_ml.server.finding import Finding
 from deriva_ml.server.objects import ABANDONED
 from deriva_ml.server.replies import url_of
-from deriva_ml.server.store import connect
 
-__all__ = ["JOB_SECONDS", "check_objects", "is_idle"]
+__all__ = ["JOB_SECONDS", "RECENT", "age_of", "check_objects", "is_idle"]
 
 JOB_SECONDS = 7 * 86400.0
 """An upload job without a new chunk for so long is taken to be abandoned."""
@@ -124,11 +124,11 @@ def _orphans(connection: sqlite3.Connection, files: dict[str, Path], *, idle: bo
     known = {str(row[0]) for row in connection.execute("SELECT DISTINCT sha256 FROM version")}
     for name in sorted(files.keys() - known):
         # Content has its name just before its record is committed: where others write, what is new is not judged.
-        if idle or _age(files[name]) > RECENT:
+        if idle or age_of(files[name]) > RECENT:
             yield Finding("leftover", f"objects/{name[:2]}/{name}", "no object has this content", path=files[name])
 
 
-def _age(path: Path) -> float:
+def age_of(path: Path) -> float:
     """Seconds since a file was written; none, if it is gone."""
     try:
         return time.time() - path.stat().st_mtime

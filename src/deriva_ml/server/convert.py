@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from deriva_ml.server import physical
 from deriva_ml.server.collation import base_type
+from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import Conflict
-from deriva_ml.server.store import Transaction, quote
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.model import Column, ColumnType, Table
 from deriva_ml.wire.values import Stored, codec, is_serial
 

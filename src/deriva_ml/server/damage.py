@@ -1,4 +1,4 @@
-"""A database of a folder that cannot be used: which it is, and what to do about it."""
+"""A file of a folder that cannot be used: which it is, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from deriva_ml.server.errors import FolderError, ServiceError
+from deriva_ml.server.errors import FolderError, ServiceError, translate, translate_file
 
-__all__ = ["damage_named", "name_damage"]
+__all__ = ["damage_named", "name_damage", "unusable"]
 
 OF_FILES = {
     sqlite3.SQLITE_CANTOPEN,
@@ -38,11 +38,36 @@ def damage_named(root: Path) -> Iterator[None]:
     except ServiceError as error:
         if error.status == 500:
             name_damage(root)
-        raise
+        raise unusable(error, root) from error
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in OF_FILES:
             raise
         raise _refusal(root, _unsound(root) or root, str(error)) from error
+
+
+def unusable(error: Exception, path: Path) -> FolderError:
+    """What to say, to who uses a folder without its service, where a file of it cannot be used.
+
+    Args:
+        error: What the system, the database or the service says.
+        path: The file or folder, where the error does not name it.
+    """
+    known: ServiceError | None = None
+    if isinstance(error, ServiceError):
+        known = error
+    elif isinstance(error, sqlite3.Error):
+        known = translate(error, path)
+    elif isinstance(error, OSError):
+        known = translate_file(error, path)
+    hints = {
+        403: "make the folder writable, or name another",
+        500: "bring the folder back from a backup: deriva-ml-catalog restore",
+        503: "try again when the others are done; if the disk is at fault, deriva-ml-catalog fsck says more",
+        507: "make room on that disk, and try again: nothing was lost",
+    }
+    if known is None:
+        return FolderError(f"{path} cannot be used: {error}")
+    return FolderError(known.detail, hint=hints.get(known.status))
 
 
 def name_damage(root: Path) -> None:

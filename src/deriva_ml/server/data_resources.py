@@ -11,7 +11,8 @@ from urllib.parse import quote
 from deriva_ml.server import rows
 from deriva_ml.server.answers import Answer, content_of, empty
 from deriva_ml.server.errors import BadRequest, UnsupportedInput
-from deriva_ml.server.store import Transaction, View
+from deriva_ml.server.transaction import Transaction
+from deriva_ml.server.view import View
 from deriva_ml.wire.http import Body, Request
 from deriva_ml.wire.negotiate import accepted, plain_media_type
 from deriva_ml.wire.parse import Target

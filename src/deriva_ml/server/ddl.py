@@ -8,6 +8,7 @@ from dataclasses import replace
 from deriva_ml.server import physical
 from deriva_ml.server.access import Access
 from deriva_ml.server.bindings import binding_set
+from deriva_ml.server.connections import quote
 from deriva_ml.server.documents import (
     acl_set,
     annotation_set,
@@ -23,7 +24,7 @@ from deriva_ml.server.documents import (
 )
 from deriva_ml.server.errors import BadRequest, Conflict
 from deriva_ml.server.integrity import default_of
-from deriva_ml.server.store import Transaction, quote
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.model import (
     Column,
     ColumnType,

@@ -10,18 +10,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from zlib import crc32
 
-from deriva_ml.core import codes
 from deriva_ml.server import data_resources, history, model_resources
 from deriva_ml.server.access import Access, is_local, roles_of
 from deriva_ml.server.address import read_address
-from deriva_ml.server.amend import ASPECTS, amend, redact
-from deriva_ml.server.answers import TEXT, Answer, empty, json_body, json_text, no_such_page
+from deriva_ml.server.answers import TEXT, Answer, empty, json_text, no_such_page
 from deriva_ml.server.bootstrap import meet
+from deriva_ml.server.catalog_resource import maintain, read_catalog, schemas_document
 from deriva_ml.server.catalogs import FEATURES, Catalogs
 from deriva_ml.server.errors import (
     BadRequest,
@@ -30,15 +28,17 @@ from deriva_ml.server.errors import (
     PreconditionFailed,
     ServiceError,
 )
+from deriva_ml.server.exchange import Exchange, Reader, Resource, Writer
 from deriva_ml.server.guards import narrowed
-from deriva_ml.server.registry import Entry
+from deriva_ml.server.history_resources import history_resource
 from deriva_ml.server.registry_catalog import RegistryCatalog
-from deriva_ml.server.store import CatalogStore, Transaction, View, microseconds
+from deriva_ml.server.store import microseconds
+from deriva_ml.server.transaction import Transaction
+from deriva_ml.server.view import View
 from deriva_ml.wire.http import Client, Request, Response
 from deriva_ml.wire.model import Document
-from deriva_ml.wire.model_documents import schema_document
 from deriva_ml.wire.negotiate import CONDITIONS, Precondition, check, make_etag
-from deriva_ml.wire.parse import PathSyntaxError, Segment, Target, parse_target
+from deriva_ml.wire.parse import PathSyntaxError, Target, parse_target
 from deriva_ml.wire.syntax import DataPath
 
 __all__ = ["VERSION", "Ermrest"]
@@ -48,71 +48,6 @@ VERSION = "0.5.0"
 
 SCHEMAS_KEPT = 8
 """How many ``/schema`` answers are kept ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request to a catalog's resource.
-
-    Attributes:
-        request: The request.
-        client: Who sent it.
-        target: Its target, read.
-        entry: The catalog or alias that the target names.
-        store: The database that this leads to.
-        catalog: The catalog that this leads to.
-    """
-
-    request: Request
-    client: Client
-    target: Target
-    entry: Entry
-    store: CatalogStore | RegistryCatalog
-    catalog: Entry
-
-    @property
-    def is_data(self) -> bool:
-        """The resource is a data path."""
-        return isinstance(self.target.resource, DataPath)
-
-    def etag(self, view: View, *, moment: int | None = None) -> str:
-        """The tag of the resource as of a view; ``moment`` is the commit's, where there was one since."""
-        if self.is_data:
-            version = str(moment or view.snaptime)
-        elif not self.target.resource:
-            version = codes.encode(moment or view.snaptime)
-        else:
-            version = str(moment or view.model_snaptime)
-        if self.target.snaptime is not None:
-            version = f"{version}-{view.amended or ''}"
-        if not self.entry.is_catalog:
-            version = f"{version}-{self.catalog.id}"
-        accept = self.request.headers.get("accept", "") if self.is_data else "*"
-        return make_etag(roles_of(self.client), accept, version)
-
-    @property
-    def vary(self) -> str:
-        """What the answer depends on beside the target."""
-        return "cookie, accept" if self.is_data else "cookie"
-
-
-Reader = Callable[[Exchange, View, Access], Answer]
-Writer = Callable[[Exchange, Transaction], Answer]
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """What answers a target.
-
-    Attributes:
-        methods: The methods that it knows.
-        read: GET; a data path has none, since its answer may be streamed.
-        write: The others.
-    """
-
-    methods: tuple[str, ...]
-    read: Reader | None = None
-    write: Writer | None = None
 
 
 class Ermrest:
@@ -216,14 +151,14 @@ class Ermrest:
         if isinstance(resource, DataPath):
             return Resource(data_resources.METHODS[resource.kind], None, _write_data)
         if not resource:
-            return Resource(("GET", "POST", "DELETE"), _read_catalog, _maintain)
+            return Resource(("GET", "POST", "DELETE"), read_catalog, maintain)
         word = resource[0].word
         if word == "entity_rid" and len(resource) == 2 and resource[1].word and not target.trailing_slash:
             return Resource(("GET",), partial(_read_rid, resource[1].word))
         if word == "textfacet" and len(resource) == 2:
             return Resource(("GET",), lambda _exchange, _view, _access: Answer(body=json_text([])))
         if word == "history":
-            return _history(resource[1:], target)
+            return history_resource(resource[1:], target)
         address = read_address(resource)
         if address is None:
             return None
@@ -268,7 +203,7 @@ class Ermrest:
                     raise PreconditionFailed(etag)
             meet(tx)
             answer = write(exchange, tx)
-        tx.store.known_clients.add(client)
+        tx.known_clients.add(client)
         is_new = tx.is_model_changed or (tx.is_committed and (exchange.is_data or not exchange.target.resource))
         etag = exchange.etag(tx, moment=tx.now if is_new else None)
         return answer.response({"etag": etag, "vary": exchange.vary})
@@ -290,7 +225,7 @@ class Ermrest:
         with self._lock:
             body = self._schemas.get(key)
         if body is None:
-            body = json_text(_schemas_document(exchange, view, access))
+            body = json_text(schemas_document(exchange, view, access))
             with self._lock:
                 self._schemas[key] = body
                 while len(self._schemas) > SCHEMAS_KEPT:
@@ -343,48 +278,6 @@ def _greet(exchange: Exchange) -> None:
     store.known_clients.add(client)
 
 
-# ---------------------------------------------------------------------------------------------- the catalog itself
-
-
-def _about(exchange: Exchange, access: Access) -> Document:
-    document: Document = {
-        "annotations": dict(access.model.annotations),
-        "rights": access.shown(access.model),
-        "features": FEATURES,
-    }
-    if access.owns(access.model):
-        document["acls"] = dict(access.model.acls)
-    if not exchange.entry.is_catalog:
-        document["alias_target"] = exchange.catalog.id
-    return document
-
-
-def _read_catalog(exchange: Exchange, view: View, access: Access) -> Answer:
-    document: Document = {"snaptime": codes.encode(view.snaptime), **_about(exchange, access), "id": exchange.entry.id}
-    # An alias has a name of its own; what it does not say of itself, its target says.
-    known = {name: value for name, value in exchange.entry.doc.items() if value is not None}
-    for name in ("name", "description", "is_persistent", "clone_source"):
-        value = known.get(name, exchange.catalog.doc.get(name))
-        if value is not None:
-            document[name] = value
-    return Answer(body=json_text(document))
-
-
-def _schemas_document(exchange: Exchange, view: View, access: Access) -> Document:
-    schemas: Document = {
-        name: schema_document(schema, access) for name, schema in view.model.schemas.items() if access.sees(schema)
-    }
-    return {"snaptime": codes.encode(view.model_snaptime), **_about(exchange, access), "schemas": schemas}
-
-
-def _maintain(exchange: Exchange, tx: Transaction) -> Answer:
-    """``POST ?analyze`` and ``?vacuum``: nothing needs doing, so nothing is done."""
-    if not {"analyze", "vacuum"} & exchange.target.query.keys():
-        raise BadRequest("Maintenance query parameters not recognized.")
-    Access(tx.model, tx.client).need_owner(tx.model)
-    return empty()
-
-
 def _write_data(exchange: Exchange, tx: Transaction) -> Answer:
     return data_resources.change(exchange.request, exchange.target, tx)
 
@@ -392,63 +285,3 @@ def _write_data(exchange: Exchange, tx: Transaction) -> Answer:
 def _read_rid(rid: str, exchange: Exchange, view: View, access: Access) -> Answer:
     del exchange, access
     return Answer(body=json_text(history.find_row(view, rid)))
-
-
-# ---------------------------------------------------------------------------------------------- history
-
-
-def _history(segments: tuple[Segment, ...], target: Target) -> Resource | None:
-    if not segments or target.snaptime is not None:
-        return None
-    names = segments[0].names
-    if segments[0].value is not None or len(names) != 2 or any(len(name) != 1 for name in names):
-        return None
-    since, until = names[0][0], names[1][0]
-    if len(segments) == 1:
-        return Resource(("GET", "DELETE"), partial(_read_range, since, until), partial(_truncate, since, until))
-    word, rest = segments[1].word, segments[2:]
-    reader = partial(_read_range, since, until)
-    if word == "attribute":
-        if not rest or len(rest) > 2 or not rest[0].word or (len(rest) == 2 and _equality(rest[1]) is None):
-            return None
-        condition = _equality(rest[1]) if len(rest) == 2 else None
-        return Resource(("GET", "DELETE"), reader, partial(_redact, since, until, rest[0].word, condition))
-    if word not in ASPECTS or len(rest) > 1 or (rest and not rest[0].word):
-        return None
-    return Resource(("GET", "PUT"), reader, partial(_amend, word, since, until, (rest[0].word or "") if rest else ""))
-
-
-def _equality(segment: Segment) -> tuple[str, str] | None:
-    """A segment of the form ``RID=value``."""
-    if segment.value is None or len(segment.names) != 1 or len(segment.names[0]) != 1:
-        return None
-    return segment.names[0][0], segment.value
-
-
-def _read_range(since: str, until: str, exchange: Exchange, view: View, access: Access) -> Answer:
-    del exchange, access
-    first, last = history.snapshot_range(view, since, until)
-    amended = codes.encode(view.amended) if view.amended else None
-    return Answer(body=json_text({"snaprange": [codes.encode(first), codes.encode(last)], "amendver": amended}))
-
-
-def _truncate(since: str, until: str, exchange: Exchange, tx: Transaction) -> Answer:
-    del exchange
-    Access(tx.model, tx.client).need_owner(tx.model)
-    history.truncate(tx, since, until)
-    tx.store.forget_models()
-    return empty()
-
-
-def _redact(
-    since: str, until: str, rid: str, condition: tuple[str, str] | None, exchange: Exchange, tx: Transaction
-) -> Answer:
-    del exchange
-    redact(tx, since, until, rid, condition)
-    return empty()
-
-
-def _amend(aspect: str, since: str, until: str, rid: str, exchange: Exchange, tx: Transaction) -> Answer:
-    amend(tx, aspect, since, until, rid, json_body(exchange.request))
-    tx.store.forget_models()
-    return empty()

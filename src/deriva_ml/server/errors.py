@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
+from pathlib import Path
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.files import human_size
 
 __all__ = [
+    "FULL",
     "BadRequest",
     "Conflict",
     "FolderError",
     "Forbidden",
     "MethodNotAllowed",
+    "NoRoom",
     "NotFound",
     "PreconditionFailed",
     "ServiceError",
     "Unavailable",
     "UnsupportedInput",
+    "is_no_room",
     "translate",
+    "translate_file",
 ]
 
 SENTENCES = {
@@ -36,6 +44,7 @@ SENTENCES = {
     500: "The request execution encountered a runtime error.",
     501: "Request not implemented for this resource.",
     503: "The service is temporarily unavailable.",
+    507: "There is no room for what the request brings.",
 }
 """The sentence of each status; the original's words, since clients show them."""
 
@@ -118,25 +127,93 @@ class Unavailable(ServiceError):
         super().__init__(503, detail)
 
 
+class NoRoom(ServiceError):
+    """The disk takes no more; to repeat the request is of no use before somebody has made room.
+
+    Args:
+        path: The file or folder that could not be written.
+        why: What the system says.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(507, f"{path} cannot be written: {why}; {_room(path)}.")
+
+
+def _room(path: Path) -> str:
+    """How much is free on the disk of a file, which need not be there."""
+    for folder in (path, *path.parents):
+        try:
+            found = os.statvfs(folder)
+        except OSError:
+            continue
+        return f"{human_size(found.f_bavail * found.f_frsize)} are free on its disk"
+    return "how much is free on its disk is not known"
+
+
 class FolderError(DerivaMLConfigurationError):
     """A folder is not a catalog's, or not one that this version can read."""
 
 
-def translate(error: sqlite3.Error) -> ServiceError | None:
-    """The refusal that a fault of the database amounts to, or None if it is a defect of the service."""
+NOT_STORED = {
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_WRITE,
+}
+"""SQLite calls a disk full only where the system says ENOSPC; a quota or a limit of the process is one of these."""
+
+
+def is_no_room(error: sqlite3.Error) -> bool:
+    """Whether a database could not be used because the disk takes no more."""
+    extended = getattr(error, "sqlite_errorcode", 0)
+    return extended & 0xFF == sqlite3.SQLITE_FULL or extended in NOT_STORED
+
+
+def translate(error: sqlite3.Error, path: Path) -> ServiceError | None:
+    """The refusal that a fault of a database amounts to, or None if it is a defect of the service.
+
+    Args:
+        error: The fault.
+        path: The database.
+    """
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return Unavailable("Transaction aborted: other writers held the catalog for too long.")
-    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}:
-        return Unavailable(f"The catalog's disk refuses: {error}.")
+    if is_no_room(error):
+        return NoRoom(path, str(error))
+    if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}:
+        return Unavailable(f"{path} cannot be used: {error}.")
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-        return ServiceError(403, f"The catalog's folder cannot be written: {error}.")
+        return ServiceError(403, f"The catalog's folder cannot be written: {path}: {error}.")
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return ServiceError(500, f"The catalog's database is damaged: {error}; deriva-ml-catalog fsck says more.")
+        return ServiceError(500, f"A database is damaged: {path}: {error}; deriva-ml-catalog fsck says more.")
     if code == sqlite3.SQLITE_INTERRUPT:
         return BadRequest("Query run time limit exceeded.")
     if code == sqlite3.SQLITE_TOOBIG:
         return BadRequest(f"A value or a query is too long: {error}.")
     if code == sqlite3.SQLITE_CONSTRAINT:
         return Conflict(f"Input data violates model. ERROR:  {error}")
+    return None
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def translate_file(error: OSError, path: Path) -> ServiceError | None:
+    """The refusal that a fault of a file amounts to, or None if it is a defect of the service.
+
+    Args:
+        error: The fault.
+        path: What was to be written, where the fault does not say.
+    """
+    where = Path(error.filename) if isinstance(error.filename, str) else path
+    if error.errno in FULL:
+        return NoRoom(where, error.strerror or str(error))
+    if error.errno in CLOSED:
+        return ServiceError(403, f"{where} cannot be written: {error.strerror}.")
+    if error.errno == errno.EIO:
+        return Unavailable(f"{where} cannot be used: {error.strerror}.")
     return None

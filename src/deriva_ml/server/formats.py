@@ -45,38 +45,36 @@ def kept_copy(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.format-{number}")
 
 
-def bring_up(connection: sqlite3.Connection, path: Path, wanted: Format) -> bool:
-    """Make sure that a database has the format that is wanted.
+def bring_up(path: Path, number: int, wanted: Format) -> None:
+    """Bring a database to the format that is wanted.
 
     Args:
-        connection: An open connection to it; it is not written with.
-        path: The file.
+        path: The file; who calls this has no connection to it.
+        number: The format that it has, unless another process has brought it up since; not the one that is wanted.
         wanted: The format.
-
-    Returns:
-        Whether the file was changed, so that the connection had better be opened anew.
 
     Raises:
         FolderError: It is of a later format, or of one that cannot be brought up.
     """
-    number = format_of(connection)
-    if number == wanted.number:
-        return False
     missing = next((step for step in range(number, wanted.number) if step not in wanted.steps), None)
     if number > wanted.number or missing is not None:
         raise FolderError(
             f"{path} is of format {number}; this version of deriva-ml reads format {wanted.number}.",
             hint="use the version of deriva-ml that made the folder, or a later one",
         )
+    try:
+        _take_steps(path, wanted)
+    except (OSError, sqlite3.Error) as error:
+        raise FolderError(
+            f"{path} is of format {number} and has to be brought to format {wanted.number}, which fails: {error}.",
+            hint="make the folder writable, see that there is room for a copy of the file, and open it once",
+        ) from error
+
+
+def _take_steps(path: Path, wanted: Format) -> None:
     with closing(sqlite3.connect(path, timeout=60.0, isolation_level=None)) as writer:
         writer.execute("PRAGMA synchronous = FULL")
-        try:
-            writer.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise FolderError(
-                f"{path} is of format {number} and has to be brought to format {wanted.number}, which fails: {error}.",
-                hint="make the folder writable, and open it once",
-            ) from error
+        writer.execute("BEGIN IMMEDIATE")
         try:
             # Another process may have done it while this one waited.
             for step in range(format_of(writer), wanted.number):
@@ -88,7 +86,6 @@ def bring_up(connection: sqlite3.Connection, path: Path, wanted: Format) -> bool
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
             raise
-    return True
 
 
 def _keep(path: Path, number: int) -> None:

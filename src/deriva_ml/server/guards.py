@@ -15,10 +15,12 @@ from math import isinf
 from deriva_ml.server.access import GRANTING, Access, label
 from deriva_ml.server.bindings import binding_operand, binding_operator
 from deriva_ml.server.collation import Key
+from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import ServiceError
 from deriva_ml.server.expressions import Parameters
 from deriva_ml.server.filters import Operand, filter_sql
-from deriva_ml.server.store import Transaction, View, quote
+from deriva_ml.server.transaction import Transaction
+from deriva_ml.server.view import View
 from deriva_ml.wire.model import Column, ForeignKey, Json, Model, Schema, Table
 from deriva_ml.wire.syntax import Comparison, Name
 

@@ -7,12 +7,11 @@ transaction that records it.
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from deriva_ml.server.errors import translate
+from deriva_ml.server.errors import translate, translate_file
 from deriva_ml.server.names import Name, NameStore, Records, Version, new_id
 from deriva_ml.server.object_names import Owner, check_parent, make_name, owner_of, taken
 from deriva_ml.server.object_properties import ObjectProperties
@@ -35,6 +34,7 @@ from deriva_ml.server.replies import (
     lines,
     no_resource,
     not_found,
+    readable,
     url_of,
     wrong_method,
 )
@@ -80,14 +80,17 @@ class Hatrac:
         try:
             answer = self._dispatch(request, client)
         except Refusal as refusal:
-            answer = refusal.answer
+            answer = readable(request, refusal.answer)
         except sqlite3.Error as error:
-            known = translate(error)
+            known = translate(error, self._store.path)
             if known is None:
                 raise
             answer = Refusal(known.status, known.text.strip()).answer
         except OSError as error:
-            answer = _disk_refuses(error)
+            known = translate_file(error, self._files.folder)
+            if known is None:
+                raise
+            answer = Refusal(known.status, known.text.strip()).answer
         if request.method == "HEAD" and answer.body:
             answer.close()
             answer.body = b""
@@ -177,7 +180,7 @@ class Hatrac:
             "etag": etag,
             "vary": "cookie",
         }
-        first, last = range_of(request, url, length) or (0, length - 1)
+        first, last = range_of(request, url, length, etag) or (0, length - 1)
         status = 200
         if (first, last) != (0, length - 1):
             status = 206
@@ -338,12 +341,3 @@ class Hatrac:
                     self._files.remove(sha256)
         for job in jobs:
             self._files.drop_job(job)
-
-
-def _disk_refuses(error: OSError) -> Response:
-    """The answer where a file cannot be written."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return Refusal(507, f"The disk of the object store is full: {error.strerror}.").answer
-    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-        return Refusal(403, f"The folder of the object store cannot be written: {error.strerror}.").answer
-    raise error

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from deriva_ml.core import codes
 from deriva_ml.server import physical
+from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import BadRequest, NotFound
-from deriva_ml.server.store import Transaction, View, quote
+from deriva_ml.server.transaction import Transaction
+from deriva_ml.server.view import View
 from deriva_ml.wire.model import Document, Table
 
 __all__ = ["bound", "find_row", "snapshot_range", "truncate"]

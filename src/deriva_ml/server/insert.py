@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import repeat
 
 from deriva_ml.server.access import Access
+from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import Conflict
 from deriva_ml.server.guards import need_references
 from deriva_ml.server.inputs import Body, Inputs, read_inputs, refuse_repeated
 from deriva_ml.server.integrity import INPUT_VIOLATES, Change, default_of, not_null, pack, physical, write_each
-from deriva_ml.server.store import Transaction, quote
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, Table
 from deriva_ml.wire.rows import Field, StoredRow
 from deriva_ml.wire.values import Stored, is_serial

@@ -17,8 +17,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import Conflict
-from deriva_ml.server.store import Transaction, quote
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.model import Column, ForeignKey, Table
 from deriva_ml.wire.values import Stored, codec, text
 

@@ -16,7 +16,7 @@ from deriva_ml.server.answers import Answer, empty, json_body, json_text, text_b
 from deriva_ml.server.bindings import binding, binding_set
 from deriva_ml.server.documents import ACL_NAMES, acl_members, acl_set, annotation_set, require_object
 from deriva_ml.server.errors import BadRequest, Conflict, NotFound, ServiceError
-from deriva_ml.server.store import Transaction
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.http import Request
 from deriva_ml.wire.model import Column, Document, ForeignKey, Json, Key, Model, Schema, Table
 from deriva_ml.wire.model_documents import (

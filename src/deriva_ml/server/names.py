@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.files import Digests, fsync_directory
+from deriva_ml.server.connections import Frozen, open_format
 from deriva_ml.server.formats import Format
-from deriva_ml.server.store import Frozen, open_format
 
 __all__ = ["Acls", "Job", "Name", "NameStore", "Records", "Version", "new_id"]
 
@@ -296,7 +296,7 @@ class NameStore:
     """
 
     def __init__(self, path: Path, owner: Collection[str] = (), *, wanted: Format = FORMAT) -> None:
-        self._path = path
+        self.path = path
         self._format = wanted
         self._owner = tuple(owner)
         self._lock = threading.Lock()
@@ -309,7 +309,7 @@ class NameStore:
     @contextmanager
     def read(self) -> Iterator[Records]:
         """The records as of one moment."""
-        if not self._path.exists():
+        if not self.path.exists():
             with self._lock:
                 yield Records(self._nothing())
             return
@@ -351,7 +351,7 @@ class NameStore:
             self._idle.clear()
 
     def _open(self, *, read_only: bool) -> sqlite3.Connection:
-        return open_format(self._path, self._format, read_only=read_only)
+        return open_format(self.path, self._format, read_only=read_only)
 
     def _borrow(self) -> sqlite3.Connection:
         with self._lock:
@@ -382,9 +382,9 @@ class NameStore:
 
     def _create(self, token: Callable[[], str] = new_id) -> None:
         """Make the database, whole or not at all, even if another process does so at the same time."""
-        if self._path.exists():
+        if self.path.exists():
             return
-        draft = self._path.with_name(f".{self._path.name}.{token()}")
+        draft = self.path.with_name(f".{self.path.name}.{token()}")
         connection = sqlite3.connect(draft, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -392,8 +392,8 @@ class NameStore:
         finally:
             connection.close()
         try:
-            self._path.hardlink_to(draft)
-            fsync_directory(self._path.parent)
+            self.path.hardlink_to(draft)
+            fsync_directory(self.path.parent)
         except FileExistsError:
             pass  # the other process was first
         finally:

@@ -14,7 +14,9 @@ from deriva_ml.server.elements import assemble, write_part
 from deriva_ml.server.errors import Conflict, Forbidden
 from deriva_ml.server.functions import register_functions
 from deriva_ml.server.registry import Entry, Registry
-from deriva_ml.server.store import SCHEMA, Transaction, View
+from deriva_ml.server.store import SCHEMA
+from deriva_ml.server.transaction import Transaction
+from deriva_ml.server.view import View
 from deriva_ml.wire.http import Client
 from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, ColumnType, Document, Key, Model, Schema, Table
 from deriva_ml.wire.values import Stored, known_type

@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar
 
 from deriva_ml.server.bindings import with_renamed_column
 from deriva_ml.server.ddl import current
-from deriva_ml.server.store import Transaction
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.model import Column, Document, ForeignKey, Json, Key, Name, Schema, Table
 
 __all__ = ["rename_column", "rename_reference", "rename_schema", "rename_table"]

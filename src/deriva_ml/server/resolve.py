@@ -16,7 +16,7 @@ __all__ = ["Source", "resolve_column", "resolve_table"]
 
 
 class Source(Protocol):
-    """What a query is compiled against; `deriva_ml.server.store.View` is one."""
+    """What a query is compiled against; `deriva_ml.server.view.View` is one."""
 
     is_snapshot: bool
 

@@ -25,7 +25,8 @@ from deriva_ml.server.query import (
     resolve_column,
     resolve_table,
 )
-from deriva_ml.server.store import Transaction, View
+from deriva_ml.server.transaction import Transaction
+from deriva_ml.server.view import View
 from deriva_ml.wire.model import Column, Table
 from deriva_ml.wire.rows import BATCH, CSV, JSON, JSON_STREAM, Field, StoredRow, encode, in_batches
 from deriva_ml.wire.syntax import DataPath, Item, Name, render_expression
@@ -68,14 +69,14 @@ def _batches(view: View, statement: Statement) -> Iterator[Sequence[StoredRow]]:
             batch = cursor.fetchmany(BATCH)
             yield batch
     except sqlite3.Error as error:
-        raise _refusal(error) from error
+        raise _refusal(error, view) from error
 
 
-def _refusal(error: sqlite3.Error) -> Exception:
+def _refusal(error: sqlite3.Error, view: View) -> Exception:
     """What a fault while a query runs amounts to: one of the data is a conflict, a defect stays what it is."""
     if any(words in str(error) for words in ("user-defined", "integer overflow", "malformed JSON")):
         return Conflict(f"The query cannot be answered: {error}.")
-    return translate(error) or error
+    return translate(error, view.path) or error
 
 
 def send(written: Written, media: str | None = None, *, arrays_as_json: bool = False) -> Iterator[bytes]:
@@ -210,5 +211,5 @@ def _chosen(tx: Transaction, path: DataPath) -> tuple[Table, list[str]]:
     try:
         found = tx.connection.execute(statement.sql, statement.params).fetchall()
     except sqlite3.Error as error:
-        raise _refusal(error) from error
+        raise _refusal(error, tx) from error
     return table, [row[0] for row in found]

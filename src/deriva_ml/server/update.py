@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 
 from deriva_ml.server.access import Access
+from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import Conflict, NotFound
 from deriva_ml.server.guards import need_references, need_rows
 from deriva_ml.server.inputs import Body, Inputs, read_inputs, refuse_repeated
 from deriva_ml.server.insert import Written, add_rows, fields_of, rids_of
 from deriva_ml.server.integrity import Change, pack, physical
-from deriva_ml.server.store import Transaction, quote
+from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, Table
 from deriva_ml.wire.rows import Field, StoredRow
 
