@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deriva_ml.server.connections import BUSY_SECONDS
+from deriva_ml.server.connections import BUSY_SECONDS, open_format
 from deriva_ml.server.formats import Format
 from deriva_ml.server.small_database import SmallDatabase, place_database
 from deriva_ml.wire.model import Document
