@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deriva_ml.core.codes import decode, encode, normalise
+from deriva_ml.core.codes import decode, encode, encode_all, normalise
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,22 @@ def test_a_code_reads_back_as_its_number(number: int) -> None:
     assert decode(code) == number
     assert normalise(code) == code
     assert code[-1] in "02468ACEGJMPRTWY"
+
+
+@given(st.integers(0, (1 << 63) - 100), st.integers(0, 90))
+def test_many_codes_are_those_of_each_number(first: int, count: int) -> None:
+    numbers = range(first, first + count)
+    assert encode_all(numbers) == [encode(number) for number in numbers]
+
+
+@pytest.mark.parametrize("edge", [1 << 19, 1 << 20, 1 << 39, (1 << 64) - 8])
+def test_many_codes_go_on_where_another_digit_begins(edge: int) -> None:
+    numbers = range(edge - 8, edge + 8)
+    if numbers[-1] >> 64:
+        with pytest.raises(ValueError, match="not a number that a code can hold"):
+            encode_all(numbers)
+    else:
+        assert encode_all(numbers) == [encode(number) for number in numbers]
 
 
 @given(st.integers(0, (1 << 63) - 1))

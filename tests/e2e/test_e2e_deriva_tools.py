@@ -1,184 +1,36 @@
-"""The ``deriva`` package's own command-line tools on a served folder, as its users start them; over TLS."""
+"""The ``deriva`` package's own command-line tools on a served folder, as its users start them: TLS and plain loopback.
+
+Some tools know only ``https``: deriva-hatrac-cli, deriva-acl-config and the annotation tools of release 1.7.12.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
-from tests.serving import served
+from tests.e2e.laboratory import CONTENT, DISPLAY, Laboratory, bring, put_to_use
 
-from deriva_ml.server.app import Service, create_folder, local_client, open_service
-from deriva_ml.server.users import users_of
+from deriva_ml.server.app import local_client
 from deriva_ml.wire.http import Request
 
-BIN = Path(sys.executable).parent
-SYSTEM = [
-    {"name": name, "type": {"typename": f"ermrest_{name.lower()}"}, "nullok": name in ("RCB", "RMB")}
-    for name in ("RID", "RCT", "RMT", "RCB", "RMB")
-]
-UPLOAD = "tag:isrd.isi.edu,2017:bulk-upload"
-DISPLAY = "tag:misd.isi.edu,2015:display"
-CONTENT = {"a": b"first image", "b": b"second image", "c": os.urandom(200_000)}
 
-
-def table(name: str, columns: dict[str, str], keys: list[list[str]], fks: list[Any] | None = None) -> dict[str, Any]:
-    made = [{"name": column, "type": {"typename": kind}} for column, kind in columns.items()]
-    return {
-        "table_name": name,
-        "column_definitions": [*SYSTEM, *made],
-        "keys": [{"unique_columns": key} for key in [["RID"], *keys]],
-        "foreign_keys": fks or [],
-    }
-
-
-SUBJECT = {
-    "foreign_key_columns": [{"column_name": "Subject"}],
-    "referenced_columns": [{"schema_name": "lab", "table_name": "Subject", "column_name": "name"}],
-    "names": [["lab", "Image_Subject_fkey"]],
-}
-MODEL = {
-    "schema_name": "lab",
-    "tables": {
-        "Subject": table("Subject", {"name": "text", "age": "int4", "note": "jsonb"}, [["name"]]),
-        "Image": table(
-            "Image",
-            {"URL": "text", "Filename": "text", "Length": "int8", "MD5": "text", "Subject": "text"},
-            [["URL"]],
-            [SUBJECT],
-        ),
-    },
-}
-UPLOAD_CONFIG = {
-    "version_compatibility": [[">=1.5.0"]],
-    "version_update_url": "https://github.com/informatics-isi-edu/deriva-py/releases",
-    "asset_mappings": [
-        {
-            "asset_type": "table",
-            "default_columns": ["RID", "RCB", "RMB", "RCT", "RMT"],
-            "file_pattern": "^.*/records/(?P<schema>.+?)/(?P<table>.+?)[.]",
-            "ext_pattern": "^.*[.](?P<file_ext>json|csv)$",
-        },
-        {
-            "column_map": {
-                "URL": "{URI}",
-                "Filename": "{file_name}",
-                "Length": "{file_size}",
-                "MD5": "{md5}",
-                "Subject": "{subject}",
-            },
-            "file_pattern": "^.*/images/(?P<subject>[^/]+)/(?P<file>[^/]+)$",
-            "ext_pattern": "^.*[.](?P<file_ext>bin)$",
-            "target_table": ["lab", "Image"],
-            "checksum_types": ["md5"],
-            "hatrac_templates": {"hatrac_uri": "/hatrac/images/{subject}/{md5}.{file_name}"},
-            "hatrac_options": {"versioned_uris": True},
-            "record_query_template": "/entity/{target_table}/MD5={md5}&Filename={file_name}",
-        },
-    ],
-}
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for this machine, which signs itself, and its key."""
-    made, key = folder / "cert.pem", folder / "key.pem"
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
-    arguments = [*command.split(), names, "-keyout", str(key), "-out", str(made)]
-    subprocess.run(arguments, check=True, capture_output=True, timeout=60)
-    return made, key
-
-
-class Laboratory:
-    """A folder that is served over TLS to the users ``admin``, who owns the catalog, and ``reader``."""
-
-    def __init__(self, home: Path, root: Path, host: str, cert: Path, tokens: dict[str, str], service: Service) -> None:
-        self.home = home
-        self.host = host
-        self.tokens = tokens
-        self.service = service
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "REQUESTS_CA_BUNDLE": str(cert),
-            "SSL_CERT_FILE": str(cert),
-        }
-        for name, token in tokens.items():
-            (home / f"{name}.json").write_text(json.dumps({host: {"bearer-token": token}}))
-            (home / f"{name}.json").chmod(0o600)
-
-    def credentials(self, name: str) -> list[str]:
-        return ["--credential-file", str(self.home / f"{name}.json")]
-
-    def tool(self, name: str, *arguments: str, fails: bool = False, stdin: str = "") -> str:
-        """Start a tool; give what it says."""
-        done = subprocess.run(
-            [str(BIN / name), *arguments],
-            env=self.environment,
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            input=stdin,
-        )
-        if (done.returncode != 0) != fails:
-            pytest.fail(f"{name} {arguments}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
-        return done.stdout + (done.stderr if fails else "")
-
-    def inside(self, method: str, target: str, body: Any = None) -> Any:
-        """Use the same folder in process, while it is served."""
-        content = None if body is None else json.dumps(body).encode()
-        answer = self.service(Request(method, target, {}, content), local_client())
-        got = answer.read()
-        assert answer.status < 400, (target, got)
-        return json.loads(got) if got else None
-
-    def rows(self, name: str, catalog: str = "1") -> list[dict[str, Any]]:
-        return self.inside("GET", f"/ermrest/catalog/{catalog}/entity/lab:{name}@sort(RID)")  # type: ignore[no-any-return]
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
-    home = tmp_path_factory.mktemp("home")
-    root = home / "folder"
-    create_folder(root)
-    users = users_of(root)
-    tokens = {name: users.add(name, groups=["lab"]) for name in ("admin", "reader")}
-    users.close()
-    cert, key = certificate(home)
-    service = open_service(root)
-    try:
-        with served(root, "--tls-cert", str(cert), "--tls-key", str(key)) as server:
-            host = "localhost:" + server.url.rpartition(":")[2]
-            made = Laboratory(home, root, host, cert, tokens, service)
-            made.inside("POST", "/ermrest/catalog", {"id": "1", "owner": ["admin"], "name": "lab"})
-            made.inside("POST", "/ermrest/catalog/1/schema", [MODEL])
-            made.inside("PUT", f"/ermrest/catalog/1/annotation/{quote(UPLOAD, safe='')}", UPLOAD_CONFIG)
-            made.inside("PUT", "/ermrest/catalog/1/acl/enumerate", ["*"])
-            yield made
-    finally:
-        service.close()
+@pytest.fixture(scope="module", params=["https", "http"])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    yield from put_to_use(tmp_path_factory.mktemp("home"), is_secure=request.param == "https")
 
 
 @pytest.fixture(scope="module")
 def uploaded(lab: Laboratory) -> Laboratory:
-    """The laboratory with two subjects and three images, brought by the upload tool."""
-    data = lab.home / "data"
-    (data / "records" / "lab").mkdir(parents=True)
-    (data / "records" / "lab" / "Subject.csv").write_text('name,age,note\nann,41,"{""a"": 1}"\nbob,,\n')
-    for name, content in CONTENT.items():
-        folder = data / "images" / ("ann" if name == "a" else "bob")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.bin").write_bytes(content)
-    lab.tool("deriva-upload-cli", *lab.credentials("admin"), "--catalog", "1", lab.host, str(data))
+    """The laboratory with two subjects and three images."""
+    bring(lab)
     return lab
+
+
+over_tls = pytest.mark.parametrize("lab", ["https"], indirect=True)
 
 
 def test_upload(uploaded: Laboratory) -> None:
@@ -199,11 +51,11 @@ def test_upload(uploaded: Laboratory) -> None:
     )
     data = lab.home / "data"
     (data / "records" / "lab" / "Subject.csv").unlink()
-    lab.tool("deriva-upload-cli", *lab.credentials("admin"), "--purge-state", lab.host, str(data))
+    lab.tool("deriva-upload-cli", *lab.credentials("admin"), "--purge-state", lab.place, str(data))
     assert len(lab.rows("Image")) == 3
     assert {row["Filename"]: row["Subject"] for row in lab.rows("Image")}["a.bin"] == "ann"
     refused = lab.tool(
-        "deriva-upload-cli", *lab.credentials("reader"), "--purge-state", lab.host, str(data), fails=True
+        "deriva-upload-cli", *lab.credentials("reader"), "--purge-state", lab.place, str(data), fails=True
     )
     assert "403" in refused
 
@@ -248,7 +100,7 @@ def test_download(uploaded: Laboratory) -> None:
             chosen[3]["processor_params"]["output_path"] = "fetched"
         config.write_text(json.dumps({"catalog": {"query_processors": chosen}, **wanted}))
         out = lab.home / f"out-{name}"
-        lab.tool("deriva-download-cli", *lab.credentials("admin"), lab.host, str(config), str(out))
+        lab.tool("deriva-download-cli", *lab.credentials("admin"), lab.place, str(config), str(out))
     plain = lab.home / "out-plain"
     with (plain / "Subject.csv").open() as lines:
         assert [row["name"] for row in csv.DictReader(lines)] == ["ann", "bob"]
@@ -258,9 +110,9 @@ def test_download(uploaded: Laboratory) -> None:
         assert (plain / "images" / f"{name}.bin").read_bytes() == content
     fetches = (lab.home / "out-bag" / "lab" / "fetch.txt").read_text().splitlines()
     assert len(fetches) == 3
-    assert all(f"https://{lab.host}/hatrac/images/" in line for line in fetches)
+    assert all(f"{lab.scheme}://{lab.host}/hatrac/images/" in line for line in fetches)
     for way in (["--oauth2-token", lab.tokens["reader"]], ["--token", "nobody's"], []):
-        arguments = [*way, lab.host, str(config), str(lab.home / "no")]
+        arguments = [*way, lab.place, str(config), str(lab.home / "no")]
         refused = lab.tool("deriva-download-cli", *arguments, fails=True)
         assert "requires authentication" in refused or "forbidden" in refused
 
@@ -268,7 +120,7 @@ def test_download(uploaded: Laboratory) -> None:
 @pytest.mark.parametrize("way", ["--token", "--oauth2-token"])
 def test_the_catalog_tool(uploaded: Laboratory, way: str) -> None:
     lab = uploaded
-    common = ["--host", lab.host, way, lab.tokens["admin"]]
+    common = ["--protocol", lab.scheme, "--host", lab.host, way, lab.tokens["admin"]]
     assert "true" in lab.tool("deriva-catalog-cli", *common, "exists", "1").lower()
     assert "false" in lab.tool("deriva-catalog-cli", *common, "exists", "99").lower()
     # To standard output, since the tool removes what it writes to a file.
@@ -280,13 +132,13 @@ def test_backup_and_restore(uploaded: Laboratory) -> None:
     lab = uploaded
     out = lab.home / "backup"
     refused = lab.tool(
-        "deriva-backup-cli", *lab.credentials("reader"), "--catalog", "1", lab.host, str(out), fails=True
+        "deriva-backup-cli", *lab.credentials("reader"), "--catalog", "1", lab.place, str(out), fails=True
     )
     assert "owner" in refused
-    lab.tool("deriva-backup-cli", *lab.credentials("admin"), "--bag-archiver", "tgz", lab.host, str(out))
+    lab.tool("deriva-backup-cli", *lab.credentials("admin"), "--bag-archiver", "tgz", lab.place, str(out))
     (archive,) = lab.home.rglob("*.tgz")
     before = {entry["id"] for entry in entries(lab)}
-    lab.tool("deriva-restore-cli", *lab.credentials("admin"), lab.host, str(archive))
+    lab.tool("deriva-restore-cli", *lab.credentials("admin"), lab.place, str(archive))
     (new,) = {entry["id"] for entry in entries(lab)} - before
     for name in ("Subject", "Image"):
         keep = [{key: row[key] for key in row if key not in ("RMT", "RMB")} for row in lab.rows(name)]
@@ -303,13 +155,24 @@ def entries(lab: Laboratory) -> list[dict[str, Any]]:
 def test_a_clone_in_the_served_folder(uploaded: Laboratory) -> None:
     lab = uploaded
     before = {entry["id"] for entry in entries(lab)}
-    lab.tool("deriva-catalog-cli", "--host", lab.host, "--oauth2-token", lab.tokens["admin"], "clone", "1")
+    lab.tool(
+        "deriva-catalog-cli",
+        "--protocol",
+        lab.scheme,
+        "--host",
+        lab.host,
+        "--oauth2-token",
+        lab.tokens["admin"],
+        "clone",
+        "1",
+    )
     (new,) = {entry["id"] for entry in entries(lab)} - before
     assert [row["RID"] for row in lab.rows("Image", new)] == [row["RID"] for row in lab.rows("Image")]
     model = lab.inside("GET", f"/ermrest/catalog/{new}/schema/lab/table/Image")
     assert [fk["names"] for fk in model["foreign_keys"]] == [[["lab", "Image_Subject_fkey"]]]
 
 
+@over_tls
 def test_acl_config(uploaded: Laboratory) -> None:
     lab = uploaded
     config = lab.home / "acls.json"
@@ -343,13 +206,14 @@ def test_acl_config(uploaded: Laboratory) -> None:
     assert schema["acls"]["owner"] == ["admin"]
     assert schema["schemas"]["lab"]["acls"] == {"select": ["reader"]}
     assert list(schema["schemas"]["lab"]["tables"]["Image"]["acl_bindings"]) == ["own_images"]
-    common = ["--host", lab.host, "--oauth2-token", lab.tokens["reader"]]
+    common = lab.common("reader")
     assert len(json.loads(lab.tool("deriva-catalog-cli", *common, "get", "1", "/entity/lab:Image"))) == 3
     lab.tool("deriva-catalog-cli", *common, "delete", "1", "/entity/lab:Image/Filename=a.bin", fails=True)
     assert len(lab.rows("Image")) == 3
     lab.tool("deriva-acl-config", *lab.credentials("reader"), *arguments, fails=True)
 
 
+@over_tls
 def test_annotation_tools(uploaded: Laboratory) -> None:
     lab = uploaded
     config = lab.home / "annotations.json"
@@ -375,9 +239,114 @@ def test_annotation_tools(uploaded: Laboratory) -> None:
     assert shown == {DISPLAY: {"name": "Picture"}}
     assert "Picture" in lab.tool("deriva-annotation-dump", *common)
     lab.tool("deriva-annotation-validate", *lab.credentials("admin"), "--tag", DISPLAY, lab.host, "1")
-    # deriva-annotation-rollback 1.7.12 ends with a KeyError on every catalog: it looks for keys by names they lack.
+    # The tool's own fault: it looks up the keys of a table by names of another form than the library keeps them under.
+    before = lab.inside("GET", "/ermrest/catalog/1")["snaptime"]
+    rollback = ["--catalog", "1", "--snapshot", before, lab.host]
+    failed = lab.tool("deriva-annotation-rollback", *lab.credentials("admin"), *rollback, fails=True)
+    assert "KeyError: ('" in failed
+    assert "in rollback_annotation" in failed
 
 
+def test_a_large_file_and_an_empty_one_are_uploaded_in_chunks(uploaded: Laboratory) -> None:
+    lab = uploaded
+    contents = {"large.bin": os.urandom((26 << 20) + 17), "empty.bin": b""}
+    folder = lab.home / "large" / "images" / "bob"
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    lab.tool("deriva-upload-cli", *lab.credentials("admin"), "--catalog", "1", lab.place, str(lab.home / "large"))
+    for name, content in contents.items():
+        (row,) = lab.inside("GET", f"/ermrest/catalog/1/entity/lab:Image/Filename={name}")
+        assert (row["Length"], row["Subject"]) == (len(content), "bob")
+        assert lab.service(Request("GET", row["URL"]), local_client()).read() == content
+        assert lab.inside("GET", f"{row['URL'].rpartition(':')[0]};upload") == []
+        lab.inside("DELETE", f"/ermrest/catalog/1/entity/lab:Image/RID={row['RID']}")
+
+
+def test_what_the_catalog_tool_does_to_catalogs_and_aliases(uploaded: Laboratory) -> None:
+    lab = uploaded
+    common = lab.common("admin")
+
+    def tool(*arguments: str, fails: bool = False) -> str:
+        return lab.tool("deriva-catalog-cli", *common, *arguments, fails=fails)
+
+    made = json.loads(tool("create", "--id", "made", "--owner", "admin"))
+    assert made["id"] == "made"
+    assert "exists" in tool("create", "--id", "made")
+    assert len(json.loads(tool("get", "1", "/entity/lab:Subject", "-f", "json"))) == 2
+    alias = json.loads(tool("create-alias", "--id", "shown", "--alias-target", "1"))
+    assert (alias["id"], alias["alias_target"]) == ("shown", "1")
+    assert json.loads(tool("get-alias", "shown"))["alias_target"] == "1"
+    assert len(json.loads(tool("get", "shown", "/entity/lab:Subject"))) == 2
+    tool("update-alias", "--id", "shown", "--alias-target", "made")
+    assert lab.inside("GET", "/ermrest/alias/shown")["alias_target"] == "made"
+    tool("delete-alias", "shown")
+    tool("get-alias", "shown", fails=True)
+    tool("drop", "made")
+    assert "false" in tool("exists", "made").lower()
+    # The tool's own faults: what it calls "input-file" it looks for as "input_file", and of CSV it wants JSON.
+    rows = lab.home / "rows.json"
+    rows.write_text("[]")
+    for command in ("put", "post"):
+        assert "no attribute 'input_file'" in tool(command, "1", "/entity/lab:Subject", str(rows), fails=True)
+    assert "JSONDecodeError" in tool("get", "1", "/entity/lab:Subject", "-f", "csv", fails=True)
+
+
+@over_tls
+def test_every_command_of_the_object_store_s_tool(uploaded: Laboratory) -> None:
+    lab = uploaded
+    common = ["--host", lab.host, "--oauth2-token", lab.tokens["admin"]]
+
+    def tool(*arguments: str, fails: bool = False) -> str:
+        return lab.tool("deriva-hatrac-cli", *common, *arguments, fails=fails)
+
+    source, target = lab.home / "parts", lab.home / "back"
+    source.write_bytes(os.urandom(100_001))
+    assert "Parent namespace not found" in tool("mkdir", "/hatrac/tool/a/b", fails=True)
+    tool("mkdir", "-p", "/hatrac/tool/a/b")
+    assert "Namespace exists" in tool("mkdir", "/hatrac/tool", fails=True)
+    assert "Parent namespace not found" in tool("put", str(source), "/hatrac/tool/c/d", fails=True)
+    put = ["put", "--parents", "--chunk-size", "30000", "--content-type", "application/x-parts", str(source)]
+    first = tool(*put, "/hatrac/tool/c/d").strip()
+    assert first.startswith("/hatrac/tool/c/d:")
+    assert tool(*put, "/hatrac/tool/c/d").strip() == first  # nothing is sent that is there
+    second = tool(*put[:1], "--force", *put[1:], "/hatrac/tool/c/d").strip()
+    assert second != first
+    versions = lab.inside("GET", "/hatrac/tool/c/d;versions")
+    assert versions == [second, first]
+    assert lab.service(Request("HEAD", second), local_client()).headers["content-type"] == "application/x-parts"
+    tool("get", first, str(target))
+    assert target.read_bytes() == source.read_bytes()
+    text = lab.home / "text"
+    text.write_text("some text")
+    tool("put", str(text), "/hatrac/tool/text")
+    assert "some text" in tool("get", "/hatrac/tool/text", "-")
+    assert tool("ls", "/hatrac/tool").split() == ["/hatrac/tool/a", "/hatrac/tool/c", "/hatrac/tool/text"]
+    assert "No such object" in tool("get", "/hatrac/tool/none", fails=True)
+    assert "in use" in tool("put", str(text), "/hatrac/tool/a", fails=True)
+    tool("setacl", "/hatrac/tool/text", "update", "lab", "reader")
+    tool("setacl", "--add", "/hatrac/tool/text", "update", "*")
+    assert tool("getacl", "/hatrac/tool/text", "--access", "update").split() == ["update:", "lab", "reader", "*"]
+    assert "reader" in tool("getacl", "/hatrac/tool/text", "--access", "update", "--role", "reader")
+    tool("delacl", "/hatrac/tool/text", "update", "reader")
+    assert "No such" in tool("getacl", "/hatrac/tool/text", "--access", "update", "--role", "reader", fails=True)
+    tool("delacl", "/hatrac/tool/text", "update")
+    assert lab.inside("GET", "/hatrac/tool/text;acl")["update"] == []
+    assert "Invalid ACL name" in tool("getacl", "/hatrac/tool/text", "--access", "bogus", fails=True)
+    assert "owner:" in tool("getacl", "/hatrac/tool")
+    moved = tool("rename", "--copy-acls", "/hatrac/tool/c/d", "/hatrac/tool/a/moved").split()
+    assert moved == [f"/hatrac/tool/a/moved:{url.rpartition(':')[2]}" for url in (first, second)]
+    tool("get", first, str(target))  # the old URL still answers
+    assert target.read_bytes() == source.read_bytes()
+    tool("del", "/hatrac/tool/text")
+    assert "No such object" in tool("del", "/hatrac/tool/text", fails=True)
+    assert "in use" in tool("put", str(text), "/hatrac/tool/text", fails=True)
+    tool("rmdir", "/hatrac/tool")
+    assert "No such" in tool("ls", "/hatrac/tool", fails=True)
+    assert lab.service(Request("GET", second), local_client()).status == 404
+
+
+@over_tls
 def test_the_object_store_s_tool(uploaded: Laboratory) -> None:
     lab = uploaded
     common = ["--host", lab.host, "--oauth2-token", lab.tokens["admin"]]

@@ -199,6 +199,149 @@ def test_a_name_is_a_name_or_is_refused(service: Service, name: str, column: str
     assert send(service, "DELETE", f"/ermrest/catalog/1/schema/public/table/{quote(name, safe='')}").status == 204
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ";".join(["n=1"] * 20_000),
+        "&".join(["a::null::"] * 20_000),
+        "/".join(["n=1"] * 20_000),
+        f"a::regexp::any({','.join(map(str, range(20_000)))})",
+        "/".join(["(n)=(s:T:n)"] * 70),
+        "/".join(["(n)=(s:T:n)"] * 300),
+        "!(" * 150 + "n=1" + ")" * 150,
+        "!(" * 5000 + "n=1" + ")" * 5000,
+    ],
+    ids=["or", "and", "filters", "patterns", "tables", "many tables", "depth", "great depth"],
+)
+def test_a_query_that_is_too_large_is_refused_at_once(service: Service, steps: str) -> None:
+    for path in (f"entity/s:T/{steps}", f"aggregate/s:T/{steps}/c:=cnt(*)"):
+        assert send(service, "GET", f"/ermrest/catalog/1/{path}").status == 400
+
+
+def test_so_is_one_of_too_many_columns_or_keys_to_sort_by(service: Service) -> None:
+    many = ",".join(f"c{at}:=n" for at in range(2500))
+    keys, values = ",".join(["n"] * 1500), ",".join(["1"] * 1500)
+    for path in (f"attribute/s:T/{many}", f"attribute/s:T/n@sort({keys})@after({values})"):
+        assert send(service, "GET", f"/ermrest/catalog/1/{path}").status == 400
+
+
+def test_a_target_of_a_million_characters_is_answered(service: Service) -> None:
+    assert send(service, "GET", f"/ermrest/catalog/1/entity/s:T/a={'x' * 1_000_000}").read() == b"[]\n"
+    assert send(service, "GET", f"/ermrest/catalog/1/entity/s:T/{'x' * 1_000_000}").status == 409
+
+
+# ---------------------------------------------------------------------------------------------- contents and fields
+
+ODD_TEXTS = [
+    "",
+    "x",
+    "\U0001f600",
+    "NaN",
+    "1e400",
+    "{}",
+    "{a}",
+    "[",
+    "null",
+    "2001-01-01",
+    "9" * 5000,
+    "\ud800",
+    "\x00",
+]
+ODD_VALUE = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.sampled_from([2**63, -(2**63) - 1, 10**4299]),
+        st.floats(),
+        st.sampled_from(ODD_TEXTS),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from(["a", ""]), inner)),
+    max_leaves=3,
+)
+ODD_ROW = st.one_of(
+    st.dictionaries(st.sampled_from(["a", "n", "j", "d", "f", "b", "é:/", "RID", "RMT", "x", ""]), ODD_VALUE), ODD_VALUE
+)
+JSON_ROWS = st.lists(ODD_ROW, max_size=3).map(lambda rows: json.dumps(rows).encode())
+JSON_LINES = st.lists(ODD_ROW, max_size=3).map(lambda rows: "\n".join(map(json.dumps, rows)).encode())
+NUMBERS = st.tuples(
+    st.sampled_from(["1e9999999999999999999", "1e131071", "-0", "01", "1.", "9" * 5000, "NaN", "-1e-400"]),
+    st.sampled_from(['"j": {0}', '"j": [{0}], "f": {0}', '"a": {0}, "f": {0}', '"b": {0}', '"n": {0}']),
+).map(lambda pair: f'[{{"n": 3, {pair[1].format(pair[0])}}}]'.encode())
+CSV_CELL = st.one_of(st.sampled_from(ODD_TEXTS[:-2]), st.text(alphabet='ab",\r\n{}\\\x00', max_size=4))
+CSV_ROWS = st.tuples(
+    st.sampled_from(
+        ["a,n,j,d,f,b,é:/", "n,a,j,d,f,b,é:/,RID", "a,n", "", "a,n,j,d,f,b,é:/,x", "\ufeffa,n,j,d,f,b,é:/"]
+    ),
+    st.lists(st.lists(CSV_CELL, min_size=6, max_size=8).map(",".join), max_size=3),
+).map(lambda parts: "\n".join([parts[0], *parts[1]]).encode())
+CONTENT = st.one_of(
+    JSON_ROWS,
+    JSON_LINES,
+    NUMBERS,
+    CSV_ROWS,
+    st.binary(max_size=20),
+    st.sampled_from([b"", b"[" * 100_000, b"[]", b"{}", b"\xff", b"\xef\xbb\xbf[]", b'[{"a": "\\ud800"}]']),
+)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "content-type": st.sampled_from(
+            ["text/csv", "application/json", "application/x-json-stream", "TEXT/CSV; charset=latin-1", ";", "", "x/y"]
+        ),
+        "accept": st.sampled_from(["text/csv", "*/*", "x;q=é", "application/json;q=2, text/csv;q=nan", ",;,", "\x00"]),
+        "if-match": st.sampled_from(["*", '"', '"x"', "é"]),
+        "if-none-match": st.sampled_from(["*", 'W/"x-gzip"', ""]),
+    },
+)
+CHANGES = st.sampled_from(
+    [
+        ("POST", "entity/s:T"),
+        ("POST", "entity/s:T?defaults=n,a&nondefaults=RID,RCT"),
+        ("POST", "entity/s:T?onconflict=skip"),
+        ("POST", "entity/s:T?nondefaults=RID"),
+        ("PUT", "entity/s:T"),
+        ("PUT", "attributegroup/s:T/n;a,j,f"),
+        ("PUT", "attributegroup/s:T/o:=n,p:=a;n,b:=a"),
+        ("PUT", "attributegroup/s:T/j,f,d;a"),
+        ("DELETE", "attribute/s:T/n=3/a,j"),
+        ("DELETE", "entity/s:T/n=3"),
+    ]
+)
+
+
+def everything(service: Service) -> list[dict[str, object]]:
+    return found(service, "entity/s:T@sort(RID)")
+
+
+def found(service: Service, path: str) -> list[dict[str, object]]:
+    """The rows of a path; an integer may have more digits than Python reads."""
+    rows: list[dict[str, object]] = json.loads(send(service, "GET", f"/ermrest/catalog/1/{path}").read(), parse_int=str)
+    return rows
+
+
+@settings(USUAL, max_examples=600)
+@given(change=CHANGES, content=CONTENT, fields=FIELDS)
+def test_content_is_written_whole_or_refused_and_leaves_nothing(
+    service: Service, change: tuple[str, str], content: bytes, fields: dict[str, str]
+) -> None:
+    method, path = change
+    before = everything(service)
+    answer = service(Request(method, f"/ermrest/catalog/1/{path}", fields, content), local_client())
+    text = answer.read()
+    assert answer.status in (200, 204, 400, 403, 404, 409, 412, 415), (answer.status, text)
+    after = everything(service)
+    if answer.status >= 400:
+        assert after == before
+    # whatever was stored can be found, sorted and given in every form
+    for name in ("a", "n", "j", "d", "f", "b"):
+        assert len(found(service, f"attribute/s:T/{name},RID@sort({name},RID)")) == len(after)
+        assert send(service, "GET", f"/ermrest/catalog/1/attribute/s:T/{name}::regexp::x/RID?accept=csv").status == 200
+    assert send(service, "GET", "/ermrest/catalog/1/attribute/s:T/j=1/RID").status == 200
+    send(service, "DELETE", "/ermrest/catalog/1/entity/s:T/!(n=any(1,2))")
+    send(service, "DELETE", "/ermrest/catalog/1/entity/s:T/n::null::")
+
+
 # ---------------------------------------------------------------------------------------------- Hatrac's names
 
 PART = st.one_of(

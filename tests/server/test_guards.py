@@ -264,3 +264,47 @@ def test_groups_are_noted_with_their_first_member(site: Site) -> None:
     assert [(group["ID"], group["Display_Name"], group["RCB"]) for group in groups] == [("team", "team", None)]
     site(BOB, "GET", "/entity/s:Sample")
     assert len(site(local_client(), "GET", "/entity/public:ERMrest_Group")) == 1
+
+
+def test_a_summary_of_rights_tells_what_the_client_may_do_with_each_row(site: Site) -> None:
+    owner = local_client()
+    open_up(site, enumerate=["*"], select=["*"])
+    path = "/attributegroup/s:Sample/label;t:=trs(RID),c:=tcrs(RID)@sort(label)"
+    everything, nothing = {"update": True, "delete": True}, {"update": False, "delete": False}
+    assert next(row["t"] for row in site(owner, "GET", path)) == everything
+    found = site(ANN, "GET", path)
+    assert [row["t"] for row in found] == [nothing] * len(found)
+    assert not any(value for row in found for value in row["c"]["column_update"].values())
+    binding = {
+        "types": ["update"],
+        "projection": [{"outbound": ["s", "Sample_Project"]}, "member"],
+        "projection_type": "acl",
+    }
+    assert site(owner, "PUT", "/schema/s/table/Sample/acl_binding/mine", binding) != 409
+    site(owner, "PUT", "/schema/s/table/Sample/column/secret/acl_binding/mine", False)
+    mine = {row["label"]: row for row in site(ANN, "GET", path)}
+    projects = {row["label"]: row["project"] for row in site(owner, "GET", "/entity/s:Sample")}
+    for label, row in mine.items():
+        is_mine = projects[label] == "p"
+        assert row["t"] == {"update": is_mine, "delete": False}, label
+        assert row["c"]["column_update"]["label"] == is_mine
+        assert row["c"]["column_update"]["secret"] is False
+        assert row["c"]["column_update"]["RMT"] is False
+    assert {row["t"]["update"] for row in mine.values()} == {True, False}
+
+
+def test_a_binding_may_compare_with_infinity(site: Site) -> None:
+    owner = local_client()
+    open_up(site, enumerate=["*"])
+    site(owner, "POST", "/schema/s/table/Sample/column", {"name": "size", "type": {"typename": "float8"}})
+    sizes = {"0": "Infinity", "1": "-Infinity", "2": 1.5, "3": "NaN", "4": None}
+    site(owner, "PUT", "/attributegroup/s:Sample/label;size", [{"label": a, "size": b} for a, b in sizes.items()])
+    for operator, operand, labels in (
+        ("=", "Infinity", ["0"]),
+        ("::lt::", "Infinity", ["1", "2"]),
+        ("=", "-inf", ["1"]),
+    ):
+        step = {"filter": "size", "operator": operator, "operand": operand}
+        binding = {"types": ["select"], "projection": [step, "RID"], "projection_type": "nonnull"}
+        assert site(owner, "PUT", "/schema/s/table/Sample/acl_binding/sized", binding) not in (400, 409)
+        assert [row["label"] for row in site(ANN, "GET", "/entity/s:Sample@sort(label)")] == labels

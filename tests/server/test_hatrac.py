@@ -401,3 +401,212 @@ def test_many_threads_on_two_openings_lose_nothing(tmp_path: Path) -> None:
     for hatrac in stores:
         hatrac.close()
     assert len([path for path in (tmp_path / "objects").rglob("*") if path.is_file()]) == 15
+
+
+# ---------------------------------------------------------------------------------------------- forms of answers
+
+
+def test_lists_come_in_the_form_that_is_asked_for(store: Store) -> None:
+    url = store.put("/ns/a%26b", b"1")
+    name = "/hatrac/ns/a%26b"
+    for accept, kind, body in [
+        ("*/*", "application/json", f'["{name}"]\n'),
+        ("text/uri-list", "text/uri-list", f"{name}\n"),
+        ("text/uri-list;q=0.2, application/json", "application/json", f'["{name}"]\n'),
+        ("application/xml, text/uri-list;q=0.2", "text/uri-list", f"{name}\n"),
+    ]:
+        answer = store("GET", "/ns", accept=accept)
+        assert (answer.headers["content-type"], answer.read().decode()) == (kind, body)
+    page = store("GET", "/ns", accept="text/html,application/xhtml+xml,*/*;q=0.8")
+    assert page.headers["content-type"] == "text/html"
+    assert f'<a href="{name}">' in page.read().decode()
+    assert page.headers["content-length"] == str(len(page.read()))
+    assert f'<a href="/hatrac{url}">' in store("GET", "/ns/a%26b;versions", accept="text/html").read().decode()
+
+
+def test_refusals_are_pages_for_browsers_only(store: Store) -> None:
+    line = store("GET", "/none", accept="*/*")
+    assert (line.status, line.headers["content-type"]) == (404, "text/plain")
+    page = store("GET", "/none", accept="text/html,*/*;q=0.8")
+    assert (page.status, page.headers["content-type"]) == (404, "text/html")
+    assert "Resource /hatrac/none not found." in page.read().decode()
+    assert page.headers["content-length"] == str(len(page.read()))
+    store.put("/o", b"x")
+    evil = store("PUT", "/o", b"x", accept="text/html", content_disposition="<script>\u00e9\u65e5")
+    assert evil.status == 400
+    assert "<script>" not in evil.read().decode()
+    assert store("GET", "/o", accept="text/html", range="bytes=9-").headers["content-range"] == "bytes */1"
+
+
+# ---------------------------------------------------------------------------------------------- what nobody should send
+
+
+@pytest.mark.parametrize("name", ["/" + "x" * 9000, "/y" * 300, "/y" * 40_000, "/y" * 400_000])
+def test_names_beyond_any_use_are_refused_at_once(store: Store, name: str) -> None:
+    for method, target in (("PUT", f"{name}?parents=true"), ("GET", name), ("POST", f"{name};upload")):
+        answer = store(method, target, b"x")
+        assert answer.status == 400
+        assert "at most" in answer.read().decode()
+
+
+def test_the_longest_names_work(store: Store) -> None:
+    for name in ("/" + "x" * 8191, "/y" * 256):
+        url = store.put(name, b"x")
+        assert store("GET", url).read() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("bytes=0-" + "9" * 5000, 200),
+        ("bytes=-" + "9" * 5000, 200),
+        (f"bytes={'9' * 5000}-", 416),
+        (f"bytes={'0' * 5000}1-2", 206),
+        ("bytes=\u0661-", 200),
+        ("bytes=\u00b2-", 200),
+    ],
+)
+def test_ranges_of_absurd_numbers(store: Store, header: str, status: int) -> None:
+    store.put("/o", b"0123")
+    assert store("GET", "/o", range=header).status == status
+
+
+def test_a_range_of_content_that_has_changed_is_not_given(store: Store) -> None:
+    store.put("/o", b"first")
+    tag = store("HEAD", "/o").headers["etag"]
+    assert store("GET", "/o", range="bytes=1-2", if_range=tag).status == 206
+    store.put("/o", b"second")
+    answer = store("GET", "/o", range="bytes=1-2", if_range=tag)
+    assert (answer.status, answer.read()) == (200, b"second")
+
+
+@pytest.mark.parametrize("value", ["", "text/plain\r\nX-More: 1", "text/\u00e9", "a/b\x00", "a\x7f"])
+def test_a_content_type_that_no_answer_can_carry_is_refused(store: Store, value: str) -> None:
+    store.put("/o", b"1", content_type="a/b")
+    put = store("PUT", "/o;metadata/content-type", value.encode(), content_type="text/plain")
+    assert put.status == 400
+    assert store("GET", "/o").headers["content-type"] == "a/b"
+    described = json.dumps({"chunk-length": 1, "content-length": 1, "content-type": value or 5}).encode()
+    assert store("POST", "/o;upload", described, content_type="application/json").status == 400
+
+
+def test_documents_are_not_read_without_end(store: Store) -> None:
+    store.put("/o", b"1")
+    long = 1 << 23
+    for method, target, kind in [
+        ("POST", "/o;upload", "application/json"),
+        ("POST", "/o", "application/json"),
+        ("PUT", "/o;acl/read", "application/json"),
+        ("PUT", "/o;metadata/content-type", "text/plain"),
+    ]:
+        body = io.BytesIO(b" " * long)
+        assert store(method, target, body, content_type=kind).status == 413
+        assert body.tell() < long
+        deep = b"[" * 1_000_000
+        assert store(method, target, deep, content_type=kind).status == 400
+
+
+def job_of(store: Store, name: str, **about: object) -> str:
+    answer = store("POST", f"{name};upload?parents=true", json.dumps(about).encode(), content_type="application/json")
+    assert answer.status == 201, answer.read()
+    return answer.read().decode().strip().removeprefix("/hatrac")
+
+
+def test_a_chunk_beyond_the_end_of_any_file_is_said(store: Store) -> None:
+    job = job_of(store, "/o", **{"chunk-length": 10, "content-length": 1 << 61})
+    assert store("PUT", f"{job}/{(1 << 61) // 10 - 1}", b"x" * 10).status == 507
+
+
+@pytest.mark.parametrize(("field", "digest"), [("content_md5", md5), ("content_sha256", sha256)])
+def test_digests_of_chunks_are_checked(store: Store, field: str, digest: object) -> None:
+    job = job_of(store, "/o", **{"chunk-length": 4, "content-length": 4})
+    wrong, right = (b64(digest(content).digest()) for content in (b"evil", b"good"))  # type: ignore[operator]
+    assert store("PUT", f"{job}/0", b"good", **{field: wrong}).status == 400
+    assert store("PUT", f"{job}/0", b"good", **{field: "?"}).status == 400
+    assert store("POST", job).status == 409
+    assert store("PUT", f"{job}/0", b"good", **{field: right}).status == 204
+    assert store("POST", job).status == 201
+
+
+class Slow(io.RawIOBase):
+    """A body whose second half waits until it is let go."""
+
+    def __init__(self, first: bytes, second: bytes) -> None:
+        self.parts = [first, second]
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        del size
+        if len(self.parts) == 1:
+            self.begun.set()
+            assert self.go.wait(30)
+        return self.parts.pop(0) if self.parts else b""
+
+
+def test_a_chunk_that_arrives_twice_at_once_never_reaches_published_content(store: Store) -> None:
+    job = job_of(store, "/o", **{"chunk-length": 8, "content-length": 8})
+    slow = Slow(b"evil", b"evil")
+    statuses: dict[str, int] = {}
+
+    def put() -> None:
+        statuses["slow"] = store("PUT", f"{job}/0", slow, content_length="8").status  # type: ignore[arg-type]
+
+    def finish() -> None:
+        statuses["finish"] = store("POST", job).status
+
+    writer = threading.Thread(target=put)
+    writer.start()
+    assert slow.begun.wait(30)
+    assert store("PUT", f"{job}/0", b"goodgood").status == 204  # the client gave the first one up, and sent it again
+    finisher = threading.Thread(target=finish)
+    finisher.start()
+    slow.go.set()
+    writer.join(30)
+    finisher.join(30)
+    assert statuses == {"slow": 204, "finish": 201}
+    held = store("GET", "/o").read()
+    assert sha256(held).hexdigest() == store.files()[0].name
+
+
+def test_a_chunk_whose_second_sender_breaks_off_has_to_be_sent_again(store: Store) -> None:
+    job = job_of(store, "/o", **{"chunk-length": 8, "content-length": 8})
+    slow = Slow(b"evil", b"")
+    statuses: list[int] = []
+    writer = threading.Thread(
+        target=lambda: statuses.append(
+            store("PUT", f"{job}/0", slow, content_length="8").status  # type: ignore[arg-type]
+        )
+    )
+    writer.start()
+    assert slow.begun.wait(30)
+    assert store("PUT", f"{job}/0", b"goodgood").status == 204
+    slow.go.set()
+    writer.join(30)
+    assert statuses == [409]
+    assert store("POST", job).status == 409
+    assert store("PUT", f"{job}/0", b"goodgood").status == 204
+    assert store("POST", job).status == 201
+    assert store("GET", "/o").read() == b"goodgood"
+
+
+def test_a_job_that_ends_while_its_chunk_arrives_leaves_nothing(store: Store) -> None:
+    job = job_of(store, "/o", **{"chunk-length": 8, "content-length": 8})
+    slow = Slow(b"half", b"half")
+    statuses: list[int] = []
+    writer = threading.Thread(
+        target=lambda: statuses.append(
+            store("PUT", f"{job}/0", slow, content_length="8").status  # type: ignore[arg-type]
+        )
+    )
+    writer.start()
+    assert slow.begun.wait(30)
+    assert store("DELETE", job).status == 204
+    slow.go.set()
+    writer.join(30)
+    assert statuses == [404]
+    assert store.files() == []
+    assert store("POST", job).status == 404
+    assert store.files() == []

@@ -17,6 +17,7 @@ import uvicorn
 from deriva_ml.catalog.transport import Http, Retry
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLUnreachable
 from deriva_ml.server.http import REQUEST_LINE, Application, check_certificate, check_reach, listen
+from deriva_ml.server.patience import Patience
 from deriva_ml.server.sessions import Gate
 from deriva_ml.wire.http import Client, Request, Response
 
@@ -29,10 +30,10 @@ def at_once() -> Retry:
 
 
 @contextmanager
-def served(service: Service) -> Iterator[str]:
+def served(service: Service, patience: Patience | None = None) -> Iterator[str]:
     """Serve in a thread; give the base URL."""
     listener = listen("127.0.0.1", 0)
-    application = Application(Gate(service, {"token-a": ANN, "token-b": BOB}), threads=8)
+    application = Application(Gate(service, {"token-a": ANN, "token-b": BOB}), threads=8, patience=patience)
     config = uvicorn.Config(
         application,
         loop="asyncio",
@@ -205,6 +206,73 @@ def test_a_service_that_fails_in_the_middle_of_an_answer_is_seen_to_fail() -> No
         answer = transport.send(Request("GET", "/x"))
         with pytest.raises(DerivaMLUnreachable):
             answer.read()
+
+
+def connected(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+HEAD = b"PUT /x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-a\r\nContent-Length: 9000000\r\n\r\n"
+
+
+def test_many_slow_senders_keep_nobody_waiting() -> None:
+    with served(echo) as url:
+        slow = [connected(url) for _ in range(30)]
+        for one in slow:
+            one.sendall(HEAD + b"a")
+        with client_of(url) as transport:
+            for number in range(20):
+                assert transport.send(Request("GET", f"/{number}")).status == 200
+        for one in slow:
+            one.close()
+
+
+def test_many_slow_receivers_keep_nobody_waiting() -> None:
+    def much(request: Request, client: Client) -> Response:
+        if request.method == "GET":
+            return echo(request, client)
+        return Response(200, {}, (b"x" * 1_000_000 for _ in range(100)))
+
+    with served(much) as url:
+        slow = [connected(url) for _ in range(30)]
+        for one in slow:
+            one.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-a\r\nContent-Length: 0\r\n\r\n")
+            assert one.recv(10)  # its answer has begun, and it takes no more of it
+        with client_of(url) as transport:
+            for number in range(20):
+                assert transport.send(Request("GET", f"/{number}")).status == 200
+        for one in slow:
+            one.close()
+
+
+@pytest.mark.parametrize("length", [100, 9_000_000])
+def test_a_client_that_stalls_is_told_and_let_go(length: int) -> None:
+    with served(echo, Patience(0.2)) as url, connected(url) as raw:
+        raw.sendall(HEAD.replace(b"9000000", str(length).encode()) + b"abc")
+        answer = b""
+        while part := raw.recv(1000):
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert answer.endswith(b"The request did not arrive in time.\n")
+
+
+def test_a_service_that_fails_says_so_and_keeps_serving(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(request: Request, client: Client) -> Response:
+        if request.target == "/fail":
+            raise LookupError("a defect")
+        return echo(request, client)
+
+    with served(fail) as url, connected(url) as raw:
+        raw.sendall(b"POST /fail HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-a\r\nContent-Length: 0\r\n\r\n")
+        answer = b""
+        while part := raw.recv(1000):
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 500 ")
+        assert b"defect" not in answer
+        with client_of(url) as transport:
+            assert transport.send(Request("GET", "/y")).status == 200
+    assert "a defect" in caplog.text
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "::", "example.org", ""])

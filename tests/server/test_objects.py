@@ -141,17 +141,23 @@ def test_sweeping_removes_what_a_crash_left_and_nothing_else(tmp_path: Path) -> 
     assert files_below(tmp_path) == [files.path(sha256)]
 
 
+def write_chunk(files: ObjectFiles, offset: int, length: int, body: bytes | io.BytesIO) -> None:
+    with files.gathering("JOB") as gathering:
+        gathering.write(offset, length, body)
+
+
 def test_a_job_file_shared_with_an_object_is_copied_before_it_is_written(tmp_path: Path) -> None:
     files = ObjectFiles(tmp_path)
-    files.write_chunk("JOB", 0, 4, b"good")
-    files.publish_job("JOB", digests := files.finish_job("JOB", 4))  # and a crash before the record was made
-    files.write_chunk("JOB", 0, 4, b"evil")
+    write_chunk(files, 0, 4, b"good")
+    with files.gathering("JOB", alone=True) as gathering:
+        files.publish_job("JOB", digests := gathering.finish(4))  # and a crash before the record was made
+    write_chunk(files, 0, 4, b"evil")
     assert files.path(digests.sha256).read_bytes() == b"good"
     assert files.job_path("JOB").read_bytes() == b"evil"
 
 
 def test_a_chunk_never_reaches_beyond_its_place(tmp_path: Path) -> None:
     files = ObjectFiles(tmp_path)
-    files.write_chunk("JOB", 4, 4, b"next")
-    files.write_chunk("JOB", 0, 4, io.BytesIO(b"far too long"))
+    write_chunk(files, 4, 4, b"next")
+    write_chunk(files, 0, 4, io.BytesIO(b"far too long"))
     assert files.job_path("JOB").read_bytes() == b"far next"

@@ -219,6 +219,58 @@ def test_long_lists_of_values(catalog):
     assert ids(catalog, "&".join(["id::gt::4"] * 2000)) == [5]
 
 
+LONG = 33_000
+"""More values than SQLite takes parameters."""
+
+
+@pytest.mark.parametrize("column", ["id", "weight", "name", "span", "born"])
+@pytest.mark.parametrize("operator", ["=", "::gt::"])
+@pytest.mark.parametrize("quantifier", ["any", "all"])
+def test_lists_of_any_length_and_type_are_answered(catalog, column, operator, quantifier):
+    values = {
+        "id": [str(n) for n in range(LONG)],
+        "weight": [f"{n}.25" for n in range(LONG)],
+        "span": [f"{n}%20hours" for n in range(LONG)],
+        "born": ["2001-01-02", "2001-01-03"] * LONG,
+    }.get(column, [str(n) for n in range(LONG)])
+    found = ids(catalog, f"{column}{operator}{quantifier}({','.join(values)})")
+    expected = {
+        "id=any": [1, 2, 3, 4, 5],
+        "id::gt::any": [1, 2, 3, 4, 5],
+        "weight=any": [1],
+        "weight::gt::any": [2, 3, 4],
+        "weight::gt::all": [3, 4],
+        "span=any": [1, 2, 4, 5],
+        "span::gt::any": [1, 2, 4, 5],
+        "born=any": [1, 2],
+        "born::gt::any": [2, 3, 5],
+        "born::gt::all": [3, 5],
+    }
+    known = expected.get(f"{column}{operator}{quantifier}", [] if operator == "=" and quantifier == "all" else None)
+    assert known is None or found == known
+
+
+def test_long_lists_are_compared_with_the_elements_of_arrays(catalog):
+    values = ",".join([*(f"x{n}" for n in range(LONG)), "t1"])
+    assert ids(catalog, f"tags=any({values})") == [1, 5]
+    assert ids(catalog, f"tags::lt::any({values})") == ids(catalog, "tags::lt::x9999")
+    assert ids(catalog, "tags=all(all,t2,all)") == [2]
+    assert ids(catalog, f"!(tags=any({values}))") == [2, 4]
+    catalog.refused(f"/entity/Thing/tags=all({values})")
+
+
+def test_a_list_with_all_is_met_by_what_is_equal_to_each_and_unknown_for_nulls(catalog):
+    assert ids(catalog, "size=all(7,7)") == [1, 4]
+    assert ids(catalog, "size=all(7,4)") == []
+    assert ids(catalog, "!(size=all(7,4))") == [1, 2, 4, 5]
+    assert ids(catalog, "span=all(24%3A00%3A00,1%20day)") == [1, 2]
+
+
+def test_filters_of_one_kind_may_be_nested_deeply(catalog):
+    assert ids(catalog, "(" * 190 + "id=1" + ";id=2)" * 190) == [1, 2]
+    assert ids(catalog, "(" * 190 + "id=1" + "&size=7)" * 190) == [1]
+
+
 def test_rids_match_in_any_form(catalog):
     assert catalog.values("attribute/S:Thing/RID=T-001/id") == [2]
     catalog.connection.execute("UPDATE t_Pair SET RID = '1-X0AA' WHERE c_a = 2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -66,6 +67,15 @@ def test_a_json_null_is_a_value_and_a_missing_member_is_not(pairs):
     assert pairs.csv("/attribute/S:Thing/id,meta@sort(id)") == "id,meta\n1,null\n2,\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "meta"), [("2.50", "null"), ('"a"', '{"x":1.10}'), ('"a"', "1.10"), ("2.50", "[1.10]")]
+)
+def test_fractions_keep_their_digits_wherever_a_row_holds_them(pairs, name, meta):
+    pairs.post("Thing", f'[{{"id": 1, "name": "b"}}, {{"id": 2, "name": {name}, "meta": {meta}}}]')
+    sent = pairs.csv("/attribute/S:Thing/id=2/name,meta").splitlines()[1].replace('"', "").replace(" ", "")
+    assert sent == f"{name},{meta}".replace('"', "")
+
+
 def test_defaults_apply_only_where_they_are_asked_for(pairs):
     assert pairs.post("Thing", [{"id": 1, "name": "a", "dflt": "x"}], defaults=["dflt"])[0]["dflt"] == "dd"
     assert pairs.post("Thing", [{"id": 2, "name": "b", "dflt": "x"}])[0]["dflt"] == "x"
@@ -106,6 +116,8 @@ def guest(make):
     """A table into which a client that owns nothing may insert, as that client."""
     document = make.table("Open", [make.column("x", "text")])
     tables = make({**document, "acls": {"insert": ["guest"], "select": ["guest"]}})
+    with tables.store.write(OWNER) as tx:
+        tx.put(replace(tx.model, acls={**tx.model.acls, "enumerate": ["*"]}))
     tables.client = Client("guest")
     return tables
 

@@ -122,6 +122,29 @@ class TestUpdate:
         assert status(pairs.put, f"/attributegroup/S:Thing/{target}", body) == expected
         assert pairs.get("/entity/S:Thing@sort(id)") == before
 
+    def test_a_column_is_written_once(self, make):
+        tables = make(make.table("T", [make.column("a", "text"), make.column("b", "text")]))
+        tables.post("T", [{"a": "x"}])
+        with pytest.raises(ServiceError) as error:
+            tables.put("/attributegroup/S:T/a;v:=b,w:=b", [{"a": "x", "v": "1", "w": "2"}])
+        assert error.value.status == 409
+        assert tables.get("/attribute/S:T/b") == [{"b": None}]
+
+    @pytest.mark.parametrize(
+        ("typename", "stored", "given"), [("jsonb", {"a": 2.0}, {"a": 2}), ("interval", "24:00:00", "1 day")]
+    )
+    def test_rows_are_found_by_what_is_level(self, make, typename, stored, given):
+        tables = make(make.table("T", [make.column("a", typename), make.column("b", "text")]))
+        tables.post("T", [{"a": stored}])
+        assert tables.put("/attributegroup/S:T/o:=a;b", [{"o": given, "b": "found"}]) == [{"o": given, "b": "found"}]
+
+    def test_rows_are_found_by_infinities_beside_texts_of_that_name(self, make):
+        tables = make(make.table("T", [make.column(n, t) for n, t in (("f", "float8"), ("t", "text"), ("n", "int4"))]))
+        rows = [{"f": f, "t": t, "n": 0} for f in ("Infinity", "-Infinity", 1.5) for t in ("Infinity", "9e999")]
+        tables.post("T", rows)
+        assert len(tables.put("/attributegroup/S:T/f,t;n", [{**row, "n": 1} for row in rows])) == 6
+        assert tables.get("/aggregate/S:T/n=1/c:=cnt(*)") == [{"c": 6}]
+
 
 class TestDelete:
     def test_rows_of_the_path_go(self, pairs):

@@ -198,3 +198,26 @@ def test_whole_numbers_are_floats_in_a_float_column():
 def test_a_bad_field_of_csv_is_placed():
     with pytest.raises(ValueError, match='line 2, column n: "x"'):
         read_cells(of("int4"), "n", ["1", "x"])
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ('x"y"z', "xyz"),
+        ('"x"y', "xy"),
+        ('x"a,b\n"y', "xa,b\ny"),
+        ('"a""b"c"d"', 'a"bcd'),
+        ('x""', "x"),
+        ('""x', "x"),
+        ('""', ""),
+        ("", None),
+    ],
+)
+def test_quotes_may_stand_anywhere_in_a_field(field, expected):
+    assert read_csv(f"a,b\n{field},1\n2,{field}\n".encode())[1] == [[expected, "1"], ["2", expected]]
+
+
+@pytest.mark.parametrize("field", ['x"y', '"x', 'x"y"z"', '"'])
+def test_a_quote_that_is_not_closed_is_refused(field):
+    with pytest.raises(ValueError, match="unterminated"):
+        read_csv(f"a,b\n1,{field}\n".encode())

@@ -1,23 +1,26 @@
 """The documents that make a catalog's model again elsewhere, in an order that always works; no I/O.
 
-Tables come first, without references; then, when there are rows, all foreign keys; access rules that go along foreign
-keys come last.
+Tables come first, without references; keys and references when there are rows that keep them; access rules that go
+along references come after those. What references do on a deletion or a change comes last: while rows are brought,
+nothing may vanish by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, TypeAlias
 
 from deriva_ml.wire import targets
 
-__all__ = ["CopiedModel", "TableName"]
+__all__ = ["BUILT_IN", "CopiedModel", "Doc", "TableName", "identity"]
 
 TableName: TypeAlias = tuple[str, str]
 Doc: TypeAlias = dict[str, Any]
 
 BUILT_IN = frozenset({"ERMrest_Client", "ERMrest_Group", "ERMrest_RID_Lease"})
 COMMON = ("comment", "annotations", "acls")
+KEY = ("unique_columns", "names", "comment", "annotations")
+REFERENCE = ("foreign_key_columns", "referenced_columns", "names", *COMMON)
 
 
 class CopiedModel:
@@ -89,42 +92,72 @@ class CopiedModel:
 
     # ------------------------------------------------------------------------------------------ documents
 
-    def creation(self) -> list[Doc]:
-        """What makes schemas and tables, without references."""
+    def creation(self, keys: Collection[str], loosened: Collection[tuple[TableName, str]]) -> list[Doc]:
+        """What makes schemas and tables, without references.
+
+        Args:
+            keys: The keys to make with their tables, by `identity`, beside those on the RID.
+            loosened: Columns that may be null for now.
+        """
         made: list[Doc] = []
         for name, doc in self._document["schemas"].items():
             if name != "public":
                 made.append({"schema_name": name, **_picked(doc, *COMMON)})
-        for (schema, name), doc in self.tables.items():
+        for place, doc in self.tables.items():
+            columns = [_picked(column, "name", "type", "nullok", "default", *COMMON) for column in _columns(doc)]
+            for column in columns:
+                column["nullok"] = column["nullok"] or (place, column["name"]) in loosened
+            wanted = [key for key in doc["keys"] if key["unique_columns"] == ["RID"] or identity(key) in keys]
             made.append(
                 {
-                    "schema_name": schema,
-                    "table_name": name,
+                    "schema_name": place[0],
+                    "table_name": place[1],
                     "kind": "table",
                     **_picked(doc, *COMMON),
-                    "column_definitions": [
-                        _picked(column, "name", "type", "nullok", "default", *COMMON)
-                        for column in doc["column_definitions"]
-                    ],
-                    "keys": [_picked(key, "unique_columns", "names", "comment", "annotations") for key in doc["keys"]],
+                    "column_definitions": columns,
+                    "keys": [_picked(key, *KEY) for key in wanted],
                 }
             )
         return made
 
-    def references(self) -> list[Doc]:
-        """What makes the foreign keys."""
-        wanted = ("foreign_key_columns", "referenced_columns", "names", "on_delete", "on_update", *COMMON)
-        return [_picked(fk, *wanted) for doc in self.tables.values() for fk in doc.get("foreign_keys", ())]
+    def unique_keys(self) -> Iterator[tuple[str, TableName, Doc]]:
+        """The keys beside those on the RID: identity, table, and what makes each."""
+        for name, doc in self.tables.items():
+            for key in doc["keys"]:
+                if key["unique_columns"] != ["RID"]:
+                    yield identity(key), name, _picked(key, *KEY)
 
-    def policies(self) -> Iterator[tuple[str, Any]]:
-        """What is put last: targets below the catalog, and documents."""
+    def references(self) -> Iterator[tuple[str, str, Doc]]:
+        """The foreign keys: identity, the target that names each, and what makes it, without its actions."""
+        for name, doc in self.tables.items():
+            for fk in doc.get("foreign_keys", ()):
+                yield identity(fk), _place(name, fk), _picked(fk, *REFERENCE)
+
+    def actions(self) -> Iterator[tuple[str, Doc]]:
+        """What foreign keys do on deletions and changes, where it is not nothing: targets and documents."""
+        for name, doc in self.tables.items():
+            for fk in doc.get("foreign_keys", ()):
+                document = _picked(fk, "on_delete", "on_update")
+                if any(action != "NO ACTION" for action in document.values()):
+                    yield _place(name, fk), document
+
+    def bindings(self) -> Iterator[tuple[str, Any]]:
+        """Access rules that look at the rows: targets below the catalog, and documents."""
         for name, doc in self.tables.items():
             for place, element in self._elements(name, doc):
                 if element.get("acl_bindings"):
                     yield f"{place}/acl_binding", element["acl_bindings"]
-        annotations = self._document.get("annotations")
-        if annotations:
-            yield targets.annotation(""), annotations
+
+    def annotations(self) -> Iterator[tuple[str, Any]]:
+        """Annotations of what the service makes itself: targets below the catalog, and documents."""
+        public = self._document["schemas"].get("public", {})
+        yield from _annotated("", self._document)
+        yield from _annotated(targets.schema("public"), public)
+        for name in sorted(BUILT_IN & public.get("tables", {}).keys()):
+            yield from _annotated(targets.table("public", name), public["tables"][name])
+
+    def lists(self) -> Iterator[tuple[str, Any]]:
+        """The catalog's access lists: targets below it, and documents."""
         for name, members in (self._document.get("acls") or {}).items():
             # Who made the copy owns it; the owners of the source may be unknown there.
             if name != "owner" and members:
@@ -136,14 +169,31 @@ class CopiedModel:
         for column in doc["column_definitions"]:
             yield targets.column(*name, column["name"]), column
         for fk in doc.get("foreign_keys", ()):
-            other = fk["referenced_columns"]
-            place = targets.foreign_key(
-                *name,
-                [column["column_name"] for column in fk["foreign_key_columns"]],
-                (other[0]["schema_name"], other[0]["table_name"]),
-                [column["column_name"] for column in other],
-            )
-            yield place, fk
+            yield _place(name, fk), fk
+
+
+def identity(document: Doc) -> str:
+    """What tells an element of the model from all others, whatever its name."""
+    return str(document.get("RID") or document.get("names") or document)
+
+
+def _annotated(place: str, document: Doc) -> Iterator[tuple[str, Any]]:
+    for name, value in (document.get("annotations") or {}).items():
+        yield targets.annotation(place, name), value
+
+
+def _columns(document: Doc) -> list[Doc]:
+    return list(document["column_definitions"])
+
+
+def _place(name: TableName, fk: Doc) -> str:
+    other = fk["referenced_columns"]
+    return targets.foreign_key(
+        *name,
+        [column["column_name"] for column in fk["foreign_key_columns"]],
+        (other[0]["schema_name"], other[0]["table_name"]),
+        [column["column_name"] for column in other],
+    )
 
 
 def _picked(document: Doc, *names: str) -> Doc:

@@ -8,6 +8,7 @@ from typing import Any
 from deriva_ml.catalog.transport import Retry, Transport
 from deriva_ml.core.exceptions import DerivaMLAuthenticationError, DerivaMLCatalogError, DerivaMLUnreachable
 from deriva_ml.wire.http import Request, Response
+from deriva_ml.wire.targets import CATALOGS
 
 __all__ = ["check", "json_body", "read_whole"]
 
@@ -27,11 +28,17 @@ def check(request: Request, answer: Response) -> Response:
         raise DerivaMLAuthenticationError(
             f"The catalog {'does not know who asks' if unknown else 'does not allow this'} ({answer.status}): {detail}",
             source=f"{request.method} {request.target[:200]}",
-            hint="log in with deriva-auth, or set DERIVA_ML_TOKEN for a served folder"
-            if unknown
-            else "ask the owner of the catalog for the right",
+            hint=_hint(request, unknown=unknown),
         )
     raise DerivaMLCatalogError(answer.status, detail, method=request.method, target=request.target[:500])
+
+
+def _hint(request: Request, *, unknown: bool) -> str:
+    if unknown:
+        return "log in with deriva-auth, or set DERIVA_ML_TOKEN for a served folder"
+    if request.method == "POST" and request.target == CATALOGS:
+        return "who is to make catalogs belongs to the group admin; in a served folder: deriva-ml-catalog group add"
+    return "ask the owner of the catalog for the right"
 
 
 def read_whole(transport: Transport, request: Request, retry: Retry) -> Response:

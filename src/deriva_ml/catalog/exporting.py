@@ -57,7 +57,7 @@ def export_catalog(
     *,
     form: str = "csv",
     with_objects: bool = False,
-    say: Callable[[str], None] = lambda _text: None,
+    progress: Callable[[str, int, int], None] = lambda _what, _done, _all: None,
 ) -> Exported:
     """Write a catalog, as it is or as of its snapshot, into a new folder.
 
@@ -67,7 +67,7 @@ def export_catalog(
         target: The folder; nothing may be there.
         form: ``csv`` or ``json``.
         with_objects: Bring the objects that rows name, too.
-        say: Told what is going on.
+        progress: Told what is being written, how many tables are done, and how many there are.
 
     Raises:
         DerivaMLConfigurationError: Something is there already.
@@ -83,8 +83,9 @@ def export_catalog(
         data = part / "data"
         data.mkdir(parents=True)
         (data / "schema.json").write_bytes(view.send("GET", "/schema").read())
-        for one in view.model().tables():
-            say(f"{one.schema}:{one.name}")
+        tables = list(view.model().tables())
+        for one in tables:
+            progress(f"{one.schema}:{one.name}", made.tables, len(tables))
             _write_rows(view, one, data / "records" / _safe(one.schema) / f"{_safe(one.name)}.{form}", MEDIA[form])
             made.tables += 1
             if with_objects and one.is_asset:

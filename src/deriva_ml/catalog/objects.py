@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -331,10 +332,16 @@ def _head(url: str, answer: Response) -> Head:
     return Head(
         int(headers.get("content-length", "0")),
         _hex(headers.get("content-md5")),
-        _hex(headers.get("content-sha256")),
+        _hex(headers.get("content-sha256")) or _stored_sha256(headers.get("repr-digest", "")),
         headers.get("etag", "").strip('"') or None,
         where,
     )
+
+
+def _stored_sha256(field: str) -> str | None:
+    """The SHA-256 in a field ``Repr-Digest``, as hexadecimal digits."""
+    found = re.search(r"(?:^|,\s*)sha-256=:([A-Za-z0-9+/]{43}=):", field)
+    return _hex(found[1]) if found else None
 
 
 def is_same(head: Head, digests: Digests) -> bool:

@@ -242,7 +242,9 @@ class Http:
         raise DerivaMLUnreachable(
             f"No answer from {self._base_url}: {error}",
             source=f"{request.method} {request.target[:200]}",
-            hint="check the host name, the network, and that the service is running; then try again",
+            hint="its certificate is not known here: name the file with it in REQUESTS_CA_BUNDLE"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error)
+            else "check the host name, the network, and that the service is running; then try again",
         ) from error
 
     def _attempt(self, request: Request) -> tuple[Response | None, Exception | None, bool]:

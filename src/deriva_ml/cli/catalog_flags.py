@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["Commands", "add_json", "add_root", "folder_of", "progress_bar"]
+__all__ = ["Commands", "add_json", "add_root", "folder_of", "progress_bar", "step_bar"]
 
 Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -50,3 +50,24 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def step_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar of things on standard error, where somebody looks at it, with what is being done.
+
+    Yields:
+        What is to be called with what is being done, the number of things done, and that of those to be done; 0 while
+        that is not known.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _what, _done, _all: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from deriva_ml.cli.printer import console
+
+    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total or None)

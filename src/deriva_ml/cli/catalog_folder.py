@@ -63,13 +63,15 @@ def _list(arguments: argparse.Namespace) -> int:
         show_json(listed)
         return 0
     for one in listed:
-        print(f"{one['id']}\t{one['name'] or ''}\t{one['tables']} tables\tlatest change {one['snaptime']}")
+        print(f"{one['id']}\t{one['name'] or ''}\t{one['tables']} tables\tlatest change {one['snaptime']}{_mark(one)}")
     if not listed:
         print("No catalogs.", file=sys.stderr)
     return 0
 
 
 def _described(connection: Connection, catalog_id: str) -> dict[str, Any]:
+    from deriva_ml.catalog.copy_mark import mark_of
+
     catalog = connection.catalog(catalog_id)
     model, about = catalog.model(), catalog.info()
     return {
@@ -78,7 +80,12 @@ def _described(connection: Connection, catalog_id: str) -> dict[str, Any]:
         "schemas": len(model.schemas),
         "tables": sum(1 for _ in model.tables()),
         "snaptime": about["snaptime"],
+        "unfinished_copy": mark_of(dict(model.annotations)) is not None,
     }
+
+
+def _mark(described: dict[str, Any]) -> str:
+    return ", an unfinished copy" if described["unfinished_copy"] else ""
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -87,13 +94,14 @@ def _info(arguments: argparse.Namespace) -> int:
     from deriva_ml.cli.printer import show_json
     from deriva_ml.connect import open_connection
     from deriva_ml.core.files import human_size
+    from deriva_ml.server.damage import damage_named
     from deriva_ml.server.users import users_of
 
     root = folder_of(arguments)
     with open_connection(str(root)) as connection:
         identity = connection.identity
         catalogs = [_described(connection, catalog_id) for catalog_id in connection.catalog_ids()]
-    with closing(users_of(root)) as known:
+    with damage_named(root), closing(users_of(root)) as known:
         users = len(known.users())
     count, size = _objects(root / "objects")
     if arguments.json:
@@ -106,7 +114,7 @@ def _info(arguments: argparse.Namespace) -> int:
         label = f" ({one['name']})" if one["name"] else ""
         print(
             f"Catalog {one['id']}{label}: {one['schemas']} schemas, {one['tables']} tables, "
-            f"latest change {one['snaptime']}"
+            f"latest change {one['snaptime']}{_mark(one)}"
         )
     if users:
         print(f"Users:    {users}")
@@ -125,6 +133,7 @@ def _delete(arguments: argparse.Namespace) -> int:
     from deriva_ml.connect import open_connection
     from deriva_ml.core.exceptions import DerivaMLConfigurationError
     from deriva_ml.server.catalogs import remove_database
+    from deriva_ml.server.damage import damage_named
 
     root = folder_of(arguments)
     with open_connection(str(root)) as connection:
@@ -136,7 +145,8 @@ def _delete(arguments: argparse.Namespace) -> int:
                 hint="type the id when asked, or give --yes",
             )
         delete_catalog(connection.transport, arguments.catalog)
-    remove_database(root, arguments.catalog)
+    with damage_named(root):
+        remove_database(root, arguments.catalog)
     print(f"Deleted catalog {arguments.catalog} of {root}")
     return 0
 

@@ -228,7 +228,8 @@ def _grant(arguments: argparse.Namespace) -> int:
         is_known = who == "*" or any(who == user.name or who in user.groups for user in found)
         with open_connection(str(users.path.parent)) as connection:
             grant(connection.transport, arguments.catalog, who, arguments.level)
-    print(f"{who} is a {arguments.level} of catalog {arguments.catalog}, and of the objects in the folder.")
+    article = "an" if arguments.level == "owner" else "a"
+    print(f"{who} is {article} {arguments.level} of catalog {arguments.catalog}, and of the objects in the folder.")
     if not is_known:
         print(f"There is no user or group {who} yet: deriva-ml-catalog user add {who}")
     return 0

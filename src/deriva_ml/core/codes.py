@@ -7,7 +7,9 @@ even digit. Source: the protocol specification, section A6.1.
 
 from __future__ import annotations
 
-__all__ = ["decode", "encode", "normalise"]
+from collections.abc import Iterable
+
+__all__ = ["decode", "encode", "encode_all", "normalise"]
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = {symbol: value for value, symbol in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
@@ -34,6 +36,27 @@ def encode(number: int) -> str:
         return "0"
     head = len(digits) % 4 or 4
     return "-".join([digits[:head], *(digits[at : at + 4] for at in range(head, len(digits), 4))])
+
+
+def encode_all(numbers: Iterable[int]) -> list[str]:
+    """Write many numbers as codes; quick where they follow one another, as all codes but the last four digits agree.
+
+    Raises:
+        ValueError: A number is negative or too large.
+    """
+    symbols = _ALPHABET
+    heads: dict[int, str] = {}
+    codes = []
+    for number in numbers:
+        block, low = number >> 19, (number << 1) & 0xFFFFF
+        if not block:
+            codes.append(encode(number))
+            continue
+        head = heads.get(block)
+        if head is None:
+            head = heads[block] = encode(number)[:-4]
+        codes.append(head + symbols[low >> 15] + symbols[low >> 10 & 31] + symbols[low >> 5 & 31] + symbols[low & 31])
+    return codes
 
 
 def decode(code: str) -> int:

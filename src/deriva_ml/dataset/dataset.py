@@ -31,7 +31,7 @@ from deriva_ml.feature.feature import Feature, find_features
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.wire.model import Json, Table
-from deriva_ml.wire.path import any_of, eq, table
+from deriva_ml.wire.path import eq, table
 
 if TYPE_CHECKING:
     from deriva_ml.core.ermrest import VocabularyTerm
@@ -427,8 +427,5 @@ def delete_dataset(session: Session, dataset: Dataset | str, recurse: bool = Fal
 
 def _living(session: Session, nesting: Nesting, rid: str) -> list[str]:
     """The datasets that hold this one and were not deleted themselves."""
-    parents = nesting.parents(rid)
-    if not parents:
-        return []
-    path = table(session.ml_schema, MLTable.dataset.value).where(any_of("RID", parents))
-    return [str(row["RID"]) for row in session.catalog.rows(path) if not row["Deleted"]]
+    found = session.catalog.rows_by(session.ml_schema, MLTable.dataset.value, "RID", nesting.parents(rid))
+    return [str(row["RID"]) for row in found if not row["Deleted"]]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deriva_ml.catalog.copy_mark import mark_of
 from deriva_ml.catalog.service import session_info
 from deriva_ml.connect import Connection, open_connection
 from deriva_ml.core.config import Settings, default_workdir, directory_name
@@ -128,6 +129,12 @@ def _open_model(connection: Connection, catalog_id: str) -> tuple[Model, bool]:
         model = _find_model(connection, catalog_id)
     if model is None:
         raise _no_catalog(connection, catalog_id)
+    if (mark := mark_of(dict(model.annotations))) is not None:
+        raise DerivaMLConfigurationError(
+            f"Catalog {catalog_id} at {connection.place} is a copy that is not finished.",
+            source=f"hostname {connection.place.hostname!r}, catalog_id {catalog_id!r}",
+            hint=f"wait for the copy of {mark.get('source', 'another catalog')}, or repeat deriva-ml-catalog copy",
+        )
     return model, created
 
 

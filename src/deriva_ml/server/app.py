@@ -20,8 +20,9 @@ from deriva_ml.server.damage import unusable
 from deriva_ml.server.ermrest import Ermrest
 from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError, translate, translate_file
 from deriva_ml.server.hatrac import Hatrac
-from deriva_ml.server.registry import Registry, place_new
+from deriva_ml.server.registry import Registry
 from deriva_ml.server.sessions import session_answer
+from deriva_ml.server.small_database import place_new
 from deriva_ml.server.store import microseconds
 from deriva_ml.wire.http import Client, Request, Response
 
@@ -63,16 +64,19 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
     Raises:
         FolderError: Something else is there.
     """
+    if (root / MARKER).exists():
+        # It was whole when it got its marker: what is missing since is not made anew, as if it had been empty.
+        return
     if root.exists() and not root.is_dir():
         raise FolderError(f"This is not a folder: {root}", hint="name a folder, or a path where nothing is yet")
+    root.mkdir(parents=True, exist_ok=True)
     try:
         _furnish(root, identity)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise unusable(error, root) from error
 
 
 def _furnish(root: Path, identity: str | None) -> None:
-    root.mkdir(parents=True, exist_ok=True)
     for name in ("catalogs", "objects"):
         (root / name).mkdir(exist_ok=True)
     Registry.create(root / "service.db")
@@ -111,7 +115,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_li
         identity, layout = content["identity"], content["format"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FolderError(
-            f"This folder is not a catalog: {root}",
+            f"This folder is not a catalog: {root} (there is no {MARKER} in it)",
             hint="name a folder that holds one, or a path where nothing is yet",
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:

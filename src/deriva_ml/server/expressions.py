@@ -10,10 +10,26 @@ from deriva_ml.server.errors import BadRequest, Conflict
 from deriva_ml.wire.model import ColumnType
 from deriva_ml.wire.values import InvalidLiteral, Stored, codec, parse_literal
 
-__all__ = ["Parameters", "family", "joined", "key_sql", "key_value", "literal", "text_sql", "whole_literal"]
+__all__ = [
+    "Parameters",
+    "family",
+    "joined",
+    "key_sql",
+    "key_value",
+    "level_sql",
+    "literal",
+    "packed",
+    "text_sql",
+    "unpacked",
+    "whole_literal",
+]
 
 _NUMBERS = frozenset({"int2", "int4", "int8", "serial2", "serial4", "serial8", "float4", "float8"})
 _INTEGERS = _NUMBERS - {"float4", "float8"}
+_TOLD_APART = frozenset({"text", "number", "moment"})
+
+MOST_TERMS = 10_000
+"""A query may test, compare and give so many things: SQLite's time to read it grows with the square of them."""
 
 
 @dataclass(slots=True)
@@ -21,6 +37,19 @@ class Parameters:
     """Values bound to a statement, numbered, so that fragments can be put together in any order."""
 
     values: list[Stored | bytes] = field(default_factory=list)
+    terms: int = 0
+
+    def count(self, terms: int = 1) -> None:
+        """Count terms of the query.
+
+        Raises:
+            BadRequest: There are too many.
+        """
+        self.terms += terms
+        if self.terms > MOST_TERMS:
+            raise BadRequest(
+                f"The query has more than {MOST_TERMS} terms; values of a column can be listed in any(...) or all(...)."
+            )
 
     def bind(self, value: Key | None) -> str:
         """The placeholder for a value."""
@@ -82,10 +111,30 @@ def key_sql(type_: ColumnType, expression: str) -> str:
     return f"ermrest_text_key({expression})" if key is text_key else f"ermrest_key('{type_.name}', {expression})"
 
 
+def level_sql(type_: ColumnType, expression: str) -> str:
+    """What tells values apart: the value itself where different ones are never level, which lets an index serve."""
+    return expression if family(type_) in _TOLD_APART else key_sql(type_, expression)
+
+
 def key_value(type_: ColumnType, stored: Stored) -> Key | None:
     """What ``key_sql`` gives for a stored value."""
     key = key_function(type_)
     return stored if key is None or stored is None else key(stored)
+
+
+def packed(value: Stored | bytes) -> str:
+    """A value as text, for a list that is bound as one parameter."""
+    if isinstance(value, bytes):
+        return f"x{value.hex()}"
+    return f"f{value!r}" if isinstance(value, float) else f"i{value}" if isinstance(value, int) else f"t{value}"
+
+
+def unpacked(text: str) -> Stored | bytes:
+    """What ``packed`` made a text of."""
+    kind, rest = text[0], text[1:]
+    if kind == "x":
+        return bytes.fromhex(rest)
+    return float(rest) if kind == "f" else int(rest) if kind == "i" else rest
 
 
 def text_sql(type_: ColumnType, expression: str) -> str:

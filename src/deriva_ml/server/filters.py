@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 
 from deriva_ml.core import codes
 from deriva_ml.server.collation import base_type, key_function
 from deriva_ml.server.errors import BadRequest, Conflict
-from deriva_ml.server.expressions import Parameters, family, joined, key_sql, key_value, literal, text_sql
+from deriva_ml.server.expressions import Parameters, family, joined, key_sql, key_value, literal, packed, text_sql
 from deriva_ml.server.regexps import translate
 from deriva_ml.wire.model import Column, ColumnType
 from deriva_ml.wire.syntax import Comparison, Conjunction, Disjunction, Filter, Name, Negation
@@ -54,13 +55,23 @@ def filter_sql(tree: Filter, resolve: Callable[[Name], list[Operand]], parameter
             return _comparison(tree, resolve(tree.column), parameters)
         case Negation(operand):
             return f"NOT ({filter_sql(operand, resolve, parameters)})"
-        case Conjunction(operands):
-            return joined("AND", [f"({filter_sql(part, resolve, parameters)})" for part in operands])
-        case Disjunction(operands):
-            return joined("OR", [f"({filter_sql(part, resolve, parameters)})" for part in operands])
+        case Conjunction():
+            return joined("AND", [f"({filter_sql(part, resolve, parameters)})" for part in _flat(tree, Conjunction)])
+        case Disjunction():
+            return joined("OR", [f"({filter_sql(part, resolve, parameters)})" for part in _flat(tree, Disjunction)])
+
+
+def _flat(tree: Conjunction | Disjunction, kind: type[Conjunction | Disjunction]) -> Iterator[Filter]:
+    """The parts of a filter, and of the parts of its own kind in it: SQLite reads deep nesting only so far."""
+    for part in tree.operands:
+        if isinstance(part, kind):
+            yield from _flat(part, kind)
+        else:
+            yield part
 
 
 def _comparison(test: Comparison, operands: list[Operand], parameters: Parameters) -> str:
+    parameters.count()
     if test.operator == "ts":
         raise BadRequest("The text search operator ::ts:: is not supported.")
     if test.operator in ("regexp", "ciregexp"):
@@ -86,7 +97,8 @@ def _every(test: Comparison) -> str:
 
 def _regexp(test: Comparison, operands: list[Operand], parameters: Parameters) -> str:
     patterns = []
-    for value in test.values:
+    parameters.count(len(test.values) * len(operands))
+    for value in dict.fromkeys(test.values):
         try:
             patterns.append(translate(value, ignore_case=test.operator == "ciregexp"))
         except ValueError as error:
@@ -116,27 +128,36 @@ def _values(test: Comparison, column: Column) -> list[list[Stored]]:
 
 
 def _equal(test: Comparison, operand: Operand, parameters: Parameters) -> str:
+    """A test of equality with a value, with some of several, or with all of them."""
     type_ = operand.column.type
     # the keys of text and RIDs are level only for the same text: compare the column itself, and use its index
     keyed = key_function(type_) is not None and family(type_) != "text"
     sql = key_sql(type_, operand.sql) if keyed else operand.sql
-    groups = _values(test, operand.column)
-    if test.quantifier != "all":
-        groups = [[form for group in groups for form in group]]
-    tests = []
-    for group in groups:
-        values = list(dict.fromkeys(key_value(type_, form) if keyed else form for form in group))
-        tests.append(_member(sql, values, parameters))
-    return joined("AND", tests)
+    groups = [
+        dict.fromkeys(key_value(type_, form) if keyed else form for form in forms)
+        for forms in _values(test, operand.column)
+    ]
+    if test.quantifier == "all":
+        # what is equal to all of them is in each group of forms
+        values = [value for value in groups[0] if all(value in group for group in groups)]
+    else:
+        values = list(dict.fromkeys(chain.from_iterable(groups)))
+    return _member(sql, values, parameters)
 
 
 def _member(sql: str, values: Sequence[Stored | bytes], parameters: Parameters) -> str:
+    if not values:
+        return f"CASE WHEN {sql} IS NOT NULL THEN FALSE END"
     if len(values) == 1:
         return f"{sql} = {parameters.bind(values[0])}"
-    if len(values) < _MANY or any(isinstance(value, bytes | float) for value in values):
+    if len(values) < _MANY:
         return f"{sql} IN ({', '.join([parameters.bind(value) for value in values])})"
-    bound = parameters.bind(json.dumps(values, ensure_ascii=False))
-    return f"{sql} IN (SELECT value FROM json_each({bound}))"
+    if not any(isinstance(value, bytes | float) for value in values):
+        bound = parameters.bind(json.dumps(values, ensure_ascii=False))
+        return f"{sql} IN (SELECT value FROM json_each({bound}))"
+    # JSON has no bytes, and SQLite's reading of its fractions is not exact in every version
+    bound = parameters.bind(json.dumps([packed(value) for value in values], ensure_ascii=False))
+    return f"{sql} IN (SELECT ermrest_unpacked(value) FROM json_each({bound}))"
 
 
 def _ordered(test: Comparison, type_: ColumnType, sql: str, parameters: Parameters) -> str:
@@ -154,11 +175,14 @@ def _array(test: Comparison, operand: Operand, parameters: Parameters) -> str:
     element = base_type(operand.column.type).base
     assert element is not None  # it is an array
     member = Operand(Column("", "", element), "e.value")
-    tests = []
-    for value in dict.fromkeys(test.values):
-        one = Comparison(test.column, test.operator, (value,))
-        inner = (
-            _equal(one, member, parameters) if test.operator == "=" else _ordered(one, element, member.sql, parameters)
-        )
-        tests.append(f"EXISTS (SELECT 1 FROM json_each({operand.sql}) AS e WHERE {inner})")
-    return f"CASE WHEN {operand.sql} IS NOT NULL THEN {joined(_every(test), tests)} END"
+    if test.operator != "=":
+        # some element is beyond all of the values if it is beyond the furthest
+        found = [_ordered(test, element, member.sql, parameters)]
+    elif test.quantifier == "all":
+        values = dict.fromkeys(test.values)
+        parameters.count(len(values))
+        found = [_equal(Comparison(test.column, "=", (value,)), member, parameters) for value in values]
+    else:
+        found = [_equal(test, member, parameters)]
+    tests = [f"EXISTS (SELECT 1 FROM json_each({operand.sql}) AS e WHERE {inner})" for inner in found]
+    return f"CASE WHEN {operand.sql} IS NOT NULL THEN {joined('AND', tests)} END"

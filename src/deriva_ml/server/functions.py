@@ -16,6 +16,7 @@ from json.encoder import encode_basestring
 from typing import Any, cast
 
 from deriva_ml.server.collation import Key, key_function, text_key
+from deriva_ml.server.expressions import unpacked
 from deriva_ml.server.matching import Matcher
 from deriva_ml.wire import moments
 from deriva_ml.wire.column_types import known_type
@@ -24,7 +25,7 @@ from deriva_ml.wire.values import Codec, Stored, codec
 
 __all__ = ["register_functions"]
 
-PATTERNS_KEPT = 100
+PATTERNS_KEPT = 1000
 
 _NUMBERS = frozenset({"int2", "int4", "int8", "serial2", "serial4", "serial8", "float4", "float8"})
 
@@ -36,6 +37,8 @@ def register_functions(connection: sqlite3.Connection) -> None:
     function("ermrest_regexp", 2, _Patterns().find, deterministic=True)
     function("ermrest_text", 2, types.text, deterministic=True)
     function("ermrest_text_key", 1, _text_key, deterministic=True)
+    function("ermrest_list", -1, _list, deterministic=True)
+    function("ermrest_unpacked", 1, unpacked, deterministic=True)
     function("ermrest_key", 2, types.key, deterministic=True)
     function("ermrest_bin", 5, types.bin, deterministic=True)
     # SQLite takes more kinds of values than the stubs of create_aggregate say
@@ -44,6 +47,7 @@ def register_functions(connection: sqlite3.Connection) -> None:
     aggregate("ermrest_max", 2, _Greatest)
     aggregate("ermrest_first", 1, _First)
     aggregate("ermrest_mean", 1, _Mean)
+    aggregate("ermrest_sum", 1, _Sum)
     aggregate("ermrest_array", 2, partial(_Array, types))
     aggregate("ermrest_array_d", 2, partial(_DistinctArray, types))
     aggregate("ermrest_rows", -1, partial(_Rows, types))
@@ -95,6 +99,11 @@ class _Patterns:
                 self._known.clear()
             found = self._known[pattern] = Matcher(pattern)
         return found(str(text))
+
+
+def _list(*values: Stored) -> str:
+    """Values as a JSON list; SQLite's own would round floats to 15 digits, and writes infinities that nobody reads."""
+    return json.dumps(values, ensure_ascii=False)
 
 
 def _text_key(text: str | None) -> bytes | None:
@@ -177,6 +186,20 @@ class _First:
         return self.value
 
 
+class _Sum:
+    """The sum of integers, whatever its size, as text."""
+
+    def __init__(self) -> None:
+        self.sum: int | None = None
+
+    def step(self, value: int | None) -> None:
+        if value is not None:
+            self.sum = value + (self.sum or 0)
+
+    def finalize(self) -> str | None:
+        return None if self.sum is None else str(self.sum)
+
+
 class _Mean:
     """The mean of integers as PostgreSQL's numeric: with at least 16 significant digits."""
 
@@ -242,13 +265,15 @@ class _DistinctArray(_Array):
     def finalize(self) -> str | None:
         if not self.values:
             return None
+        present = dict.fromkeys(value for value in self.values if value is not None)
         key = self.types.sort_key(self.name)
-        distinct = set(self.values)
-        values: list[Stored] = sorted(
-            (value for value in distinct if value is not None),
-            key=lambda value: (isinstance(value, str), value) if key is None else key(value),
-        )
-        return self.list([*values, None] if None in distinct else values)
+        if key is None:
+            values: list[Stored] = sorted(present, key=lambda value: (isinstance(value, str), value))
+        else:
+            # values that are written differently may be level: 24 hours and a day
+            by_key = {key(value): value for value in reversed(list(present))}
+            values = [by_key[one] for one in sorted(by_key)]
+        return self.list([*values, None] if None in self.values else values)
 
 
 class _Rows:

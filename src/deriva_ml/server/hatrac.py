@@ -35,6 +35,7 @@ from deriva_ml.server.replies import (
     lines,
     no_resource,
     not_found,
+    readable,
     url_of,
     wrong_method,
 )
@@ -80,7 +81,9 @@ class Hatrac:
         """Answer a request."""
         try:
             answer = self._dispatch(request, client)
-        except (Refusal, sqlite3.Error, OSError) as error:
+        except Refusal as refusal:
+            answer = readable(request, refusal.answer)
+        except (sqlite3.Error, OSError) as error:
             answer = self._refused(error)
         if request.method == "HEAD" and answer.body:
             answer.close()
@@ -94,10 +97,8 @@ class Hatrac:
         except (sqlite3.Error, OSError) as error:
             return [self._refused(error) for _request in requests]
 
-    def _refused(self, error: Refusal | sqlite3.Error | OSError) -> Response:
-        """The answer where a request cannot be done."""
-        if isinstance(error, Refusal):
-            return error.answer
+    def _refused(self, error: sqlite3.Error | OSError) -> Response:
+        """The answer where the database or the disk refuses."""
         if isinstance(error, sqlite3.Error):
             known = translate(error, self._store.path)
         else:
@@ -189,8 +190,10 @@ class Hatrac:
             "content-length": str(length),
             "etag": etag,
             "vary": "cookie",
+            # Of what was stored: whoever fetches it can tell whether the disk has kept it.
+            "repr-digest": f"sha-256=:{version.digests.sha256_base64}:",
         }
-        first, last = range_of(request, url, length) or (0, length - 1)
+        first, last = range_of(request, url, length, etag) or (0, length - 1)
         status = 200
         if (first, last) != (0, length - 1):
             status = 206

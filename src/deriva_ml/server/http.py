@@ -1,17 +1,20 @@
 """The service over HTTP: an ASGI application, and the server that runs it. Who asks, `sessions` finds out.
 
 1. The request target reaches the service as it was sent, byte for byte: an escaped slash is data.
-2. A request is handled from beginning to end in one thread of a bounded pool, since the service blocks; the event loop
-   only carries bytes.
-3. Bodies stream in both directions; a client that goes away ends its request.
+2. A request is handled in a thread of a bounded pool, since the service blocks; the event loop only carries bytes.
+   Long bodies and streamed answers have threads of their own, so that slow clients never take those of the others.
+3. Bodies stream in both directions; a client that goes away ends its request, and so does one that stalls.
+4. When the server is told to stop, requests that are under way are finished, but nobody is waited for who stalls.
 
 Extra: ``serve``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ipaddress
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -21,10 +24,13 @@ from typing import IO, cast
 import anyio
 import anyio.from_thread
 import anyio.to_thread
+import h11
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.server.patience import Gone, Patience, Stalled
 from deriva_ml.wire.http import Request, Response
 
 __all__ = ["Application", "check_certificate", "check_reach", "is_loopback", "listen", "serve"]
@@ -38,11 +44,12 @@ GATHER = 1 << 16
 REQUEST_LINE = 1 << 20
 """The longest request line and header fields that are read, in bytes: lists of values in URLs grow long."""
 
+FINAL_SECONDS = 2.0
+"""How long the requests that a second signal ends may take to end."""
+
+LOGGER = logging.getLogger(__name__)
+
 Handler = Callable[[Request], Response]
-
-
-class Gone(ConnectionError):
-    """The client went away."""
 
 
 class Application:
@@ -50,35 +57,49 @@ class Application:
 
     Args:
         handler: What answers a request, such as a `sessions.Gate`.
-        threads: How many requests are handled at a time.
+        threads: How many requests with short bodies are handled at a time.
+        streams: How many long bodies are received at a time, and how many answers streamed.
+        patience: How long is waited for clients.
     """
 
-    def __init__(self, handler: Handler, *, threads: int = 32) -> None:
+    def __init__(
+        self, handler: Handler, *, threads: int = 32, streams: int = 200, patience: Patience | None = None
+    ) -> None:
         self._handler = handler
-        self._threads = threads
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._counts = (threads, streams, streams)
+        self._limiters: list[anyio.CapacityLimiter] = []
+        self.patience = patience or Patience()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's event, as ASGI has it."""
         if scope["type"] != "http":
             raise ValueError(f"a {scope['type']} connection is not served here")
-        headers = _headers(scope)
-        body = await _body(headers, receive)
-        request = Request(scope["method"], _target(scope), headers, body)
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(self._threads)
-        await anyio.to_thread.run_sync(self._answer, request, send, limiter=self._limiter)
-
-    def _answer(self, request: Request, send: Send) -> None:
-        """Handle a request, in a thread of the pool."""
+        outgoing = _Outgoing(send, self.patience)
         try:
-            answer = self._handler(request)
-            try:
-                _send(answer, request.method, send)
-            finally:
-                answer.close()
+            await self._exchange(scope, _Incoming(receive, self.patience), outgoing)
+        except Stalled:
+            await outgoing.refuse(408, b"The request did not arrive in time.\n")
         except Gone:
             return
+        except Exception:
+            LOGGER.exception("A request could not be answered: %s %s", scope["method"], scope["path"][:200])
+            await outgoing.refuse(500, b"The request execution encountered a runtime error.\n")
+
+    async def _exchange(self, scope: Scope, incoming: _Incoming, outgoing: _Outgoing) -> None:
+        if not self._limiters:
+            self._limiters = [anyio.CapacityLimiter(count) for count in self._counts]
+        short, long, answers = self._limiters
+        headers = _headers(scope)
+        body = await _body(headers, incoming)
+        request = Request(scope["method"], _target(scope), headers, body)
+        # Whoever sends slowly keeps a thread waiting, but none of those that others need.
+        limiter = long if isinstance(body, _Incoming) else short
+        answer = await anyio.to_thread.run_sync(self._handler, request, limiter=limiter)
+        try:
+            if await outgoing.begin(answer, request.method):
+                await anyio.to_thread.run_sync(outgoing.stream, answer, limiter=answers)
+        finally:
+            await anyio.to_thread.run_sync(answer.close, limiter=short) if _is_streamed(answer) else answer.close()
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -95,11 +116,14 @@ def _target(scope: Scope) -> str:
     return raw.decode("latin-1")
 
 
-async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | IO[bytes] | None:
+def _is_streamed(answer: Response) -> bool:
+    return not isinstance(answer.body, bytes)
+
+
+async def _body(headers: Mapping[str, str], incoming: _Incoming) -> bytes | IO[bytes] | None:
     length = headers.get("content-length", "")
     if not length and "transfer-encoding" not in headers:
         return None
-    incoming = _Incoming(receive)
     if length.isdigit() and int(length) <= SMALL:
         return await incoming.gather(int(length))
     return cast("IO[bytes]", incoming)
@@ -108,8 +132,9 @@ async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | IO[byte
 class _Incoming(io.RawIOBase):
     """A request's body as a file, for a thread of the pool."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, patience: Patience) -> None:
         self._receive = receive
+        self._patience = patience
         self._rest = b""
         self._is_over = False
 
@@ -124,7 +149,7 @@ class _Incoming(io.RawIOBase):
         parts = [self._rest]
         length = len(self._rest)
         while not self._is_over and (size < 0 or length < size):
-            message = await self._receive()
+            message = await self._patience.wait(self._receive)
             if message["type"] == "http.disconnect":
                 raise Gone("the client went away in the middle of its request")
             self._is_over = not message.get("more_body", False)
@@ -136,15 +161,46 @@ class _Incoming(io.RawIOBase):
         return whole[:cut]
 
 
-def _send(answer: Response, method: str, send: Send) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
-    is_empty = method == "HEAD" or answer.status in {204, 304}
-    if isinstance(answer.body, bytes) and not is_empty and "content-length" not in answer.headers:
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-    anyio.from_thread.run(send, {"type": "http.response.start", "status": answer.status, "headers": headers})
-    for part in () if is_empty else _gathered(answer):
-        anyio.from_thread.run(send, {"type": "http.response.body", "body": part, "more_body": True})
-    anyio.from_thread.run(send, {"type": "http.response.body", "body": b""})
+class _Outgoing:
+    """The way of an answer to its client."""
+
+    def __init__(self, send: Send, patience: Patience) -> None:
+        self._send = send
+        self._patience = patience
+        self._has_begun = False
+
+    async def _pass(self, message: Message) -> None:
+        await self._patience.wait(lambda: self._send(message))
+
+    async def begin(self, answer: Response, method: str) -> bool:
+        """Send an answer's head, and its content where it is held whole; say whether the rest is to be streamed."""
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+        is_empty = method == "HEAD" or answer.status in {204, 304}
+        body = answer.body
+        if isinstance(body, bytes) and not is_empty and "content-length" not in answer.headers:
+            headers.append((b"content-length", str(len(body)).encode()))
+        self._has_begun = True
+        await self._pass({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if not is_empty and not isinstance(body, bytes):
+            return True
+        await self._pass({"type": "http.response.body", "body": b"" if is_empty else body})
+        return False
+
+    def stream(self, answer: Response) -> None:
+        """Send an answer's content part by part, in a thread of the pool: making the parts takes time."""
+        for part in _gathered(answer):
+            anyio.from_thread.run(self._pass, {"type": "http.response.body", "body": part, "more_body": True})
+        anyio.from_thread.run(self._pass, {"type": "http.response.body", "body": b""})
+
+    async def refuse(self, status: int, text: bytes) -> None:
+        """Say why there is no answer, unless one has begun: then its end is missing, which the client sees."""
+        if self._has_begun:
+            return
+        headers = {"content-type": "text/plain", "connection": "close"}
+        try:
+            await self.begin(Response(status, headers, text), "GET")
+        except Gone:
+            return
 
 
 def _gathered(answer: Response) -> Iterator[bytes]:
@@ -262,10 +318,11 @@ def serve(
     config = uvicorn.Config(
         application,
         loop="asyncio",
-        http="h11",
+        http=_Protocol,
         ws="none",
         lifespan="off",
-        log_level="warning",
+        # What goes wrong with a request, the application says; what goes wrong with a client, nobody has to read.
+        log_level="critical",
         access_log=False,
         h11_max_incomplete_event_size=REQUEST_LINE,
         timeout_graceful_shutdown=30,
@@ -273,4 +330,35 @@ def serve(
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    _Server(config, application.patience).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):  # type: ignore[misc]  # untyped here: the lint environment has no uvicorn
+    """A server that does not wait for clients who stall when it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, patience: Patience) -> None:
+        super().__init__(config)
+        self._patience = patience
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._patience.stop()
+        await super().shutdown(sockets=sockets)
+        # Where it was told to stop twice, requests are still there: they end in an orderly way, if at once.
+        self._patience.end()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=FINAL_SECONDS)
+
+
+class _Protocol(H11Protocol):  # type: ignore[misc]
+    """HTTP whose request lines may be long, and that says so when one is longer."""
+
+    def send_400_response(self, msg: str) -> None:
+        if len(self.conn.trailing_data[0]) <= REQUEST_LINE:
+            super().send_400_response(msg)
+            return
+        text = f"Request line and header fields are longer than {REQUEST_LINE} bytes.\n".encode()
+        fields = [("content-type", "text/plain"), ("content-length", str(len(text))), ("connection", "close")]
+        head = h11.Response(status_code=431, headers=fields, reason=b"Request Header Fields Too Large")
+        for event in (head, h11.Data(data=text), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()

@@ -19,6 +19,10 @@ __all__ = ["Body", "Inputs", "read_inputs", "refuse_repeated"]
 Body: TypeAlias = "bytes | IO[bytes] | None"
 
 
+_PLAIN = frozenset({str, int, bool, type(None)})
+"""Types of JSON values that have no fraction in them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """Rows of a request, column by column.
@@ -71,10 +75,13 @@ def _faults(form: str) -> Iterator[None]:
 
 
 def _from_json(content: bytes, media: str, wanted: Mapping[str, Column]) -> Inputs:
-    # Numbers keep their digits only where a column can hold digits; reading them as floats is faster.
-    exact = any(codec(column.type).affinity == "TEXT" for column in wanted.values())
     with _faults("JSON array"):
-        objects = read_objects(content, media, exact=exact)
+        objects = read_objects(content, media, exact=False)
+        # Numbers keep their digits only where a column can hold digits, which few requests ask for: reading them as
+        # floats is faster, and what turns out to need its digits is read again.
+        textual = [name for name, column in wanted.items() if codec(column.type).affinity == "TEXT"]
+        if any(not _PLAIN.issuperset(map(type, (item.get(name) for item in objects))) for name in textual):
+            objects = read_objects(content, media, exact=True)
         values = {name: store_column(column.type, name, objects) for name, column in wanted.items()}
     return Inputs(len(objects), values, media)
 

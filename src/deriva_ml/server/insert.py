@@ -12,6 +12,7 @@ from deriva_ml.server.errors import Conflict
 from deriva_ml.server.guards import need_references
 from deriva_ml.server.inputs import Body, Inputs, read_inputs, refuse_repeated
 from deriva_ml.server.integrity import INPUT_VIOLATES, Change, default_of, not_null, pack, physical, write_each
+from deriva_ml.server.physical import index_columns, is_large, set_indexes_aside
 from deriva_ml.server.transaction import Transaction
 from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, Table
 from deriva_ml.wire.rows import Field, StoredRow
@@ -69,7 +70,7 @@ def insert(
         The rows that were inserted, in the order in which they came, with all columns.
     """
     access = Access(tx.model, tx.client)
-    access.need(table, "insert")
+    access.need_outright(table, "insert")
     unknown = [name for name in defaults if table.column(name) is None]
     if unknown:
         raise Conflict(f"Requested column {unknown[0]} does not exist in table {table.name}.")
@@ -81,7 +82,7 @@ def insert(
         if column.name in ("RCT", "RCB") and not access.is_all:
             raise access.refuse(f"insert access on :{table.schema}:{table.name}:{column.name}")
         if column.name != "RID":
-            access.need(column, "insert", table)
+            access.need_outright(column, "insert", table)
     inputs = read_inputs(body, content_type, table, wanted)
     keyed = {name for key in table.keys for name in key.columns}
     refuse_repeated(inputs, sorted(keyed & wanted.keys()))
@@ -128,6 +129,7 @@ def add_rows(tx: Transaction, table: Table, inputs: Inputs, *, skip: bool) -> Se
     places = "?, " * len(columns)
     conflict = " ON CONFLICT DO NOTHING" if skip else ""
     sql = f"INSERT INTO {physical(table)} ({names}, _from) VALUES ({places}{tx.now}){conflict}"
+    is_bare = set_indexes_aside(tx.connection, table, inputs.count)
     before = tx.connection.total_changes
     write_each(tx, table, sql, table.columns, rows)
     if skip and tx.connection.total_changes - before < 2 * len(rows):
@@ -135,7 +137,17 @@ def add_rows(tx: Transaction, table: Table, inputs: Inputs, *, skip: bool) -> Se
     change = Change(tx)
     change.written(table, (column.name for column in table.columns), rids_of(table, rows))
     change.finish()
+    _index(tx, table, is_bare=is_bare)
     return rows
+
+
+def _index(tx: Transaction, table: Table, *, is_bare: bool) -> None:
+    """Index the columns of a table that has become large; ``is_bare``: its indexes were set aside for the insertion."""
+    if not is_bare and (tx.is_model_changed or tx.indexed.get(table.rid) == tx.model_snaptime):
+        return
+    # Only what is known to be committed is kept in mind: a transaction that fails takes its indexes with it.
+    if is_large(tx.connection, table.rid) and not index_columns(tx.connection, tx.model, table):
+        tx.indexed[table.rid] = tx.model_snaptime
 
 
 def rids_of(table: Table, rows: Iterable[StoredRow]) -> list[str]:

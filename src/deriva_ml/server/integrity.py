@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,8 +34,16 @@ def pack(values: Iterable[object]) -> str:
     listed = list(values)
     try:
         return json.dumps(listed, ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        return json.dumps(listed, ensure_ascii=False).replace("Infinity", "9e999")
+    except ValueError:  # there are infinities among them
+        return _packed(listed)
+
+
+def _packed(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_packed, value))}]"
+    if isinstance(value, float) and math.isinf(value):
+        return "9e999" if value > 0 else "-9e999"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def physical(table: Table) -> str:

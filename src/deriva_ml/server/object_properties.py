@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from deriva_ml.server.names import Name, NameStore, Records, Version
-from deriva_ml.server.object_requests import canonical_metadata, media_type, read_json
+from deriva_ml.server.object_requests import canonical_metadata, document_body, media_type, read_json
 from deriva_ml.server.replies import Refusal, document, done, enforce, not_found, text, url_of
 from deriva_ml.wire.hatrac import ObjectTarget
 from deriva_ml.wire.http import Client, Request, Response
@@ -78,9 +78,8 @@ class ObjectProperties:
     def _put_metadata(self, request: Request, client: Client, target: ObjectTarget) -> Response:
         if media_type(request) != "text/plain":
             raise Refusal(400, "Only text/plain input is accepted for metadata.")
-        body = request.body if request.body is None or isinstance(request.body, bytes) else request.body.read()
         try:
-            value = (body or b"").decode().strip()
+            value = document_body(request).decode().strip()
         except UnicodeDecodeError as error:
             raise Refusal(400, "Metadata must be UTF-8 text.") from error
         with self._store.write() as records:

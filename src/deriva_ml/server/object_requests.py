@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from typing import IO
 from urllib.parse import quote, unquote
@@ -20,11 +21,22 @@ __all__ = [
     "check_received",
     "default_disposition",
     "digest_mismatch",
+    "document_body",
     "media_type",
     "range_of",
     "read_json",
     "rename_command",
 ]
+
+
+CONTENT_TYPE = re.compile(r"[!-~](?:[ -~]{0,998}[!-~])?")
+"""What can be sent back in a field of an answer."""
+
+DISPOSITION_LIMIT = 8192
+"""The longest Content-Disposition: readers of HTTP refuse long fields."""
+
+DOCUMENT_LIMIT = 1 << 22
+"""The longest document that is read, in bytes: access lists, descriptions of uploads, metadata, commands."""
 
 
 def media_type(request: Request) -> str:
@@ -57,6 +69,10 @@ def canonical_metadata(given: dict[str, str]) -> dict[str, str]:
         Refusal: A value cannot be accepted.
     """
     try:
+        if "content-type" in given and not CONTENT_TYPE.fullmatch(given["content-type"]):
+            raise ValueError(f"Cannot accept content-type {given['content-type'][:100]!r}.")
+        if len(given.get("content-disposition", "")) > DISPOSITION_LIMIT:
+            raise ValueError(f"Cannot accept content-disposition of more than {DISPOSITION_LIMIT} characters.")
         if "content-disposition" in given:
             parse_disposition(given["content-disposition"])
         sizes = {"content-md5": 16, "content-sha256": 32}
@@ -88,10 +104,17 @@ def digest_mismatch(digests: Digests, metadata: dict[str, str]) -> tuple[str, st
     return None
 
 
-def range_of(request: Request, url: str, length: int) -> tuple[int, int] | None:
-    """First and last position of the part that a request asks for; None for all."""
+def range_of(request: Request, url: str, length: int, etag: str) -> tuple[int, int] | None:
+    """First and last position of the part that a request asks for; None for all.
+
+    Args:
+        request: The request.
+        url: What it is about.
+        length: Length of the content.
+        etag: The tag of the content: a part of other content than the client has (``If-Range``) is of no use to it.
+    """
     given = request.headers.get("range")
-    if given is None:
+    if given is None or request.headers.get("if-range", etag).strip() != etag:
         return None
     try:
         parts = parse_range(given, length)
@@ -133,10 +156,22 @@ def rename_command(request: Request) -> tuple[str, list[str] | None, bool]:
     return name, wanted, command.get("copy_acls", False)
 
 
+def document_body(request: Request) -> bytes:
+    """A request's body that is a document, and so not long.
+
+    Raises:
+        Refusal: It is longer than any document is.
+    """
+    body = request.body or b""
+    content = body if isinstance(body, bytes) else body.read(DOCUMENT_LIMIT + 1)
+    if len(content) > DOCUMENT_LIMIT:
+        raise Refusal(413, f"Request body is longer than {DOCUMENT_LIMIT} bytes.")
+    return content
+
+
 def read_json(request: Request, message: str = "Error reading JSON input.") -> object:
     """The JSON document in a request's body."""
-    body = request.body if request.body is None or isinstance(request.body, bytes) else request.body.read()
     try:
-        return json.loads(body or b"")
-    except ValueError as error:
+        return json.loads(document_body(request))
+    except (ValueError, RecursionError) as error:
         raise Refusal(400, message) from error

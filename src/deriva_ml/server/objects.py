@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import io
 import os
@@ -24,7 +26,7 @@ from deriva_ml.core.files import HASH_BLOCK as BLOCK
 from deriva_ml.core.files import Digests, copy_hashing, fsync_directory, hash_blocks, read_parts, write_all
 from deriva_ml.wire.http import Body
 
-__all__ = ["Incoming", "ObjectFiles"]
+__all__ = ["Gathering", "Incoming", "ObjectFiles"]
 
 SMALL = 1 << 16
 """Content up to this size is read at once."""
@@ -125,7 +127,7 @@ class ObjectFiles:
     @contextmanager
     def _new_file(self, *, flush: bool = True) -> Iterator[tuple[IO[bytes], Path]]:
         """A new file below ``incoming``: whole, and on the disk if it is to be, after the block, or gone."""
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        self._prepare(self._incoming)
         handle, name = tempfile.mkstemp(dir=self._incoming)
         path = Path(name)
         try:
@@ -137,6 +139,12 @@ class ObjectFiles:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+    def _prepare(self, folder: Path) -> None:
+        """Make a folder of the store, but never the folder that the store is in: that one may have been moved away."""
+        if not folder.is_dir():
+            self.folder.mkdir(exist_ok=True)
+            folder.mkdir(exist_ok=True)
 
     @staticmethod
     def _is_there(path: Path, length: int) -> bool:
@@ -182,7 +190,7 @@ class ObjectFiles:
     @staticmethod
     def _make_room(target: Path) -> None:
         if not target.parent.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(exist_ok=True)
             fsync_directory(target.parent.parent)
 
     def remove(self, sha256: str) -> None:
@@ -206,38 +214,49 @@ class ObjectFiles:
             raise
         return FilePart(source, length)
 
-    def write_chunk(self, job: str, offset: int, length: int, body: bytes | IO[bytes] | None) -> Digests:
-        """Write a chunk of an upload job to its place, and flush it; nothing is written beyond ``length`` bytes."""
-        self._jobs.mkdir(parents=True, exist_ok=True)
+    @contextmanager
+    def gathering(self, job: str, *, alone: bool = False) -> Iterator[Gathering]:
+        """What an upload job has gathered: to write chunks to it, with others, or alone to make an object of it."""
+        self._prepare(self._jobs)
         path = self.job_path(job)
-        self._own(path)
-        source = io.BytesIO(body or b"") if body is None or isinstance(body, bytes) else body
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as out:
-            out.seek(offset)
-            digests = hash_blocks(_at_most(source, length), out)
-            os.fsync(out.fileno())
-        return digests
+        with self._locked(path, alone=alone) as handle:
+            try:
+                yield Gathering(handle)
+            except BaseException:
+                if os.fstat(handle).st_size == 0:
+                    path.unlink(missing_ok=True)  # there was nothing, perhaps not even a job any more
+                raise
 
-    def _own(self, path: Path) -> None:
-        """Make sure that a job's file is not also an object's, as it is after a crash while it was published."""
-        if not path.exists() or path.stat().st_nlink == 1:
-            return
-        with self._new_file() as (out, copy), path.open("rb", buffering=0) as source:
+    @contextmanager
+    def _locked(self, path: Path, *, alone: bool) -> Iterator[int]:
+        """A job's file, open and locked, which is no object's."""
+        while True:
+            handle, is_writable = _open_job(path)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+                links = os.fstat(handle).st_nlink
+                if links == 1 and is_writable:
+                    yield handle
+                    return
+                # As after a crash while it was published; or it was removed, and another takes its name next time.
+                if links == 1:
+                    os.fchmod(handle, 0o600)
+                elif links > 1:
+                    self._own(path, handle)
+            finally:
+                os.close(handle)
+
+    def _own(self, path: Path, handle: int) -> None:
+        """Put a copy into the place of a job's file."""
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink == 1 or not os.path.samestat(os.fstat(handle), path.stat()):
+            return  # another process was first
+        with self._new_file() as (out, copy), os.fdopen(os.dup(handle), "rb", buffering=0) as source:
+            source.seek(0)
             for part in read_parts(source, BLOCK):
                 write_all(out, part)
         copy.chmod(0o600)
         copy.replace(path)
-
-    def finish_job(self, job: str, length: int) -> Digests:
-        """Hash what an upload job has gathered; it has exactly ``length`` bytes afterwards."""
-        self._jobs.mkdir(parents=True, exist_ok=True)
-        path = self.job_path(job)
-        if not path.exists() or path.stat().st_size != length:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as out:
-                out.truncate(length)
-                os.fsync(out.fileno())
-        with path.open("rb", buffering=0) as source:
-            return hash_blocks(read_parts(source, BLOCK))
 
     def drop_job(self, job: str) -> None:
         """Remove what an upload job has gathered."""
@@ -256,6 +275,34 @@ class ObjectFiles:
             except FileNotFoundError:
                 continue  # its writer was not dead but done
         return swept
+
+
+class Gathering:
+    """The open file in which an upload job gathers its chunks, each at its place."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def write(self, offset: int, length: int, body: bytes | IO[bytes] | None) -> Digests:
+        """Write a chunk to its place, and flush it; nothing is written beyond ``length`` bytes."""
+        source = io.BytesIO(body or b"") if body is None or isinstance(body, bytes) else body
+        with os.fdopen(os.dup(self._handle), "wb", buffering=0) as out:
+            try:
+                out.seek(offset)
+            except OSError as error:  # no file of this system can be so long
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG)) from error
+            digests = hash_blocks(_at_most(source, length), out)
+            os.fsync(out.fileno())
+        return digests
+
+    def finish(self, length: int) -> Digests:
+        """Hash all of it; it has exactly ``length`` bytes afterwards."""
+        if os.fstat(self._handle).st_size != length:
+            os.ftruncate(self._handle, length)
+            os.fsync(self._handle)
+        with os.fdopen(os.dup(self._handle), "rb", buffering=0) as source:
+            source.seek(0)
+            return hash_blocks(read_parts(source, BLOCK))
 
 
 class FilePart:
@@ -277,6 +324,14 @@ class FilePart:
     def close(self) -> None:
         """Close the file."""
         self._source.close()
+
+
+def _open_job(path: Path) -> tuple[int, bool]:
+    """Open a job's file, made if need be; say whether it can be written, which an object's cannot."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600), True
+    except PermissionError:
+        return os.open(path, os.O_RDONLY), False
 
 
 def _at_most(source: IO[bytes], length: int) -> Iterator[bytes]:

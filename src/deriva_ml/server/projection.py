@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 
 from deriva_ml.server.collation import base_type
 from deriva_ml.server.errors import BadRequest, Conflict
-from deriva_ml.server.expressions import key_sql, literal
+from deriva_ml.server.expressions import joined, key_sql, literal
 from deriva_ml.server.resolve import resolve_column
 from deriva_ml.server.route import Instance, Route
 from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, ColumnType
@@ -19,6 +21,7 @@ __all__ = ["Output", "aggregates", "all_columns", "attributes", "check_names", "
 JSON = ColumnType("jsonb")
 _COUNT = ColumnType("int8")
 _INTEGERS = frozenset({"int2", "int4", "int8", "serial2", "serial4", "serial8"})
+_LARGE = frozenset({"int8", "serial8"})
 _FLOATS = frozenset({"float4", "float8"})
 _MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
 _ORDERED = _INTEGERS | _FLOATS | _MOMENTS | {"text", "time", "timetz"}
@@ -150,6 +153,8 @@ def _bin(route: Route, bins: Bin) -> str:
     except ValueError:
         raise Conflict(f'invalid input syntax for type integer: "{bins.count}"') from None
     low, high = literal(column.type, bins.low), literal(column.type, bins.high)
+    if any(isinstance(bound, float) and math.isinf(bound) for bound in (low, high)):
+        raise Conflict("lower and upper bounds must be finite")
     if not 0 < count < 1 << 31:
         raise Conflict("count must be greater than zero")
     if isinstance(low, str) != isinstance(high, str) or not low < high:  # type: ignore[operator]
@@ -202,7 +207,12 @@ def _total(name: str, function: str, column: Column, sql: str) -> Output:
     base = base_type(column.type).name
     if base in _INTEGERS:
         # a mean of integers is a decimal of many digits, which JSON carries and a float does not
-        return Output(name, JSON, f"ermrest_mean({sql})") if function == "avg" else Output(name, _COUNT, f"sum({sql})")
+        if function == "avg":
+            return Output(name, JSON, f"ermrest_mean({sql})")
+        # SQLite's sum has 64 bits and fails beyond; the sum of smaller integers never gets there
+        if base in _LARGE:
+            return Output(name, JSON, f"ermrest_sum({sql})")
+        return Output(name, _COUNT, f"sum({sql})")
     if base not in _FLOATS:
         raise _refuse(function, column)
     # NaN is stored as text, which SQLite would add as 0; infinities of both signs add up to SQLite's null
@@ -227,17 +237,36 @@ def _over_rows(route: Route, instance: Instance, call: Call, name: str) -> Outpu
 
 def _chunks(route: Route, instance: Instance, columns: Sequence[Column]) -> list[str]:
     values = [route.column(instance, column) for column in columns]
-    return [f"json_array({', '.join(values[at : at + _CHUNK])})" for at in range(0, len(values), _CHUNK)]
+    return [f"ermrest_list({', '.join(values[at : at + _CHUNK])})" for at in range(0, len(values), _CHUNK)]
 
 
 def _rights(route: Route, instance: Instance, call: Call) -> str:
-    """What may be done with a row: anything now, nothing in the past."""
+    """What the client may do with a row now; nothing in the past."""
     if call.column.last != "RID":
         raise Conflict(f'Rights summary not supported on column "{call.column.last}".')
-    may = not route.view.is_snapshot
-    rights: dict[str, bool | dict[str, bool]] = {"update": may, "delete": may}
+    bind = route.parameters.bind
+    rid = route.column(instance, resolve_column(instance.table, "RID"))
+
+    def may(right: str, column: Column | None = None) -> str:
+        condition = "1"
+        if route.view.is_snapshot or (column is not None and column.name in SYSTEM_COLUMNS):
+            condition = "0"
+        elif route.may is not None:
+            condition = route.may(instance.table, right, column)
+        if condition not in ("0", "1"):
+            source = route.view.source(instance.table)
+            condition = f'EXISTS (SELECT 1 FROM {source} AS r WHERE r."RID" = {rid} AND {condition})'
+        return f"CASE WHEN {condition} THEN 'true' ELSE 'false' END"
+
+    members = [(encode_basestring(right), may(right)) for right in ("update", "delete")]
     if call.function == "tcrs":
-        rights["column_update"] = {
-            column.name: may and column.name not in SYSTEM_COLUMNS for column in instance.table.columns
-        }
-    return f"min({route.parameters.bind(json.dumps(rights))})"
+        columns = [(encode_basestring(column.name), may("update", column)) for column in instance.table.columns]
+        members.append(('"column_update"', _object(columns, bind)))
+    return f"min({_object(members, bind)})"
+
+
+def _object(members: Sequence[tuple[str, str]], bind: Callable[[str], str]) -> str:
+    """SQL of a JSON object, given its members' names as JSON and their values as SQL that gives JSON."""
+    names = [f"{'{' if at == 0 else ', '}{name}: " for at, (name, _) in enumerate(members)]
+    pieces = [f"{bind(name)} || {value}" for name, (_, value) in zip(names, members, strict=True)]
+    return joined("||", [*pieces, "'}'"])

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from deriva_ml.server.errors import BadRequest
-from deriva_ml.server.expressions import Parameters, joined, key_sql, key_value, whole_literal
+from deriva_ml.server.expressions import Parameters, joined, key_sql, key_value, level_sql, whole_literal
 from deriva_ml.server.functions import register_functions
 from deriva_ml.server.projection import Output, aggregates, all_columns, attributes, check_names, examples
 from deriva_ml.server.resolve import Source, resolve_column, resolve_table
-from deriva_ml.server.route import Instance, Route
+from deriva_ml.server.route import Instance, May, Route
 from deriva_ml.wire.model import Column, ColumnType, Table
 from deriva_ml.wire.syntax import DataPath, Kind
 from deriva_ml.wire.values import Stored
@@ -57,18 +57,19 @@ class Statement:
     reads: tuple[tuple[Table, Column], ...] = ()
 
 
-def compile_select(path: DataPath, view: Source) -> Statement:
+def compile_select(path: DataPath, view: Source, may: May | None = None) -> Statement:
     """The statement that answers a data path.
 
     Args:
         path: The path.
         view: The catalog as of a moment.
+        may: Says what the client may do with a row; None where it may do anything.
 
     Raises:
         ServiceError: Something that the path names does not exist or does not fit.
     """
     parameters = Parameters()
-    route = Route.of(path, view, parameters)
+    route = Route.of(path, view, parameters, may)
     outputs, group = _SHAPES[path.kind](path, route)
     check_names(outputs)
     sql = _paged(path, route, outputs, group)
@@ -122,7 +123,7 @@ def _attribute(path: DataPath, route: Route) -> _Shape:
 
 def _attributegroup(path: DataPath, route: Route) -> _Shape:
     keys = attributes(route, path.projection)
-    return keys + examples(route, path.aggregates), [output.sql for output in keys]
+    return keys + examples(route, path.aggregates), [level_sql(output.type, output.sql) for output in keys]
 
 
 def _aggregate(path: DataPath, route: Route) -> _Shape:

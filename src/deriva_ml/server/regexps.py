@@ -100,6 +100,9 @@ def _body(pattern: str, *, lines: bool) -> str:
         elif char == "[":
             text, at = _bracket(pattern, at)
             parts.append(text)
+        elif char == "{" and not pattern[at + 1 : at + 2].isdigit():
+            parts.append(r"\{")  # a bound begins with a digit; Python takes {,2} for one too
+            at += 1
         else:
             parts.append(r"\Z" if char == "$" and not lines else char)
             at += 1

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deriva_ml.server.connections import BUSY_SECONDS, Frozen, connect
-from deriva_ml.server.errors import Unavailable, translate
+from deriva_ml.server.connections import BUSY_SECONDS, open_format
+from deriva_ml.server.formats import Format
+from deriva_ml.server.small_database import SmallDatabase, place_database
 from deriva_ml.wire.model import Document
 
-__all__ = ["Entry", "Registry", "place_new"]
+__all__ = ["FORMAT", "Entry", "Registry"]
+
+FORMAT = Format(0)
 
 SCHEMA = """
+PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS entries (id TEXT PRIMARY KEY, is_catalog INTEGER NOT NULL, doc TEXT NOT NULL,
                                     deleted INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 """
@@ -40,31 +41,6 @@ class Entry:
     doc: Document
 
 
-def place_new(path: Path, make: object) -> bool:
-    """Put a new file into place whole, unless one is there already.
-
-    Args:
-        path: Its name.
-        make: A callable that is given the name to write the file under.
-
-    Returns:
-        Whether this call placed it.
-    """
-    assert callable(make)
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.part")
-    try:
-        make(temporary)
-        with temporary.open("rb") as made:
-            os.fsync(made.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        return True
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 class Registry:
     """The entries of a folder.
 
@@ -75,59 +51,25 @@ class Registry:
 
     def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = path
-        self.busy_seconds = busy_seconds
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._database = SmallDatabase(
+            path,
+            lambda file: open_format(file, FORMAT, read_only=False, timeout=busy_seconds, alone=True),
+            busy_seconds=busy_seconds,
+        )
 
     @staticmethod
     def create(path: Path) -> None:
         """Make the database, unless it is there."""
-
-        def make(temporary: Path) -> None:
-            connection = sqlite3.connect(temporary, isolation_level=None)
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(SCHEMA)
-            finally:
-                connection.close()
-
         if not path.exists():
-            place_new(path, make)
+            place_database(path, SCHEMA)
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        if not self._lock.acquire(timeout=self.busy_seconds):
-            raise Unavailable
-        try:
-            if self._connection is None:
-                self._connection = connect(self.path, read_only=False, timeout=self.busy_seconds, alone=True)
-            yield self._connection
-        except sqlite3.Error as error:
-            refusal = translate(error, self.path)
-            if refusal is None:
-                raise
-            raise refusal from error
-        finally:
-            if isinstance(self._connection, Frozen):
-                self._connection.close()
-                self._connection = None
-            self._lock.release()
-
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self) -> AbstractContextManager[sqlite3.Connection]:
         """Change entries: all of the block, or nothing if it raises."""
-        with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.rollback()
-                raise
+        return self._database.write()
 
     def find(self, entry_id: str) -> Entry | None:
         """The catalog or alias of this id, if there is one."""
-        with self._open() as connection:
+        with self._database.open() as connection:
             row = connection.execute(
                 "SELECT id, is_catalog, doc FROM entries WHERE id = ? AND deleted = 0", (entry_id,)
             ).fetchone()
@@ -135,7 +77,7 @@ class Registry:
 
     def entries(self) -> list[Entry]:
         """All catalogs and aliases."""
-        with self._open() as connection:
+        with self._database.open() as connection:
             rows = connection.execute("SELECT id, is_catalog, doc FROM entries WHERE deleted = 0").fetchall()
         return [Entry(row[0], bool(row[1]), json.loads(row[2])) for row in rows]
 
@@ -184,7 +126,4 @@ class Registry:
 
     def close(self) -> None:
         """Close the database."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._database.close()

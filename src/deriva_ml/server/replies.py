@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 from collections.abc import Collection
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from deriva_ml.server.names import Name, Version
 from deriva_ml.wire.hatrac import MOUNT, parse_tags
 from deriva_ml.wire.http import Client, Request, Response
 from deriva_ml.wire.model import Json
+from deriva_ml.wire.negotiate import accepted
 
 __all__ = [
     "Refusal",
@@ -24,6 +26,7 @@ __all__ = [
     "lines",
     "not_found",
     "permitted",
+    "readable",
     "text",
     "url_of",
     "wrong_method",
@@ -35,6 +38,17 @@ ERROR_PAGE = """<!doctype html>
 <h1>{phrase}</h1>
 <p>{text}</p>
 """
+
+LINK_PAGE = """<!doctype html>
+<html lang=en>
+<title>{title}</title>
+<h1>{title}</h1>
+<ul>
+{items}</ul>
+"""
+
+LISTS = {"application/json": "json", "text/uri-list": "uris", "text/html": "html"}
+REFUSALS = {"text/plain": "text", "text/html": "html"}
 
 WRONG_METHOD = "The method is not allowed for the requested URL."
 NO_RESOURCE = (
@@ -67,6 +81,20 @@ def _page(status: int, message: str, headers: dict[str, str] | None = None) -> R
     body = ERROR_PAGE.format(status=status, phrase=HTTPStatus(status).phrase, text=message).encode()
     fields = {"content-type": "text/html; charset=utf-8", "content-length": str(len(body))}
     return Response(status, {**fields, **(headers or {})}, body)
+
+
+def readable(request: Request, refusal: Response) -> Response:
+    """A refusal as a page, for who would rather have that than a line of text."""
+    line = refusal.read()
+    is_line = bool(line) and refusal.headers.get("content-type") == "text/plain"
+    if not is_line or accepted(request.headers.get("accept"), REFUSALS) != "html":
+        return refusal
+    page = ERROR_PAGE.format(
+        status=refusal.status, phrase=HTTPStatus(refusal.status).phrase, text=html.escape(line.decode().strip())
+    )
+    body = page.encode("ascii", "xmlcharrefreplace")
+    headers = {**refusal.headers, "content-type": "text/html", "content-length": str(len(body))}
+    return Response(refusal.status, headers, body)
 
 
 def no_resource() -> Response:
@@ -117,9 +145,14 @@ def text(request: Request, value: str) -> Response:
 
 
 def lines(request: Request, urls: list[str], *, etag: bool = True) -> Response:
-    """A list of URLs: as JSON, or one per line for who asks for that."""
-    if "text/uri-list" in request.headers.get("accept", ""):
+    """A list of URLs: as JSON, or one per line or as a page of links for who asks for that."""
+    form = accepted(request.headers.get("accept"), LISTS)
+    if form == "uris":
         return _tagged(request, "text/uri-list", ("\n".join(urls) + "\n").encode(), etag=etag)
+    if form == "html":
+        items = "".join(f'<li><a href="{html.escape(url)}">{html.escape(url)}</a></li>\n' for url in urls)
+        page = LINK_PAGE.format(title=html.escape(request.target.partition("?")[0]), items=items)
+        return _tagged(request, "text/html", page.encode("ascii", "xmlcharrefreplace"), etag=etag)
     return document(request, list(urls), etag=etag)
 
 

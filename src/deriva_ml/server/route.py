@@ -9,20 +9,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from deriva_ml.server.errors import BadRequest, Conflict, ServiceError
-from deriva_ml.server.expressions import Parameters, family, joined, key_sql
+from deriva_ml.server.expressions import Parameters, family, joined, level_sql
 from deriva_ml.server.filters import Operand, filter_sql
 from deriva_ml.server.resolve import Source, resolve_column, resolve_table
 from deriva_ml.wire.model import Column, ForeignKey, Table
 from deriva_ml.wire.syntax import ContextStep, DataPath, FilterStep, LinkStep, Name, TableStep, render_name
 
-__all__ = ["Instance", "Route"]
+__all__ = ["Instance", "May", "Route"]
 
 _OUTER_JOINS = (3, 39, 0)
+
+May = Callable[[Table, str, "Column | None"], str]
+"""Gives SQL over a row ``r`` that holds if the client has a right to it, or to a column of it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +56,12 @@ class Route:
     Args:
         view: What it is compiled against.
         parameters: Where the values of its filters go.
+        may: Says what the client may do with a row; None where it may do anything.
     """
 
     view: Source
     parameters: Parameters
+    may: May | None = None
     instances: list[Instance] = field(default_factory=list)
     aliases: dict[str, Instance] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
@@ -67,13 +72,13 @@ class Route:
     """The columns whose values the query uses."""
 
     @classmethod
-    def of(cls, path: DataPath, view: Source, parameters: Parameters) -> Route:
+    def of(cls, path: DataPath, view: Source, parameters: Parameters, may: May | None = None) -> Route:
         """Walk a path.
 
         Raises:
             ServiceError: Some name or literal in it is wrong.
         """
-        route = cls(view, parameters)
+        route = cls(view, parameters, may)
         route.add(resolve_table(view.model, path.root.table), path.root.alias)
         for step in path.steps:
             match step:
@@ -238,10 +243,7 @@ class Route:
         sides = []
         for instance, name in ((near, near_name), (far, far_name)):
             column = resolve_column(instance.table, name)
-            # the key of text is level only for the same text, so the columns themselves will do, and their indexes
-            plain = family(column.type) in ("text", "number", "moment")
-            sql = self.column(instance, column)
-            sides.append(sql if plain else key_sql(column.type, sql))
+            sides.append(level_sql(column.type, self.column(instance, column)))
         return f"{sides[0]} = {sides[1]}"
 
     # ------------------------------------------------------------------------------------------ multiplicity

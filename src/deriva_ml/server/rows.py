@@ -14,7 +14,7 @@ from deriva_ml.server import insert as inserting
 from deriva_ml.server import update as updating
 from deriva_ml.server.access import Access
 from deriva_ml.server.errors import BadRequest, Conflict, translate
-from deriva_ml.server.guards import Narrowed, narrowed
+from deriva_ml.server.guards import Narrowed, narrowed, with_visible_tables
 from deriva_ml.server.inputs import Body
 from deriva_ml.server.insert import Written
 from deriva_ml.server.query import (
@@ -30,6 +30,9 @@ from deriva_ml.server.view import View
 from deriva_ml.wire.model import Column, Table
 from deriva_ml.wire.rows import BATCH, CSV, JSON, JSON_STREAM, Field, StoredRow, encode, in_batches
 from deriva_ml.wire.syntax import DataPath, Item, Name, render_expression
+
+TOO_MUCH = ("at most", "too many", "too large", "parser stack overflow", "no query solution")
+"""Words of what SQLite says of a query that is beyond its limits: tables of a join, columns, depth."""
 
 __all__ = ["Written", "delete", "delete_values", "insert", "read", "send", "update", "upsert"]
 
@@ -52,7 +55,7 @@ def read(view: View, path: DataPath, media: str = JSON, *, arrays_as_json: bool 
     Raises:
         ServiceError: The request does not fit the model, or a value fits its type not.
     """
-    statement = compile_select(path, view)
+    statement = compile_select(path, view, view.may if isinstance(view, Narrowed) else None)
     batches = _batches(view, statement)
     first = next(batches)
     fields = [Field(name, type_) for name, type_ in statement.outputs]
@@ -76,6 +79,8 @@ def _refusal(error: sqlite3.Error, view: View) -> Exception:
     """What a fault while a query runs amounts to: one of the data is a conflict, a defect stays what it is."""
     if any(words in str(error) for words in ("user-defined", "integer overflow", "malformed JSON")):
         return Conflict(f"The query cannot be answered: {error}.")
+    if any(words in str(error) for words in TOO_MUCH):
+        return BadRequest(f"The query is too large: {error}.")
     return translate(error, view.path) or error
 
 
@@ -178,7 +183,7 @@ def _sole_table(tx: Transaction, path: DataPath, purpose: str, *, what: str = "E
         if kinds == {"FilterStep"}:
             raise BadRequest(f"{what} filters not allowed during {what.lower()} {purpose}.")
         raise BadRequest(f"unsupported path length for {purpose}")
-    table = resolve_table(tx.model, path.root.table)
+    table = resolve_table(with_visible_tables(Access(tx.model, tx.client)), path.root.table)
     if table.kind != "table":
         raise Conflict(f"Entity :{table.schema}:{table.name} is not writable.")
     return table

@@ -189,7 +189,8 @@ def _preparation(path: str, request: Request) -> Response:
 
 
 def _unknown() -> Response:
-    fields = {**_plain(), "www-authenticate": "Bearer", "connection": "close"}
+    # The connection stays: were it closed on who is still sending, the answer would often be lost.
+    fields = {**_plain(), "www-authenticate": "Bearer"}
     return Response(401, fields, b"Access requires authentication.\n")
 
 

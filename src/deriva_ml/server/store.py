@@ -87,6 +87,8 @@ class CatalogStore:
         self._models = ModelCache()
         self.known_clients: set[Client] = set()
         """Clients whose rows in ``ERMrest_Client`` are known to be up to date."""
+        self.indexed: dict[str, int] = {}
+        """For tables whose columns are known to have their indexes, by RID, as of which change of the model."""
 
     @staticmethod
     def create(path: Path) -> None:
@@ -207,6 +209,7 @@ class CatalogStore:
                 (state[0], state[1], state[2]),
                 clock=self.clock(),
                 known_clients=self.known_clients,
+                indexed=self.indexed,
             )
             transaction.path = self.path
             limit_time(connection, self.time_limit)

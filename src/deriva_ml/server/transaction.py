@@ -28,10 +28,12 @@ class Transaction(View):
         state: The newest commit, the newest one of the model, and the last RID that was drawn.
         clock: What the clock says.
         known_clients: Clients whose rows in ``ERMrest_Client`` are known to be up to date.
+        indexed: For tables whose columns are known to have their indexes, by RID, as of which change of the model.
 
     Attributes:
         models: The models that are read already.
         known_clients: Clients whose rows in ``ERMrest_Client`` are known to be up to date.
+        indexed: For tables whose columns are known to have their indexes, by RID, as of which change of the model.
         now: The moment of the change: RCT and RMT of what is written.
         client: Who changes it.
         is_committed: The block is over and something changed.
@@ -46,12 +48,14 @@ class Transaction(View):
         *,
         clock: int,
         known_clients: set[Client],
+        indexed: dict[str, int],
     ) -> None:
         last, model, rid = state
         super().__init__(models.model_at, connection, last, model)
         self.models = models
         self.client = client
         self.known_clients = known_clients
+        self.indexed = indexed
         self.now = max(clock, last + 1)
         self._rid = rid
         self._first_rid = rid
@@ -88,7 +92,7 @@ class Transaction(View):
         first = self._rid + 1
         self._rid += n
         self._touched = True
-        return [codes.encode(number) for number in range(first, first + n)]
+        return codes.encode_all(range(first, first + n))
 
     def reserve_rid(self, rid: str) -> None:
         """Move the sequence beyond an RID that a client supplied; text that is no RID is let be."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 
 from deriva_ml.server.access import Access
 from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import Conflict, NotFound
+from deriva_ml.server.expressions import level_sql
 from deriva_ml.server.guards import need_references, need_rows
 from deriva_ml.server.inputs import Body, Inputs, read_inputs, refuse_repeated
 from deriva_ml.server.insert import Written, add_rows, fields_of, rids_of
@@ -54,7 +56,7 @@ def upsert(tx: Transaction, table: Table, body: Body, content_type: str | None =
     fresh = [place for place in range(inputs.count) if place not in known]
     added: Sequence[StoredRow] = []
     if fresh:
-        access.need(table, "insert")
+        access.need_outright(table, "insert")
         picked = {name: [values[place] for place in fresh] for name, values in inputs.values.items()}
         added = add_rows(tx, table, Inputs(len(fresh), picked, inputs.media), skip=True)
         need_references(tx, access, table, "insert", rids_of(table, added), wanted.keys())
@@ -94,6 +96,9 @@ def update(
     twice = keys.keys() & targets.keys()
     if twice:
         raise Conflict(f'column "{min(twice)}" specified more than once')
+    for name, times in Counter(column.name for column in targets.values()).items():
+        if times > 1:
+            raise Conflict(f'multiple assignments to same column "{name}"')
     for column in targets.values():
         if column.is_system:
             raise access.refuse(f"update access on :{table.schema}:{table.name}:{column.name}")
@@ -175,7 +180,8 @@ def _matches(tx: Transaction, table: Table, inputs: Inputs, keys: Mapping[str, C
         packed = pack(map(list, zip(*columns, strict=True)))
         parts = [f"json_extract(j.value, '$[{place}]')" for place in range(len(columns))]
     tests = [
-        f"t.{quote(column.storage)} {'IS' if column.nullok else '='} {part}"
+        f"{level_sql(column.type, f't.{quote(column.storage)}')} {'IS' if column.nullok else '='} "
+        f"{level_sql(column.type, part)}"
         for column, part in zip(keys.values(), parts, strict=True)
     ]
     return tx.connection.execute(

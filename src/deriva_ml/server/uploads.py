@@ -1,8 +1,8 @@
 """Upload jobs: large content in chunks, in any order, repeated and resumed at will, also after a restart.
 
 The chunks of a job are gathered in one file, each at its place. A chunk counts once it is on the disk whole: its mark
-is taken away before it is written again. When all are there, the file is hashed and becomes a version of the object,
-with the job's id.
+is taken away before it is written again. A job is finished only while nobody writes to its file; the file is then
+hashed, and becomes a version of the object, with the job's id.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import cast
 from deriva_ml.server.names import Job, NameStore, Records, new_id
 from deriva_ml.server.object_names import make_name, owner_of
 from deriva_ml.server.object_requests import body_of, canonical_metadata, digest_mismatch, media_type, read_json
-from deriva_ml.server.objects import ObjectFiles
+from deriva_ml.server.objects import Gathering, ObjectFiles
 from deriva_ml.server.replies import Refusal, created, document, done, enforce, lines, not_found, permitted, url_of
 from deriva_ml.wire.hatrac import ObjectTarget
 from deriva_ml.wire.http import Client, Request, Response
@@ -23,6 +23,7 @@ from deriva_ml.wire.model import Json
 __all__ = ["Uploads"]
 
 COUNTS = ("chunk-length", "content-length")
+DIGESTS = ("content-md5", "content-sha256")
 TEXTS = ("content-type", "content-md5", "content-sha256", "content-disposition")
 OLD_NAMES = {
     "chunk_bytes": "chunk-length",
@@ -116,26 +117,38 @@ class Uploads:
         if not known.isdigit():
             raise Refusal(411, "Content-Length header required.")
         _check_length(int(known), expected)
-        with self._store.write() as records:
-            records.set_chunk(job, position, is_there=False)
-        digests = self._files.write_chunk(job.id, position * job.chunk_length, expected, body)
-        _check_length(digests.length, expected)
-        if "content-md5" in request.headers:
-            wanted = canonical_metadata({"content-md5": request.headers["content-md5"]})
-            if mismatch := digest_mismatch(digests, wanted):
-                _, received, wished = mismatch
-                raise Refusal(400, f"Received content MD5 {received} does not match expected {wished}.")
-        with self._store.write() as records:
-            records.set_chunk(self._job(records, client, target), position, is_there=True)
+        wanted = canonical_metadata({name: request.headers[name] for name in DIGESTS if name in request.headers})
+        with self._files.gathering(job.id) as gathering:
+            self._mark(client, target, position, is_there=False)
+            try:
+                digests = gathering.write(position * job.chunk_length, expected, body)
+                _check_length(digests.length, expected)
+                if mismatch := digest_mismatch(digests, wanted):
+                    kind, received, wished = mismatch
+                    raise Refusal(400, f"Received content {kind} {received} does not match expected {wished}.")
+            except BaseException:
+                # Another request may have brought the same chunk meanwhile; this one has written over it.
+                self._mark(client, target, position, is_there=False)
+                raise
+            self._mark(client, target, position, is_there=True)
         return done()
+
+    def _mark(self, client: Client, target: ObjectTarget, position: int, *, is_there: bool) -> None:
+        """Say whether a chunk is there; while its bytes are being written, it is not."""
+        with self._store.write() as records:
+            records.set_chunk(self._job(records, client, target), position, is_there=is_there)
 
     def _finish(self, client: Client, target: ObjectTarget) -> Response:
         with self._store.read() as records:
+            _check_whole(records, self._job(records, client, target))
+        with self._files.gathering(target.parts[0], alone=True) as gathering:
+            return self._publish(client, target, gathering)
+
+    def _publish(self, client: Client, target: ObjectTarget, gathering: Gathering) -> Response:
+        with self._store.read() as records:
             job = self._job(records, client, target)
-            missing = job.chunks - records.count_chunks(job)
-        if missing:
-            raise Refusal(409, f"Upload job {_job_url(job)} lacks {missing} of its {job.chunks} chunks.")
-        digests = self._files.finish_job(job.id, job.content_length)
+            _check_whole(records, job)  # again: whoever was writing a chunk is done now, or has failed
+        digests = gathering.finish(job.content_length)
         metadata = {name: str(value) for name, value in job.document.items() if name in TEXTS}
         if mismatch := digest_mismatch(digests, metadata):
             kind, *pair = mismatch
@@ -161,6 +174,12 @@ class Uploads:
             records.delete_job(job)
         self._files.drop_job(job.id)
         return done()
+
+
+def _check_whole(records: Records, job: Job) -> None:
+    missing = job.chunks - records.count_chunks(job)
+    if missing:
+        raise Refusal(409, f"Upload job {_job_url(job)} lacks {missing} of its {job.chunks} chunks.")
 
 
 def _job_url(job: Job) -> str:
@@ -193,13 +212,20 @@ def _description(request: Request) -> dict[str, str | int]:
         raise Refusal(400, "Job input must be a flat JSON object.")
     given = {OLD_NAMES.get(str(name), str(name)): value for name, value in given.items()}
     described: dict[str, str | int] = {name: _count(given, name) for name in COUNTS}
-    texts = {name: str(given[name]) for name in TEXTS if given.get(name) is not None}
+    texts = {name: _text(given, name) for name in TEXTS if given.get(name) not in (None, "")}
     if "content-type" in texts:
         texts["content-type"] = texts["content-type"].partition(";")[0].strip().lower()
     described.update(canonical_metadata(texts))
     if described["chunk-length"] == 0:
         raise Refusal(400, "Invalid count: a chunk has at least one byte.")
     return described
+
+
+def _text(given: dict[str, object], name: str) -> str:
+    value = given[name]
+    if not isinstance(value, str):
+        raise Refusal(400, f"Field '{name}' must be text, not {value!r}.")
+    return value
 
 
 def _count(given: dict[str, object], name: str) -> int:

@@ -29,7 +29,7 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import nearest
 from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.errors import FolderError, translate
-from deriva_ml.server.registry import place_new
+from deriva_ml.server.small_database import SmallDatabase, place_database
 from deriva_ml.wire.http import Client
 
 __all__ = ["SESSION_SECONDS", "Session", "User", "UserError", "Users", "users_of"]
@@ -122,39 +122,12 @@ class Users:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._lock = threading.Lock()
         self._hashing = threading.Semaphore(2)
-        self._connection: sqlite3.Connection | None = None
+        self._database = SmallDatabase(path, _connect)
 
     def close(self) -> None:
         """Close the database."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    # ------------------------------------------------------------------------------------------ the database
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = _connect(self.path)
-                yield self._connection
-            except sqlite3.Error as error:
-                raise translate(error, self.path) or error from error
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.rollback()
-                raise
+        self._database.close()
 
     # ------------------------------------------------------------------------------------------ knowing
 
@@ -162,7 +135,7 @@ class Users:
         """The folder has users."""
         if not self.path.exists():
             return False
-        with self._open() as connection:
+        with self._database.open() as connection:
             return connection.execute("SELECT 1 FROM users LIMIT 1").fetchone() is not None
 
     def known(self, secret: str) -> Session | None:
@@ -170,7 +143,7 @@ class Users:
         if not secret or not self.path.exists():
             return None
         wanted = _fingerprint(secret)
-        with self._open() as connection:
+        with self._database.open() as connection:
             row = connection.execute(
                 "SELECT s.hash, s.since, s.expires, u.name, u.full_name, u.email, "
                 "(SELECT json_group_array(grp) FROM memberships WHERE user = u.name) "
@@ -193,7 +166,7 @@ class Users:
         """
         if not self.path.exists():
             return None
-        with self._open() as connection:
+        with self._database.open() as connection:
             row = connection.execute("SELECT password FROM users WHERE name = ?", (name,)).fetchone()
         stored = row[0] if row and row[0] else NOBODY
         # Only so many at a time: whoever tries passwords in bulk must not take the machine's memory.
@@ -206,7 +179,7 @@ class Users:
 
     def _begin(self, name: str) -> str | None:
         secret, now = _new_secret(), self._clock()
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute("DELETE FROM secrets WHERE expires <= ?", (now,))
             if connection.execute("SELECT 1 FROM users WHERE name = ?", (name,)).fetchone() is None:
                 return None  # removed since the password was compared
@@ -217,7 +190,7 @@ class Users:
 
     def prolong(self, secret: str) -> None:
         """Let a session last its full time from now on; a token has no end that could be moved."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute(
                 "UPDATE secrets SET expires = ? WHERE hash = ? AND expires IS NOT NULL",
                 (self._clock() + SESSION_SECONDS, _fingerprint(secret)),
@@ -225,7 +198,7 @@ class Users:
 
     def sign_out(self, secret: str) -> None:
         """End a session; a token stays."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute("DELETE FROM secrets WHERE hash = ? AND expires IS NOT NULL", (_fingerprint(secret),))
 
     # ------------------------------------------------------------------------------------------ administration
@@ -250,7 +223,7 @@ class Users:
         token, now = _new_secret(), self._clock()
         if not self.path.exists():
             _create(self.path)
-        with self._write() as connection:
+        with self._database.write() as connection:
             if connection.execute("SELECT 1 FROM users WHERE name = ?", (name,)).fetchone():
                 raise UserError(f"There is a user {name!r} already.", hint="a new token: deriva-ml-catalog user token")
             if connection.execute("SELECT 1 FROM memberships WHERE grp = ? LIMIT 1", (name,)).fetchone():
@@ -328,7 +301,7 @@ class Users:
         """All users, by name."""
         if not self.path.exists():
             return []
-        with self._open() as connection:
+        with self._database.open() as connection:
             found = connection.execute(
                 "SELECT name, full_name, email, password IS NOT NULL, "
                 "(SELECT count(*) FROM secrets WHERE user = name AND expires IS NULL), "
@@ -349,21 +322,13 @@ class Users:
             raise UserError(
                 f"The folder {self.path.parent} has no users.", hint="make one: deriva-ml-catalog user add NAME"
             )
-        with self._write() as connection:
+        with self._database.write() as connection:
             yield connection
 
 
 def _create(path: Path) -> None:
-    def make(temporary: Path) -> None:
-        temporary.touch(0o600, exist_ok=False)
-        connection = sqlite3.connect(temporary, isolation_level=None)
-        try:
-            connection.executescript(SCHEMA)
-        finally:
-            connection.close()
-
     try:
-        place_new(path, make)
+        place_database(path, SCHEMA, mode=0o600)
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"The users cannot be written to {path}: {error}") from error
 

@@ -88,7 +88,7 @@ def read_float(word: str, type_name: str, *, single: bool) -> float | str:
     Raises:
         ValueError: The text is no float, or out of range.
     """
-    digits = word.strip()
+    digits = word.strip(" \t\n\r\f\v")
     if not _FLOAT_FORM.fullmatch(digits):
         special = _FLOAT_WORDS.get(digits.lower().removeprefix("+"))
         if special is None:

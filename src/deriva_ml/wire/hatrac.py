@@ -30,9 +30,13 @@ NAMESPACE_TYPE = "application/x-hatrac-namespace"
 """The content type that makes a namespace instead of an object."""
 
 SEGMENT = re.compile(r"(?:[-._~A-Za-z0-9]|%[0-9A-Fa-f]{2})+")
-RANGE = re.compile(r"(\d*)-(\d*)")
+RANGE = re.compile(r"([0-9]*)-([0-9]*)")
 DISPOSITION = re.compile(r"filename\*=UTF-8''([-_.~A-Za-z0-9%]+)")
 TAG = re.compile(r'(?:W/)?"((?:[^"\\]|\\.)*?)(?:-gzip)?"')
+
+LONGEST_NAME = 8192
+DEEPEST_NAME = 256
+"""How many characters, and how many segments, a name may have: each name above it is looked up too."""
 
 SUBRESOURCES = {"versions": 0, "metadata": 1, "acl": 2, "upload": 2}
 """What may follow a semicolon, and how many parts may follow that."""
@@ -89,6 +93,8 @@ def parse_object_target(raw: str) -> ObjectTarget:
     if colon and (not version or "/" in version or ":" in version):
         raise UnknownResource(raw)
     name = name.removesuffix("/")
+    if len(name) > LONGEST_NAME or name.count("/") > DEEPEST_NAME:
+        raise ValueError(f"Names have at most {LONGEST_NAME} characters and {DEEPEST_NAME} segments.")
     if not all(SEGMENT.fullmatch(segment) for segment in name.split("/")[1:]):
         raise ValueError(NAME_RULE)
     sub, parts = _subresource(raw, rest) if semicolon else ("", ())
@@ -190,16 +196,21 @@ def parse_range(text: str, length: int) -> list[tuple[int, int]] | None:
         match = RANGE.fullmatch(part.strip())
         if match is None or not (match[1] or match[2].strip("0")):
             return None
-        first, last = match[1], match[2]
-        if not first:
-            start, stop = max(length - int(last), 0), length - 1
-        elif last and int(last) < int(first):
+        first, last = (_place(digits) for digits in match.groups())
+        if first is None:
+            start, stop = max(length - (last or 0), 0), length - 1
+        elif last is not None and last < first:
             return None
         else:
-            start, stop = int(first), min(int(last), length - 1) if last else length - 1
+            start, stop = first, length - 1 if last is None else min(last, length - 1)
         if start <= stop:
             found.append((start, stop))
     return found
+
+
+def _place(digits: str) -> int | None:
+    """A position; of one that lies beyond any content, some position that does so too."""
+    return int(digits.lstrip("0")[:19] or 0) if digits else None
 
 
 def parse_tags(text: str) -> frozenset[str]:

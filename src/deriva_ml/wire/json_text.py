@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from json.encoder import encode_basestring
 from typing import NoReturn, Self, cast
 
@@ -44,6 +44,17 @@ _EXACT = json.JSONDecoder(parse_float=Number, parse_constant=_no_constant)
 _BINARY = json.JSONDecoder(parse_constant=_no_constant)
 
 
+def _whole(text: str) -> int | Number:
+    """An integer; one that has more digits than Python makes a number of keeps its text."""
+    try:
+        return int(text)
+    except ValueError:
+        return Number(text)
+
+
+_LONG = json.JSONDecoder(parse_float=Number, parse_int=_whole, parse_constant=_no_constant)
+
+
 def read_json(text: str, *, exact: bool = True) -> Json:
     """Parse JSON.
 
@@ -55,7 +66,7 @@ def read_json(text: str, *, exact: bool = True) -> Json:
         ValueError: It is not JSON, or holds a NUL character or half of a surrogate pair.
     """
     try:
-        value = cast("Json", (_EXACT if exact else _BINARY).decode(text))
+        value = _decoded(text, exact=exact)
     except json.JSONDecodeError as error:
         ended = error.pos >= len(text.rstrip())
         detail = "The input string ended unexpectedly." if ended else f"{error.msg} at character {error.pos + 1}."
@@ -65,6 +76,18 @@ def read_json(text: str, *, exact: bool = True) -> Json:
     if "\\u" in text:
         _check_escapes(text, value)
     return value
+
+
+def _decoded(text: str, *, exact: bool) -> Json:
+    try:
+        return cast("Json", (_EXACT if exact else _BINARY).decode(text))
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        if "integer string conversion" not in str(error):
+            raise
+        # asking for every integer whether it is so long would make the usual documents slower
+        return cast("Json", _LONG.decode(text))
 
 
 def _check_escapes(text: str, value: Json) -> None:
@@ -118,7 +141,10 @@ def _rank(name: str) -> tuple[int, bytes]:
 
 def _fraction(value: float) -> str:
     """A fraction's digits without an exponent."""
-    number = Decimal(getattr(value, "text", None) or repr(value))
+    try:
+        number = Decimal(getattr(value, "text", None) or repr(value))
+    except DecimalException:  # its exponent is beyond all use
+        raise ValueError("value overflows numeric format") from None
     if not number.is_finite() or not _SMALLEST_EXPONENT <= number.adjusted() <= _LARGEST_EXPONENT:
         raise ValueError("value overflows numeric format")
     return format(abs(number) if number.is_zero() else number, "f")

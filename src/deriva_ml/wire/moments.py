@@ -258,7 +258,14 @@ def _iso_interval(found: re.Match[str], total: list[int], source: str) -> None:
 
 
 def _read_interval(text: str) -> tuple[int, int, int]:
-    """Months, days and microseconds of a written interval."""
+    """Months, days and microseconds of a written interval; PostgreSQL has 32, 32 and 64 bits for them."""
+    months, days, micros = _interval_parts(text)
+    if max(abs(months), abs(days)) >= 1 << 31 or abs(micros) > INFINITY:
+        raise ValueError(f'interval field value out of range: "{text}"')
+    return months, days, micros
+
+
+def _interval_parts(text: str) -> tuple[int, int, int]:
     total = [0, 0, 0]
     found = _ISO.fullmatch(text.strip())
     if found is not None:

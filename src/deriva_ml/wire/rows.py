@@ -243,6 +243,8 @@ def _same(value: Json) -> Stored:
 
 
 _CSV_FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n|\n|\r|\Z)')
+_CSV_MIXED = re.compile(r'((?:"[^"]*"|[^",\r\n])*)(,|\r\n|\n|\r|\Z)')
+_CSV_QUOTES = re.compile(r'"((?:[^"]|"")*)"')
 
 
 def read_csv(body: bytes) -> tuple[list[str], list[list[str | None]]]:
@@ -278,15 +280,25 @@ def _quoted_records(text: str) -> Iterator[list[str | None]]:
     open_record = False
     while at < end or open_record:
         found = match(text, at)
-        if found is None:
-            raise ValueError("unterminated CSV quoted field")
-        quoted, bare, stop = found.groups()
-        record.append(bare or None if quoted is None else quoted.replace('""', '"'))
+        if found is not None:
+            quoted, bare, stop = found.groups()
+            record.append(bare or None if quoted is None else quoted.replace('""', '"'))
+        else:
+            found = _CSV_MIXED.match(text, at)
+            if found is None:
+                raise ValueError("unterminated CSV quoted field")
+            mixed, stop = found.groups()
+            # quotes may begin and end anywhere in a field; two of them within quotes are one
+            record.append(_CSV_QUOTES.sub(_unquoted, mixed))
         at = found.end()
         open_record = stop == ","
         if not open_record:
             yield record
             record = []
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    return found.group(1).replace('""', '"')
 
 
 def read_cells(type_: ColumnType, name: str, cells: Sequence[str | None]) -> list[Stored]:

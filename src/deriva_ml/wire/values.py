@@ -152,9 +152,14 @@ def order_key(type_: ColumnType) -> Callable[[str], int | bytes] | None:
     return _ORDER_KEYS.get(type_.name)
 
 
+def _interval_key(text: str) -> bytes:
+    """Bytes, since the longest intervals have more microseconds than SQLite's integers hold."""
+    return (moments.interval_microseconds(text) + (1 << 80)).to_bytes(11, "big")
+
+
 _ORDER_KEYS: Mapping[str, Callable[[str], int | bytes]] = MappingProxyType(
     {
-        "interval": moments.interval_microseconds,
+        "interval": _interval_key,
         "timetz": moments.timetz_microseconds,
         "json": sort_key,
         "jsonb": sort_key,
@@ -186,6 +191,10 @@ def _read_text(value: str) -> str:
     return value
 
 
+_SPACES = " \t\n\r\f\v"
+"""What PostgreSQL passes over around numbers."""
+
+
 def _written(read: Callable[[str], Stored], **changes: object) -> Codec:
     """A type whose stored form is its text."""
     made = Codec(read, lambda value: read(_word(value)), encode_basestring, str, str)
@@ -196,7 +205,7 @@ def _integer(bits: int, name: str) -> Codec:
     low, high = -(1 << bits - 1), (1 << bits - 1) - 1
 
     def read(word: str) -> int:
-        digits = word.strip()
+        digits = word.strip(_SPACES)
         if not re.fullmatch(r"[+-]?[0-9]+", digits):
             raise ValueError(f'invalid input syntax for type {name}: "{word}"')
         if len(digits) > 40 or not low <= int(digits) <= high:
@@ -249,7 +258,7 @@ _BOOLEANS: Mapping[str, int] = MappingProxyType(
 
 
 def _read_boolean(word: str) -> int:
-    value = _BOOLEANS.get(word.strip().lower())
+    value = _BOOLEANS.get(word.strip(_SPACES).lower())
     if value is None:
         raise ValueError(f'invalid input syntax for type boolean: "{word}"')
     return value

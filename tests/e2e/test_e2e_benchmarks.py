@@ -1,0 +1,39 @@
+"""The benchmarks of the embedded catalog run; how quick it is, no test says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "figures"),
+    [
+        (
+            "catalog.py",
+            "--rows 300 --rounds 2 --tables 3",
+            ["insert of one row, served", "model of 3 tables", "opening"],
+        ),
+        ("catalog_scale.py", "--scale 0.0001 --rounds 2", ["the latest 100", "inputs and outputs", "size on disk"]),
+        (
+            "objects.py",
+            "--rounds 2 --number 5 --size 9000000",
+            ["object of 4 KiB, served", "peak memory of its process"],
+        ),
+    ],
+)
+def test_a_benchmark_gives_its_figures(tmp_path: Path, name: str, words: str, figures: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / name), *words.split()], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stderr == ""
+    assert done.returncode in (0, 1)  # 1: a target was missed, as may be on a busy machine
+    *_, last = done.stdout.splitlines()
+    assert "load" in last
+    for figure in figures:
+        assert figure in done.stdout
