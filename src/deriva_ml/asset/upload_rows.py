@@ -188,7 +188,9 @@ def patiently(retry: Retry, work: Callable[[], T]) -> T:
 
 
 def _may_pass(error: DerivaMLUnreachable | DerivaMLCatalogError) -> bool:
-    return not isinstance(error, DerivaMLCatalogError) or error.status in PASSING
+    if isinstance(error, DerivaMLCatalogError):
+        return error.status in PASSING
+    return not error.was_repeated
 
 
 def _rows(table: Table, items: Sequence[Item]) -> list[dict[str, Json]]:

@@ -239,13 +239,15 @@ class Http:
             attempt += 1
         if answer is not None:
             return answer
-        raise DerivaMLUnreachable(
+        lost = DerivaMLUnreachable(
             f"No answer from {self._base_url}: {error}",
             source=f"{request.method} {request.target[:200]}",
             hint="its certificate is not known here: name the file with it in REQUESTS_CA_BUNDLE"
             if "CERTIFICATE_VERIFY_FAILED" in str(error)
             else "check the host name, the network, and that the service is running; then try again",
-        ) from error
+        )
+        lost.was_repeated = may
+        raise lost from error
 
     def _attempt(self, request: Request) -> tuple[Response | None, Exception | None, bool]:
         """Send once: the answer, or the error and whether the service cannot have seen the request."""
