@@ -17,6 +17,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLValidationError,
 )
 from deriva_ml.core.filespec import FileSpec
+from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.wire.path import eq, table
 
@@ -54,6 +55,16 @@ def test_a_second_run_reads_the_same_asset(world, configuration, local):
     runs = [world.ml.create_execution(configured(configuration, LocalFile(path=local, cache=True))) for _ in "ab"]
     assert len({run.configuration.assets[0].rid for run in runs}) == 1
     assert runs[0].configuration.assets[0].cache
+
+
+def test_a_run_that_is_taken_up_again_reads_the_same_asset(world, configuration, local):
+    given = configured(configuration, local)
+    first = world.ml.create_execution(given)
+    again = Execution(given, world.ml, reload=first.execution_rid)
+    with again.execute():
+        (path,) = again.asset_paths["Execution_Asset"]
+    assert path.asset_rid == first.configuration.assets[0].rid
+    assert len(again.list_assets("Input")) == 1
 
 
 def test_a_dry_run_brings_a_local_file_and_stores_nothing(world, configuration, local):

@@ -235,6 +235,9 @@ def reopen_run(
         else:
             code = _choose_workflow(session, configuration, workflow)
         checked = Inputs() if is_final(ledger.status) else check_inputs(session, configuration)
+        if checked.local:
+            configuration, checked = store_inputs(session, configuration, checked)
+            record_asset_inputs(session, execution_rid, checked.assets)
         inputs = RunInputs(session, execution_rid, directory, checked)
         manifest = Manifest(directory / MANIFEST_NAME, execution_rid)
     except BaseException:
