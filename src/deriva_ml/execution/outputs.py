@@ -187,6 +187,7 @@ def commit_run(
     *,
     progress: UploadCallback | None = None,
     abandon: bool = False,
+    patience: Patience | None = None,
 ) -> CommitReport:
     """Bring the outputs of a run of this machine into the catalog, from this or another process.
 
@@ -195,6 +196,7 @@ def commit_run(
         execution_rid: The run.
         progress: Is told of each file that has been sent.
         abandon: Give up the outputs that were registered and never written; what was written is never given up.
+        patience: How to meet a service that is slow or away.
 
     Raises:
         DerivaMLNotFoundError: This machine has no directory of the run, or the catalog does not know it.
@@ -213,7 +215,7 @@ def commit_run(
             )
         if abandon:
             manifest.mark_abandoned(entry.key for entry in unwritten_outputs(manifest))
-        return commit(session, manifest, ledger, progress=progress)
+        return commit(session, manifest, ledger, progress=progress, patience=patience)
 
 
 def unwritten_outputs(manifest: Manifest) -> list[AssetEntry]:
