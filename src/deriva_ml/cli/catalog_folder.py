@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deriva_ml.cli.catalog_flags import add_json, add_root, folder_of
+from deriva_ml.cli.catalog_flags import add_json, add_root, folder_of, known_catalog
 
 if TYPE_CHECKING:
     from deriva_ml.connect import Connection
@@ -33,7 +33,12 @@ def register(commands: Any) -> None:
         add_json(command)
         command.set_defaults(run=run)
 
-    delete = commands.add_parser("delete", help="delete a catalog with all of its history; its objects are kept")
+    delete = commands.add_parser(
+        "delete",
+        help="delete a catalog with all of its history; its objects are kept",
+        description="Delete a catalog with all of its history. It asks for the id first. Objects are kept, and the id "
+        "is not given out again. Nothing brings the catalog back but a backup that was made before.",
+    )
     add_root(delete)
     delete.add_argument("--catalog", required=True, metavar="ID", help="the catalog")
     delete.add_argument("--yes", action="store_true", help="do not ask")
@@ -135,7 +140,7 @@ def _delete(arguments: argparse.Namespace) -> int:
 
     root = folder_of(arguments)
     with open_connection(str(root)) as connection:
-        about = connection.catalog(arguments.catalog).info()
+        about = known_catalog(connection, arguments.catalog, "--catalog").info()
         if not arguments.yes and not _agreed(arguments.catalog, about.get("name"), root):
             raise DerivaMLConfigurationError(
                 f"Catalog {arguments.catalog} was not deleted.",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from deriva_ml.cli.catalog_flags import known_catalog
+
 if TYPE_CHECKING:
     from deriva_ml.server.users import Users
 
@@ -227,6 +229,7 @@ def _grant(arguments: argparse.Namespace) -> int:
         found = users.users()
         is_known = who == "*" or any(who == user.name or who in user.groups for user in found)
         with open_connection(str(users.path.parent)) as connection:
+            known_catalog(connection, arguments.catalog, "--catalog")
             grant(connection.transport, arguments.catalog, who, arguments.level)
     article = "an" if arguments.level == "owner" else "a"
     print(f"{who} is {article} {arguments.level} of catalog {arguments.catalog}, and of the objects in the folder.")
@@ -240,6 +243,7 @@ def _revoke(arguments: argparse.Namespace) -> int:
     from deriva_ml.connect import open_connection
 
     with _users(arguments) as users, open_connection(str(users.path.parent)) as connection:
+        known_catalog(connection, arguments.catalog, "--catalog")
         revoke(connection.transport, arguments.catalog, arguments.who)
     print(
         f"{arguments.who} is in no access list of catalog {arguments.catalog} or of the object store's root any more."
