@@ -81,6 +81,7 @@ def _copy(arguments: argparse.Namespace) -> int:
                         copy,
                         target.objects(),
                         same_store=identities[0] == identities[1],
+                        origin=source.place.base_url,
                         about=about,
                         progress=progress,
                     )
