@@ -25,7 +25,7 @@ def test_a_folder_s_life_from_create_to_restore(tmp_path: Path) -> None:
     root, other = str(tmp_path / "folder"), str(tmp_path / "other")
     assert "Made catalog 1" in run("create", "--root", root, "--name", "first", "--project", "demo")
     assert "Made catalog lab" in run("create", "--root", root, "--catalog", "lab")
-    assert "409" in run("create", "--root", root, "--catalog", "lab", code=1)
+    assert "lab is taken" in run("create", "--root", root, "--catalog", "lab", code=2)
     listed = json.loads(run("list", "--root", root, "--json"))
     assert [one["id"] for one in listed] == ["1", "lab"]
     assert "first" in run("list", "--root", root)
@@ -113,6 +113,25 @@ def test_a_catalog_that_is_not_there_is_a_wrong_request(tmp_path: Path, capsys: 
         said = capsys.readouterr().err
         assert "no catalog 9 at" in said
     assert not (tmp_path / "other").exists()
+
+
+def test_a_project_has_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["create", "--root", str(tmp_path / "folder"), "--project", " "]) == 2
+    assert "no name" in capsys.readouterr().err
+    assert not (tmp_path / "folder").exists()
+
+
+def test_users_and_groups_are_listed_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = ["--root", str(tmp_path / "folder")]
+    main(["create", *root])
+    for words in (["user", "add", "ann", "--group", "team"], ["user", "add", "bob"]):
+        assert main([*words, *root]) == 0
+    capsys.readouterr()
+    assert main(["user", "list", "--json", *root]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(one["name"], one["groups"], one["tokens"]) for one in listed] == [("ann", ["team"], 1), ("bob", [], 1)]
+    assert main(["group", "list", "--json", *root]) == 0
+    assert json.loads(capsys.readouterr().out) == {"team": ["ann"]}
 
 
 def test_what_is_no_backup_is_said_in_a_line_and_nothing_is_written(
