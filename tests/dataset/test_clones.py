@@ -11,7 +11,7 @@ import pytest
 from tests.dataset.project import DEMO, Project, make_project
 
 from deriva_ml.connect import open_connection
-from deriva_ml.core.exceptions import DerivaMLException, DerivaMLReadOnlyError
+from deriva_ml.core.exceptions import DerivaMLNotFoundError, DerivaMLReadOnlyError
 from deriva_ml.dataset import Dataset, DatasetSpec
 from deriva_ml.dataset.clones import reinitialize_dataset_versions
 from deriva_ml.execution import ExecutionConfiguration
@@ -44,11 +44,11 @@ def _spec(ml: DerivaML, rid: str, **more: object) -> DatasetSpec:
 def test_versions_of_a_clone_are_refused_with_the_way_on(clone: tuple[DerivaML, str, str]) -> None:
     ml, inner, outer = clone
     spec = _spec(ml, outer)
-    with pytest.raises(DerivaMLException, match=r"renew-versions"):
+    with pytest.raises(DerivaMLNotFoundError, match=r"renew-versions --host \S+ --catalog clone"):
         ml.download_dataset_bag(spec)
-    with pytest.raises(DerivaMLException, match=r"not in this catalog's past"):
+    with pytest.raises(DerivaMLNotFoundError, match=r"not in this catalog's past"):
         Dataset(ml.session, inner).list_dataset_members(version="0.2.0")
-    with pytest.raises(DerivaMLException, match=r"datasets\[0\][\s\S]*renew-versions"):
+    with pytest.raises(DerivaMLNotFoundError, match=r"datasets\[0\][\s\S]*renew-versions"):
         check_inputs(ml.session, ExecutionConfiguration(datasets=[spec]))
 
 
@@ -90,7 +90,7 @@ def test_a_moment_of_an_older_catalog_that_lacks_the_dataset_is_refused(small: P
     rows = catalog.attributes(table("deriva-ml", "Dataset_Version"), "RID")
     for moment in (early, "no moment"):
         catalog.update("deriva-ml", "Dataset_Version", [{**row, "Snapshot": moment} for row in rows])
-        with pytest.raises(DerivaMLException, match=r"not in this catalog's past"):
+        with pytest.raises(DerivaMLNotFoundError, match=r"not in this catalog's past"):
             dataset.list_dataset_members(version="0.2.0")
     assert [one.dataset_rid for one in reinitialize_dataset_versions(small.session)] == [dataset.dataset_rid]
     assert len(dataset.list_dataset_members(version="0.2.1")["Image"]) == 10

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from deriva_ml.core import codes
+from deriva_ml.core.config import place_flags
 from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLException
+from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLException, DerivaMLNotFoundError
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion, VersionPart
 from deriva_ml.dataset.versions import add_versions, entries
 from deriva_ml.schema.session import HasSession, Session, session_of
@@ -54,10 +55,10 @@ def at_version(session: Session, entry: DatasetHistory, *, source: str | None = 
         source: Where it was named, for errors.
 
     Raises:
-        DerivaMLException: The moment is not in the catalog's past, or the dataset was not there then.
+        DerivaMLNotFoundError: The moment is not in the catalog's past, or the dataset was not there then.
     """
     if entry.dataset_rid not in _shown(session, str(entry.snapshot), [entry.dataset_rid]):
-        raise _not_shown(entry, source)
+        raise _not_shown(session, entry, source)
     return session.snapshot(str(entry.snapshot))
 
 
@@ -69,14 +70,14 @@ def require_shown(session: Session, named: Mapping[str, DatasetHistory]) -> None
         named: The versions, by where each was named.
 
     Raises:
-        DerivaMLException: A version is older than what is known of the catalog.
+        DerivaMLNotFoundError: A version is older than what is known of the catalog.
     """
     if not named:
         return
     first = _first_moment(session)
     for source, entry in named.items():
         if _moment(entry) < first:
-            raise _not_shown(entry, source)
+            raise _not_shown(session, entry, source)
 
 
 def reinitialize_dataset_versions(catalog: HasSession | Session, origin: str | None = None) -> list[Renewed]:
@@ -159,12 +160,13 @@ def _first_moment(session: Session) -> int:
     return codes.decode(str(known["snaprange"][0]))
 
 
-def _not_shown(entry: DatasetHistory, source: str | None) -> DerivaMLException:
-    return DerivaMLException(
+def _not_shown(session: Session, entry: DatasetHistory, source: str | None) -> DerivaMLNotFoundError:
+    command = f"deriva-ml-catalog renew-versions{place_flags(session.place.hostname, session.catalog_id)}"
+    return DerivaMLNotFoundError(
         f"Version {entry.dataset_version} of dataset {entry.dataset_rid} names the moment {entry.snapshot}, which is "
         "not in this catalog's past.",
         source=source,
-        hint="the rows were brought from another catalog, or the history was truncated: make versions of what is here "
-        "now with deriva-ml-catalog renew-versions, and name the new one; or use the catalog that they came from, or "
-        "a copy by deriva-ml-catalog copy, which brings all versions",
+        hint="its rows were brought from another catalog, or the history was truncated: name a later version, which "
+        f"{command} makes of what is here now; or use the catalog that they came from, or a copy of it by "
+        "deriva-ml-catalog copy, which brings all versions",
     )

@@ -203,7 +203,7 @@ def check_inputs(session: Session, configuration: ExecutionConfiguration) -> Inp
         DerivaMLDatasetNotFound: A dataset's RID names something else, or a dataset that was deleted.
         DerivaMLRidsNotFound: Some RIDs name nothing; all such are in the error.
         DerivaMLVersionNotFound: A dataset has no such version.
-        DerivaMLException: A version's moment is not in the catalog's past.
+        DerivaMLNotFoundError: A version's moment is not in the catalog's past.
         DerivaMLTableTypeError: An asset's RID names something else.
         DerivaMLValidationError: An input is named twice.
     """
