@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deriva_ml.asset import asset, asset_record
     from deriva_ml.asset import tables as asset_tables
     from deriva_ml.core.ml_config import DerivaMLConfig
-    from deriva_ml.dataset import bag, dataset, members
+    from deriva_ml.dataset import bag, dataset, live_denormalize, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
     from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
@@ -40,6 +40,7 @@ else:
     experiment = Room("deriva_ml.execution.experiment")
     feature = Room("deriva_ml.feature.feature")
     frames = Room("deriva_ml.feature.frames")
+    live_denormalize = Room("deriva_ml.dataset.live_denormalize")
     members = Room("deriva_ml.dataset.members")
     provenance = Room("deriva_ml.schema.provenance")
     references = Room("deriva_ml.schema.references")
@@ -320,6 +321,7 @@ class DerivaML:
     list_dataset_element_types = of_session(lambda: members.list_dataset_element_types)
     add_dataset_element_type = of_session(lambda: members.add_dataset_element_type)
     download_dataset_bag = of_session(lambda: bag.download_dataset_bag)
+    denormalize_info = of_session(lambda: live_denormalize.denormalize_info)
 
     # -- workflows and executions --------------------------------------------------------------------------------
 
