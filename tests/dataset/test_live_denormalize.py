@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.dataset.project import DEMO, ML, Project, make_project
+from tests.dataset.project import DEMO, Project, make_project
 from tests.fakes import Counting
 
-from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, KeyDef, TableDef
+from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, TableDef
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableNotFound
 from deriva_ml.dataset import Dataset, DatasetSpec, download_dataset_bag
 from deriva_ml.dataset.live_denormalize import denormalize_info
 from deriva_ml.dataset.members import add_dataset_element_type
 from deriva_ml.schema.session import Session
-from deriva_ml.schema.tables import Associate, association_document, table_document, vocabulary_document
+from deriva_ml.schema.tables import Associate, association_document, table_document
 
 WIDE = ["Image", "Subject", "Execution_Image_Quality"]
 

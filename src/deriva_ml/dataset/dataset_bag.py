@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDatasetNotFound
 from deriva_ml.core.files import nearest, require
-from deriva_ml.dataset import bag_features, bag_joins
+from deriva_ml.dataset import bag_features, bag_joins, restructure, samples
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.bag_layout import listed_paths
@@ -22,6 +22,7 @@ from deriva_ml.dataset.versions import current, entries
 from deriva_ml.feature.feature import Feature
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.select import Selector
+from deriva_ml.schema.bound import of_owner
 from deriva_ml.wire.model import Json, Table
 
 if TYPE_CHECKING:
@@ -196,20 +197,21 @@ class DatasetBag:
         return self._bags(self._nesting.ancestors(rid) if recurse else self._nesting.parents(rid))
 
     @property
-    def _holders(self) -> list[str]:
+    def holders(self) -> list[str]:
         """The dataset and everything nested in it."""
         return [self.dataset_rid, *self._nesting.descendants(self.dataset_rid)]
 
     # ------------------------------------------------------------------------------------------ members
 
     @cached_property
-    def _elements(self) -> list[Element]:
+    def elements(self) -> list[Element]:
+        """The kinds of member that datasets can have."""
         database = self._database
         return list(elements(database.model, database.ml_schema, database.domain_schemas).values())
 
     def list_dataset_element_types(self) -> list[Table]:
         """The tables whose rows can be members."""
-        return [element.table for element in self._elements]
+        return [element.table for element in self.elements]
 
     def list_dataset_members(
         self, recurse: bool = False, limit: int | None = None, version: object = None
@@ -222,18 +224,22 @@ class DatasetBag:
             version: Not looked at.
         """
         del version
-        names = labels(element.table for element in self._elements)
+        names = labels(element.table for element in self.elements)
         return {
-            names[element.table.qualified]: list(self._members(element, recurse, limit)) for element in self._elements
+            names[element.table.qualified]: list(self._members(element, recurse, limit)) for element in self.elements
         }
 
     def _members(self, element: Element, recurse: bool, limit: int | None) -> Iterator[Row]:
         if not self._database.has(element.association):
             return iter(())
-        holders = self._holders if recurse else [self.dataset_rid]
+        holders = self.holders if recurse else [self.dataset_rid]
         where = f"WHERE t.{quoted(element.key)} IN ({members_sql(element)})"
         rows = self._database.rows(element.table, where, [json.dumps(holders)], limit=limit)
         return self._database.localised(element.table, rows)
+
+    def member_rids(self, element: Element) -> list[str]:
+        """The members of one kind, of this and of nested datasets, each once."""
+        return [str(row["RID"]) for row in self._members(element, recurse=True, limit=None)]
 
     # ------------------------------------------------------------------------------------------ features
 
@@ -334,7 +340,7 @@ class DatasetBag:
             DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
         """
         del version
-        return bag_joins.denormalize_as_dict(self._database, self._holders, include_tables)
+        return bag_joins.denormalize_as_dict(self._database, self.holders, include_tables)
 
     def denormalize_as_dataframe(self, include_tables: Sequence[str | Table], version: object = None) -> pd.DataFrame:
         """The same as a data frame.
@@ -348,4 +354,9 @@ class DatasetBag:
             DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
         """
         del version
-        return bag_joins.denormalize_as_dataframe(self._database, self._holders, include_tables)
+        return bag_joins.denormalize_as_dataframe(self._database, self.holders, include_tables)
+
+    # ------------------------------------------------------------------------------------------ for training
+
+    restructure_assets = of_owner(lambda: restructure.restructure_assets)
+    as_torch_dataset = of_owner(lambda: samples.as_torch_dataset)

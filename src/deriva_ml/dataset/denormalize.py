@@ -2,10 +2,10 @@
 
 1. A join starts at an element type that is in the list, and has one row for each member and each of its partners.
 2. A way to another table may pass tables that are in the list, and pure associations, which add no columns.
-3. Of several ways, that which passes other tables is meant; of several such, the longest, and of these that which passes
-   most tables of the list. What follows references in their own direction only, and so gives each row one partner, goes
-   before what turns round on the way. If that leaves more than one, or there is no way, it is an error that says what
-   to add to the list.
+3. Of several ways, that which passes other tables is meant; of several such, the longest, and of these that which
+   passes most tables of the list. What follows references in their own direction only, and so gives each row one
+   partner, goes before what turns round on the way. If that leaves more than one, or there is no way, it is an error
+   that says what to add to the list.
 4. Where a reference may be empty, a row without partner stays, with empty columns; else it is left out. Where there is
    no partner, what would be joined to the partner is not missed either.
 5. A way leads where the walk leads that makes bags (``reach``): within the project's schemas and the ML schema; not on
