@@ -10,15 +10,16 @@ import json
 import os
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableNotFound
-from deriva_ml.core.files import nearest
+from deriva_ml.core.files import nearest, require
 from deriva_ml.dataset.bag_layout import ASSETS, payload_path, read_info, read_schemas, table_path
 from deriva_ml.dataset.cells import is_boolean, read_csv, reader, sql_type
 from deriva_ml.dataset.denormalize import Joins
@@ -27,9 +28,12 @@ from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Column, Json, Model, Table
 from deriva_ml.wire.model_documents import model_from_document
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["BagDatabase", "build_database"]
 
-FORMAT = 1
+FORMAT = 2
 Row = dict[str, Json]
 Name = tuple[str, str]
 
@@ -37,6 +41,12 @@ Name = tuple[str, str]
 def read_model(bag: Path) -> Model:
     """The model of a bag."""
     return model_from_document(json.loads((bag / "data" / "schema.json").read_bytes()))
+
+
+def _content(bag: Path) -> int:
+    """A number that tells the content of a bag's tables: a database of another bag is found by it."""
+    manifests = [path for name in ("manifest-sha256.txt", "manifest-md5.txt") if (path := bag / name).exists()]
+    return zlib.crc32(manifests[0].read_bytes()) >> 1 if manifests else 0
 
 
 def build_database(bag: Path, path: Path) -> None:
@@ -63,6 +73,7 @@ def build_database(bag: Path, path: Path) -> None:
                     _load(connection, table, source)
             connection.execute("COMMIT")
             connection.execute(f"PRAGMA user_version={FORMAT}")
+            connection.execute(f"PRAGMA application_id={_content(bag)}")
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -104,7 +115,7 @@ class BagDatabase:
 
     Args:
         bag: The bag's directory.
-        database: The database file; it is built if it is not there, or is of another format.
+        database: The database file; it is built if it is not there, or is of another format or of another bag.
 
     Attributes:
         bag: The bag's directory.
@@ -114,7 +125,7 @@ class BagDatabase:
     def __init__(self, bag: Path, database: Path) -> None:
         self.bag = bag
         self.database = database
-        if not database.exists() or self._format() != FORMAT:
+        if not database.exists() or not self._is_ours():
             build_database(bag, database)
 
     @cached_property
@@ -146,11 +157,13 @@ class BagDatabase:
         uri = f"file:{quote(str(self.database))}?mode=ro&immutable=1"
         return closing(sqlite3.connect(uri, uri=True, check_same_thread=False))
 
-    def _format(self) -> int:
+    def _is_ours(self) -> bool:
+        """Whether the database is of this format, and of what the bag holds now."""
         try:
-            return int(self.query("PRAGMA user_version")[0][0])
+            found = [int(self.query(f"PRAGMA {name}")[0][0]) for name in ("user_version", "application_id")]
         except sqlite3.DatabaseError:
-            return 0
+            return False
+        return found == [FORMAT, _content(self.bag)]
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
@@ -213,6 +226,16 @@ class BagDatabase:
         for row in rows:
             path = self.file_of(table, row)
             yield row if path is None else {**row, "Filename": path}
+
+    def frame(self, table: Table) -> pd.DataFrame:
+        """The rows of a table as a data frame, with the paths of files.
+
+        Raises:
+            DerivaMLMissingExtra: pandas is not installed.
+        """
+        frame = require("pandas", "pandas").DataFrame
+        rows = list(self.localised(table, self.rows(table)))
+        return frame(rows, columns=[column.name for column in table.columns])
 
     def size(self, table: Table) -> tuple[int, int]:
         """The number of a table's rows, and the bytes of its files if it holds files."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDatasetNotFound
-from deriva_ml.core.files import nearest, require
+from deriva_ml.core.files import nearest
 from deriva_ml.dataset import bag_features, bag_joins, restructure, samples
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion
 from deriva_ml.dataset.bag_database import BagDatabase
@@ -146,9 +146,7 @@ class DatasetBag:
             DerivaMLTableNotFound: There is no such table.
             DerivaMLMissingExtra: pandas is not installed.
         """
-        frame = require("pandas", "pandas").DataFrame
-        found = self._database.table(table)
-        return frame(list(self.get_table_as_dict(found)), columns=[column.name for column in found.columns])
+        return self._database.frame(self._database.table(table))
 
     # ------------------------------------------------------------------------------------------ versions and types
 
