@@ -16,10 +16,11 @@ from tests.fakes import Counting
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, TableDef
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableNotFound
 from deriva_ml.dataset import Dataset, DatasetSpec, download_dataset_bag
+from deriva_ml.dataset.bag_walk import belonging
 from deriva_ml.dataset.live_denormalize import denormalize_info
 from deriva_ml.dataset.members import add_dataset_element_type
 from deriva_ml.schema.session import Session
-from deriva_ml.schema.tables import Associate, association_document, table_document
+from deriva_ml.schema.tables import Associate, association_document, is_vocabulary, table_document
 
 WIDE = ["Image", "Subject", "Execution_Image_Quality"]
 
@@ -186,9 +187,14 @@ def projects(draw: st.DrawFn) -> Drawn:
         pair = st.tuples(st.integers(0, len(made.rows[left]) - 1), st.integers(0, len(made.rows[right]) - 1))
         made.linked.append(draw(st.lists(pair, unique=True, max_size=4)))
     candidates = [(at, row) for at in made.elements for row in range(len(made.rows[at]))]
-    made.members = [draw(st.lists(st.sampled_from(candidates), unique=True, max_size=5)) for _ in range(3)]
-    chosen = st.lists(st.sampled_from([*each, -1]), unique=True, min_size=1)
-    made.lists = [draw(chosen) for _ in range(4)]
+    made.members = (
+        [draw(st.lists(st.sampled_from(candidates), unique=True, min_size=2 * n, max_size=5)) for n in (0, 1, 0)]
+        if len(candidates) > 1
+        else [candidates] * 3
+    )
+    start = draw(st.sampled_from(candidates))[0]
+    chosen = st.lists(st.sampled_from([*each, -1]), max_size=3)
+    made.lists = [list(dict.fromkeys([start, *draw(chosen)])) for _ in range(4)]
     return made
 
 
@@ -253,7 +259,7 @@ def _outcome(read: Any) -> Any:
         return str(error)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=projects())
 def test_any_project_is_joined_the_same_in_the_catalog_and_in_a_bag(session: Session, drawn: Drawn) -> None:
     built = Built(session, drawn, next(NUMBERS))
@@ -262,3 +268,8 @@ def test_any_project_is_joined_the_same_in_the_catalog_and_in_a_bag(session: Ses
         include = ["Dataset" if at < 0 else ":".join(built.tables[at]) for at in chosen]
         live = _outcome(lambda include=include: built.dataset.denormalize_as_dict(include, built.version))
         assert live == _outcome(lambda include=include: bag.denormalize_as_dict(include))
+    whole = bag.database.tables()
+    for table in whole:
+        if not is_vocabulary(table) and table.name != "Dataset_Dataset":
+            rids = [row["RID"] for row in bag.database.rows(table)]
+            assert belonging(bag.database, bag.holders, table) == rids

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,9 +98,12 @@ def place(
     """
     placed: dict[Path, Path] = {}
     owners: dict[Path, Path] = {}
+    made: set[tuple[str, ...]] = set()
     for each in placements:
         directory = root.joinpath(*each.directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        if each.directory not in made:
+            directory.mkdir(parents=True, exist_ok=True)
+            made.add(each.directory)
         target = directory / each.name
         if target.is_dir() and not target.is_symlink():
             raise DerivaMLDataError(f"There is a directory where a file is to be: {target}", hint="remove it")
@@ -127,17 +129,23 @@ def _transformed(each: Placement, target: Path, transformer: Transformer) -> Pat
 
 def _put(source: Path, target: Path, *, use_symlinks: bool) -> None:
     """Link or copy; the target is there whole or not at all, and a link at its place is never written through."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".placing-") as beside:
-        new = Path(beside) / "file"
+    if use_symlinks and _linked(source, target):
+        return
+    # A name that no other process and no asset has.
+    new = target.with_name(f".{os.getpid()}.placing")
+    try:
         if not (use_symlinks and _linked(source, new)):
             shutil.copyfile(source, new)
         os.replace(new, target)  # noqa: PTH105  # Path.replace would do the same
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _linked(source: Path, new: Path) -> bool:
+    """Link to a file, unless something is there already, or the file system has no links."""
     try:
-        new.symlink_to(source)
+        os.symlink(source, new)  # noqa: PTH211  # for many thousand files
     except OSError as error:
-        logger.info("%s cannot be linked to (%s): it is copied", source, error)
+        logger.debug("no link to %s: %s", source, error)
         return False
     return True
