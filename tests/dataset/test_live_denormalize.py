@@ -126,7 +126,6 @@ def test_what_was_joined_can_be_kept(small: Project) -> None:
     dataset = small.dataset(small.images[:4])
     first = dataset.cache_denormalized(WIDE, "0.2.0")
     assert len(first) == 4
-    small.session.catalog.transport.close()
     transport = Counting(small.session.catalog.transport)
     again = Dataset(
         replace(small.session, catalog=type(small.session.catalog)(transport, small.session.catalog_id)),

@@ -10,6 +10,7 @@ import pytest
 from tests.dataset.project import DEMO, ML, Project, make_project
 
 from deriva_ml.core.exceptions import (
+    DerivaMLDataError,
     DerivaMLDatasetNotFound,
     DerivaMLInvalidTerm,
     DerivaMLReadOnlyError,
@@ -90,6 +91,8 @@ def test_features_are_read_with_filters_and_selectors(project: Project) -> None:
     assert value.target_rid == project.images[0]
     (again,) = bag.feature_values("Image", "Quality", workflow=str(workflow["RID"]))
     assert again.to_row() == value.to_row()
+    with pytest.raises(DerivaMLDataError, match="7 values here, more than the limit of 6"):
+        bag.feature_values("Image", "Quality", materialize_limit=6)
     assert bag.feature_values("Image", "Quality", workflow="no such type") == []
     assert set(database.fetch_table_features("Image")) == {"Quality"}
     record = database.lookup_feature("Image", "Quality").feature_record_class()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import DerivaMLNotFoundError
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLNotFoundError
 from deriva_ml.core.files import nearest
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.joined_sql import quoted, sql_name
@@ -69,6 +69,7 @@ def read_values(
     *,
     executions: Collection[str] | None = None,
     workflow: str | None = None,
+    limit: int | None = None,
 ) -> list[FeatureRecord]:
     """The values of a feature that the bag has.
 
@@ -78,6 +79,10 @@ def read_values(
         selector: Takes one value where a record has several; if it takes none, the record has no value.
         executions: Only values that these executions made.
         workflow: Only values made by executions of this workflow (a RID), or of workflows of this type.
+        limit: More values than this are an error.
+
+    Raises:
+        DerivaMLDataError: There are more values than that.
     """
     record = feature.feature_record_class()
     made_by = None if executions is None else frozenset(executions)
@@ -86,6 +91,11 @@ def read_values(
         made_by = of_workflow if made_by is None else made_by & of_workflow
     rows = database.rows(feature.feature_table)
     records = [record.from_row(row) for row in rows if made_by is None or row[EXECUTION] in made_by]
+    if limit is not None and len(records) > limit:
+        raise DerivaMLDataError(
+            f"Feature {feature} has {len(records)} values here, more than the limit of {limit}.",
+            hint="raise materialize_limit, or ask for the values of some executions only",
+        )
     if selector is None:
         return list(records)
     return [each for each in selected(records, selector) if each is not None]

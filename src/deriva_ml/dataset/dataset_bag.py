@@ -283,8 +283,9 @@ class DatasetBag:
         table: str | Table,
         feature_name: str,
         selector: Selector | None = None,
-        *,
+        materialize_limit: int | None = None,
         execution_rids: Collection[str] | None = None,
+        *,
         workflow: str | None = None,
     ) -> list[FeatureRecord]:
         """The values of one feature; all that the bag has.
@@ -293,14 +294,18 @@ class DatasetBag:
             table: The table that the feature describes.
             feature_name: The feature.
             selector: Takes one value where a record has several; if it takes none, the record is left out.
+            materialize_limit: More values than this are an error.
             execution_rids: Only values that these executions made.
             workflow: Only values made by executions of this workflow (a RID), or of workflows of this type.
 
         Raises:
+            DerivaMLDataError: There are more values than ``materialize_limit``.
             DerivaMLNotFoundError: The table has no such feature.
         """
         feature = self.lookup_feature(table, feature_name)
-        return bag_features.read_values(self._database, feature, selector, executions=execution_rids, workflow=workflow)
+        return bag_features.read_values(
+            self._database, feature, selector, executions=execution_rids, workflow=workflow, limit=materialize_limit
+        )
 
     # ------------------------------------------------------------------------------------------ joined tables
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +132,8 @@ def _put(source: Path, target: Path, *, use_symlinks: bool) -> None:
     """Link or copy; the target is there whole or not at all, and a link at its place is never written through."""
     if use_symlinks and _linked(source, target):
         return
-    # A name that no other process and no asset has.
-    new = target.with_name(f".{os.getpid()}.placing")
+    # A name that no other process or thread, and no asset, has.
+    new = target.with_name(f".{os.getpid()}-{threading.get_ident()}.placing")
     try:
         if not (use_symlinks and _linked(source, new)):
             shutil.copyfile(source, new)

@@ -286,13 +286,16 @@ class DerivaMLDatabase:
         table: str | Table,
         feature_name: str,
         selector: Selector | None = None,
-        *,
+        materialize_limit: int | None = None,
         execution_rids: Collection[str] | None = None,
+        *,
         workflow: str | None = None,
     ) -> list[FeatureRecord]:
         """The values of one feature; see ``DatasetBag.feature_values``."""
         feature = self.lookup_feature(table, feature_name)
-        return bag_features.read_values(self.database, feature, selector, executions=execution_rids, workflow=workflow)
+        return bag_features.read_values(
+            self.database, feature, selector, executions=execution_rids, workflow=workflow, limit=materialize_limit
+        )
 
     # -- records -------------------------------------------------------------------------------------------------
 
