@@ -128,6 +128,10 @@ class BagDatabase:
         if not database.exists() or not self._is_ours():
             build_database(bag, database)
 
+    def __reduce__(self) -> tuple[type[BagDatabase], tuple[Path, Path]]:
+        """Another process opens the same files."""
+        return BagDatabase, (self.bag, self.database)
+
     @cached_property
     def model(self) -> Model:
         """The model as of the version's snapshot."""
@@ -207,7 +211,7 @@ class BagDatabase:
     def _named(self, schema: str) -> list[Table]:
         return sorted(self.model.schemas[schema].tables.values(), key=lambda each: each.name)
 
-    @cached_property
+    @property
     def has_files(self) -> bool:
         """Whether there are files of assets in the bag."""
         return (self.bag / ASSETS).is_dir()
