@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deriva_ml.asset import asset, asset_record, cached
     from deriva_ml.asset import tables as asset_tables
     from deriva_ml.core.ml_config import DerivaMLConfig
-    from deriva_ml.dataset import bag, cached_bags, clones, dataset, estimate, files, members
+    from deriva_ml.dataset import bag, cached_bags, clones, dataset, estimate, files, live_denormalize, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
     from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
@@ -45,6 +45,7 @@ else:
     feature = Room("deriva_ml.feature.feature")
     frames = Room("deriva_ml.feature.frames")
     files = Room("deriva_ml.dataset.files")
+    live_denormalize = Room("deriva_ml.dataset.live_denormalize")
     members = Room("deriva_ml.dataset.members")
     provenance = Room("deriva_ml.schema.provenance")
     references = Room("deriva_ml.schema.references")
@@ -336,6 +337,7 @@ class DerivaML:
     prefetch_dataset = of_session(lambda: cached_bags.cache_dataset)
     list_cached_bags = of_session(lambda: cached_bags.list_cached_bags)
     delete_cached_bag = of_session(lambda: cached_bags.delete_cached_bag)
+    denormalize_info = of_session(lambda: live_denormalize.denormalize_info)
 
     # -- workflows and executions --------------------------------------------------------------------------------
 

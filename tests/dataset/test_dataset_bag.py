@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from tests.dataset.project import DEMO, Project
@@ -88,3 +90,14 @@ def test_a_database_of_another_format_is_built_anew(small: Project, tmp_path: ob
     assert len(DatasetBag.open(bag.path, other).list_dataset_members()["Image"]) == 10
     other.write_bytes(b"not a database at all" * 100)
     assert len(DatasetBag.open(bag.path, other).list_dataset_members()["Image"]) == 10
+
+
+def test_a_bag_is_read_without_the_catalog(small: Project, catalog_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(_bag(small).path, tmp_path / "elsewhere" / "bag")
+    shutil.rmtree(catalog_root)
+    bag = DatasetBag.open(tmp_path / "elsewhere" / "bag")
+    assert bag.is_materialized
+    assert len(bag.list_dataset_members()["Image"]) == 10
+    assert len(bag.denormalize_as_dataframe(["Image", "Execution_Image_Quality", "Subject"])) == 10
+    assert len(bag.restructure_assets(tmp_path / "out", group_by=["Quality"])) == 10
+    assert [label for _sample, label in bag.as_torch_dataset("Image", targets=["Quality"])].count("good") == 5

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.dataset.project import DEMO, Project
 
-from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, TableDef
+from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, KeyDef, TableDef
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableNotFound
 from deriva_ml.dataset import DatasetBag, DatasetSpec, download_dataset_bag
+from deriva_ml.dataset.members import add_dataset_element_type
 from deriva_ml.schema.tables import table_document
 
 
@@ -95,3 +97,112 @@ def test_a_list_without_members_or_with_an_unknown_table_is_refused(small: Proje
         list(bag.denormalize_as_dict(["Grade"]))
     with pytest.raises(DerivaMLTableNotFound, match="Image"):
         list(bag.denormalize_as_dict(["Imagge"]))
+
+
+def _both(project: Project, members: list[str], include: list[str]) -> list[dict[str, object]]:
+    """The rows of a bag, which are those of the catalog."""
+    dataset = project.dataset(members)
+    spec = DatasetSpec(rid=dataset.dataset_rid, version="0.2.0", materialize=False)  # type: ignore[arg-type]
+    rows = list(download_dataset_bag(project.session, spec).denormalize_as_dict(include))
+    assert rows == list(dataset.denormalize_as_dict(include, "0.2.0"))
+    return rows
+
+
+def test_a_reference_of_several_columns_joins_on_all_of_them(small: Project) -> None:
+    catalog = small.session.catalog
+    site = TableDef("Site", [ColumnDef("Town"), ColumnDef("Number", "int4")], [KeyDef(["Town", "Number"])])
+    visit = TableDef(
+        "Visit",
+        [ColumnDef("Image"), ColumnDef("Town"), ColumnDef("Number", "int4")],
+        (),
+        [ForeignKeyDef(["Image"], DEMO, "Image"), ForeignKeyDef(["Town", "Number"], DEMO, "Site", ["Town", "Number"])],
+    )
+    catalog.create_tables([table_document(DEMO, site), table_document(DEMO, visit)])
+    catalog.insert(DEMO, "Site", [{"Town": town, "Number": n} for town in ("A", "B") for n in (1, 2)])
+    visits = [{"Image": rid, "Town": "B", "Number": n} for n, rid in enumerate(small.images[:2], start=1)]
+    catalog.insert(DEMO, "Visit", [*visits, {"Image": small.images[0], "Town": "A", "Number": None}])
+    rows = _both(small, small.images[:2], ["Image", "Visit", "Site"])
+    found = {(row["Image.RID"], row["Site.Town"], row["Site.Number"]) for row in rows}
+    assert found == {
+        (small.images[0], None, None),
+        (small.images[0], "B", 1),
+        (small.images[1], "B", 2),
+    }
+
+
+def test_what_is_joined_to_an_absent_partner_is_not_missed(small: Project) -> None:
+    catalog = small.session.catalog
+    site = TableDef("Site", [ColumnDef("Town")])
+    trip = TableDef("Trip", [ColumnDef("Site", nullok=False)], (), [ForeignKeyDef(["Site"], DEMO, "Site")])
+    shot = TableDef(
+        "Shot",
+        [ColumnDef("Image"), ColumnDef("Trip")],
+        (),
+        [ForeignKeyDef(["Image"], DEMO, "Image"), ForeignKeyDef(["Trip"], DEMO, "Trip")],
+    )
+    catalog.create_tables([table_document(DEMO, each) for each in (site, trip, shot)])
+    (place,) = catalog.insert(DEMO, "Site", [{"Town": "A"}])
+    (made,) = catalog.insert(DEMO, "Trip", [{"Site": place["RID"]}])
+    catalog.insert(DEMO, "Shot", [{"Image": small.images[0], "Trip": made["RID"]}, {"Image": small.images[1]}])
+    rows = _both(small, small.images[:3], ["Image", "Shot", "Trip", "Site"])
+    assert {row["Image.RID"]: row["Site.Town"] for row in rows} == {
+        small.images[0]: "A",
+        small.images[1]: None,
+        small.images[2]: None,
+    }
+
+
+def test_references_go_before_ways_that_turn_round_and_listed_tables_before_none(small: Project) -> None:
+    catalog = small.session.catalog
+    _add(small, "Observation", "Subject")
+    fkey = ForeignKeyDef(["Observation"], DEMO, "Observation")
+    catalog.create_table(
+        DEMO,
+        table_document(
+            DEMO,
+            TableDef(
+                "Scan",
+                [ColumnDef("Observation"), ColumnDef("Subject")],
+                (),
+                [fkey, ForeignKeyDef(["Subject"], DEMO, "Subject")],
+            ),
+        ),
+    )
+    add_dataset_element_type(small.session, "Scan")
+    one, two = catalog.insert(DEMO, "Observation", [{"Subject": small.subjects[0]}, {"Subject": small.subjects[1]}])
+    scans = [{"Observation": one["RID"], "Subject": small.subjects[1]}]
+    (scan,) = catalog.insert(DEMO, "Scan", scans)
+    members = [str(scan["RID"])]
+    scanned = [row for row in _both(small, members, ["Scan", "Subject"]) if row["Scan.RID"] == scan["RID"]]
+    assert [row["Subject.RID"] for row in scanned] == [small.subjects[1]]
+    (through,) = _both(small, members, ["Scan", "Observation", "Subject"])
+    assert (through["Observation.RID"], through["Subject.RID"]) == (one["RID"], small.subjects[0])
+    assert two["RID"] not in through.values()
+
+
+def test_tables_of_one_name_in_two_schemas_do_not_mix(small: Project) -> None:
+    other = "second-schema"
+    catalog = small.session.catalog
+    catalog.create_schema(other)
+    session = replace(small.session, domain_schemas=frozenset({DEMO, other}))
+    subject = TableDef(
+        "Subject", [ColumnDef("Image"), ColumnDef("Code")], (), [ForeignKeyDef(["Image"], DEMO, "Image")]
+    )
+    catalog.create_table(other, table_document(other, subject))
+    catalog.insert(other, "Subject", [{"Image": small.images[0], "Code": "x"}])
+    project = replace(small, session=session)
+    rows = _both(project, small.images[:1], ["Image", f"{DEMO}:Subject", f"{other}:Subject"])
+    assert [(row[f"{DEMO}.Subject.Name"], row[f"{other}.Subject.Code"]) for row in rows] == [("subject 0", "x")]
+    assert rows[0][f"{DEMO}.Image.RID"] == small.images[0]
+
+
+def test_tables_of_the_ml_schema_do_not_change_the_names_of_columns(small: Project) -> None:
+    (row,) = _both(small, small.images[:1], ["Image", "Execution_Image_Quality", "Execution"])
+    assert (row["Image.RID"], row["Execution.RID"]) == (small.images[0], small.execution)
+
+
+def test_ways_end_at_runs_and_at_datasets(small: Project) -> None:
+    bag = _bag(small, small.images[:1], materialize=False)
+    include = ["Image", "Execution_Image_Quality", "Execution", "Workflow"]
+    with pytest.raises(DerivaMLDataError, match="No FK relationship found between Image and Workflow"):
+        bag.denormalize_as_dict(include)

@@ -243,8 +243,11 @@ def test_a_dry_run_leaves_the_catalog_as_it_was(world, configuration, tmp_path):
     spec = DatasetSpec(rid=world.dataset, version="0.1.0")
     execution = Execution(configuration.model_copy(update={"datasets": [spec]}), ml, dry_run=True)
     assert not execution.datasets
+    assert execution.database_catalog is None
     with execution:
         assert len(execution.datasets) == 1
+        assert execution.database_catalog is not None
+        assert [each.dataset_rid for each in execution.database_catalog.find_datasets()] == [spec.rid]
         execution.asset_file_path("Execution_Asset", "a.txt").write_text("a")
         with pytest.raises(DerivaMLReadOnlyError, match="dry run"):
             execution.create_dataset("Training")

@@ -10,51 +10,44 @@ import json
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableNotFound
-from deriva_ml.core.files import nearest
-from deriva_ml.dataset.bag_layout import read_info, read_schemas, table_path
+from deriva_ml.core.files import nearest, require
+from deriva_ml.dataset.bag_layout import ASSETS, payload_path, read_info, read_schemas, table_path
 from deriva_ml.dataset.cells import is_boolean, read_csv, reader, sql_type
-from deriva_ml.dataset.denormalize import Output, Plan
-from deriva_ml.dataset.elements import Element
+from deriva_ml.dataset.denormalize import Joins
+from deriva_ml.dataset.joined_sql import joined_sql, quoted, sql_name
+from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Column, Json, Model, Table
 from deriva_ml.wire.model_documents import model_from_document
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["BagDatabase", "build_database"]
 
-FORMAT = 1
+FORMAT = 2
 Row = dict[str, Json]
 Name = tuple[str, str]
-
-
-def quoted(name: str) -> str:
-    """A name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def sql_name(table: Table) -> str:
-    """A table's name in the database, quoted."""
-    return quoted(f"{table.schema}:{table.name}")
-
-
-def members_sql(element: Element) -> str:
-    """A query for the members of one kind of some datasets, whose RIDs it takes as a JSON list."""
-    return (
-        f"SELECT {quoted(element.member)} FROM {sql_name(element.association)} "
-        f"WHERE {quoted(element.holder)} IN (SELECT value FROM json_each(?))"
-    )
 
 
 def read_model(bag: Path) -> Model:
     """The model of a bag."""
     return model_from_document(json.loads((bag / "data" / "schema.json").read_bytes()))
+
+
+def _content(bag: Path) -> int:
+    """A number that tells the content of a bag's tables: a database of another bag is found by it."""
+    manifests = [path for name in ("manifest-sha256.txt", "manifest-md5.txt") if (path := bag / name).exists()]
+    return zlib.crc32(manifests[0].read_bytes()) >> 1 if manifests else 0
 
 
 def build_database(bag: Path, path: Path) -> None:
@@ -81,6 +74,7 @@ def build_database(bag: Path, path: Path) -> None:
                     _load(connection, table, source)
             connection.execute("COMMIT")
             connection.execute(f"PRAGMA user_version={FORMAT}")
+            connection.execute(f"PRAGMA application_id={_content(bag)}")
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -122,7 +116,7 @@ class BagDatabase:
 
     Args:
         bag: The bag's directory.
-        database: The database file; it is built if it is not there, or is of another format.
+        database: The database file; it is built if it is not there, or is of another format or of another bag.
         objects: Where files that the bag lacks come from; by default from the addresses in it.
 
     Attributes:
@@ -135,8 +129,12 @@ class BagDatabase:
         self.bag = bag
         self.database = database
         self.objects = objects
-        if not database.exists() or self._format() != FORMAT:
+        if not database.exists() or not self._is_ours():
             build_database(bag, database)
+
+    def __reduce__(self) -> tuple[type[BagDatabase], tuple[Path, Path]]:
+        """Another process opens the same files."""
+        return BagDatabase, (self.bag, self.database)
 
     @cached_property
     def model(self) -> Model:
@@ -171,11 +169,13 @@ class BagDatabase:
         uri = f"file:{quote(str(self.database))}?mode=ro&immutable=1"
         return closing(sqlite3.connect(uri, uri=True, check_same_thread=False))
 
-    def _format(self) -> int:
+    def _is_ours(self) -> bool:
+        """Whether the database is of this format, and of what the bag holds now."""
         try:
-            return int(self.query("PRAGMA user_version")[0][0])
+            found = [int(self.query(f"PRAGMA {name}")[0][0]) for name in ("user_version", "application_id")]
         except sqlite3.DatabaseError:
-            return 0
+            return False
+        return found == [FORMAT, _content(self.bag)]
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
@@ -189,7 +189,7 @@ class BagDatabase:
             table
             for schema in schemas
             if schema in self.model.schemas
-            for table in sorted(self.model.schemas[schema].tables.values(), key=lambda each: each.name)
+            for table in self._named(schema)
             if self.has(table)
         ]
 
@@ -204,15 +204,58 @@ class BagDatabase:
             DerivaMLTableNotFound: The bag's model has none.
         """
         if isinstance(name, Table):
-            return name
+            # It may be of another moment's model, or of the catalog's.
+            name = f"{name.schema}:{name.name}"
         first, colon, rest = name.partition(":")
         schemas = [first] if colon else [*sorted(self.domain_schemas), self.ml_schema]
         for schema in schemas:
             found = self.model.table(schema, rest if colon else name)
             if found is not None:
                 return found
-        known = [table.name for table in self.tables()]
-        raise DerivaMLTableNotFound(name, allowed=nearest(name, known))
+        wanted = rest if colon else name
+        known = [table.name for each in schemas if each in self.model.schemas for table in self._named(each)]
+        raise DerivaMLTableNotFound(name, allowed=nearest(wanted, known))
+
+    def _named(self, schema: str) -> list[Table]:
+        return sorted(self.model.schemas[schema].tables.values(), key=lambda each: each.name)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether there are files of assets in the bag."""
+        return (self.bag / ASSETS).is_dir()
+
+    def file_of(self, table: Table, row: Mapping[str, Json]) -> str | None:
+        """The path of an asset's file; None if it is not there."""
+        # The test of each of many thousand files is worth not to make it a Path.
+        path = f"{self.bag}/{payload_path(table, row)}"
+        return path if os.path.exists(path) else None  # noqa: PTH110
+
+    def localised(self, table: Table, rows: Iterable[Row]) -> Iterator[Row]:
+        """Rows whose ``Filename`` is the path of the file on this disk, where it is there."""
+        if not (is_asset(table) and self.has_files):
+            yield from rows
+            return
+        for row in rows:
+            path = self.file_of(table, row)
+            yield row if path is None else {**row, "Filename": path}
+
+    def frame(self, table: Table) -> pd.DataFrame:
+        """The rows of a table as a data frame, with the paths of files.
+
+        Raises:
+            DerivaMLMissingExtra: pandas is not installed.
+        """
+        frame = require("pandas", "pandas").DataFrame
+        rows = list(self.localised(table, self.rows(table)))
+        return frame(rows, columns=[column.name for column in table.columns])
+
+    def size(self, table: Table) -> tuple[int, int]:
+        """The number of a table's rows, and the bytes of its files if it holds files."""
+        if not self.has(table):
+            return 0, 0
+        total = f"coalesce(sum({quoted('Length')}), 0)" if is_asset(table) else "0"
+        ((rows, size),) = self.query(f"SELECT count(*), {total} FROM {sql_name(table)}")
+        return int(rows), int(size)
 
     def source(self, table: Table) -> str:
         """What stands for a table after ``FROM``; a table without rows in the bag has its columns nevertheless."""
@@ -220,43 +263,24 @@ class BagDatabase:
             return sql_name(table)
         return f"(SELECT {', '.join(f'NULL AS {quoted(column.name)}' for column in table.columns)} WHERE 0)"
 
-    def joined(self, plans: Sequence[Plan], outputs: Sequence[Output], holders: Sequence[str]) -> Iterator[Row]:
-        """The rows of several joins of the same tables, each row once.
+    def joined(self, joins: Joins, holders: Sequence[str]) -> Iterator[Row]:
+        """The rows of a join, each once.
 
         Args:
-            plans: The joins.
-            outputs: The columns.
-            holders: The datasets whose members the joins start from.
+            joins: The join.
+            holders: The datasets whose members it starts from.
         """
-        joins = [self._join(plan, outputs) for plan in plans if self.has(plan.start.association)]
-        if not joins:
+        plans = [plan for plan in joins.plans if self.has(plan.start.association)]
+        if not plans:
             return
-        order = ", ".join(str(number + 1) for number in range(len(outputs)))
-        sql = " UNION ".join(joins) + f" ORDER BY {order}"
-        readers = [(at, read) for at, read in enumerate(reader(each.column) for each in outputs) if read is not None]
-        names = [each.name for each in outputs]
-        for found in self.query(sql, [json.dumps(holders)] * len(joins)):
+        sql = joined_sql(joins, plans, self.source)
+        readers = [(at, read) for at, read in enumerate(reader(o.column) for o in joins.outputs) if read is not None]
+        names = [each.name for each in joins.outputs]
+        for found in self.query(sql, [json.dumps(holders)]):
             cells = list(found)
             for at, read in readers:
                 cells[at] = read(cells[at])
             yield dict(zip(names, cells, strict=True))
-
-    def _join(self, plan: Plan, outputs: Sequence[Output]) -> str:
-        def column(table: Table, name: str) -> str:
-            return f"{quoted(table.schema + ':' + table.name)}.{quoted(name)}"
-
-        def named(table: Table) -> str:
-            return f"{self.source(table)} AS {quoted(table.schema + ':' + table.name)}"
-
-        chosen = ", ".join(column(each.table, each.column.name) for each in outputs)
-        steps = [
-            f"{'LEFT ' if join.optional else ''}JOIN {named(join.table)} ON "
-            + " AND ".join(f"{column(join.before, mine)} = {column(join.table, theirs)}" for mine, theirs in join.on)
-            for join in plan.joins
-        ]
-        members = members_sql(plan.start)
-        where = f"WHERE {column(plan.start.table, plan.start.key)} IN ({members})"
-        return " ".join([f"SELECT DISTINCT {chosen} FROM {named(plan.start.table)}", *steps, where])
 
     def rows(
         self,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLDatasetNotFound
+from deriva_ml.dataset import live_denormalize
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec, DatasetVersion, VersionPart
 from deriva_ml.dataset.clones import at_version
 from deriva_ml.dataset.dataset_types import add_types, insert_types, list_types, remove_type
@@ -35,6 +36,8 @@ from deriva_ml.wire.model import Json, Table
 from deriva_ml.wire.path import eq, table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from deriva_ml.core.ermrest import VocabularyTerm
     from deriva_ml.dataset.bag import Notice
     from deriva_ml.dataset.dataset_bag import DatasetBag
@@ -398,6 +401,40 @@ class Dataset:
         return cache_dataset(self._session, spec, materialize)
 
     prefetch = cache
+
+    # ------------------------------------------------------------------------------------------ joined tables
+
+    def denormalize_columns(self, include_tables: Sequence[str | Table]) -> list[tuple[str, str]]:
+        """The columns that joining some tables gives, with their types.
+
+        Raises:
+            DerivaMLTableNotFound: There is no such table.
+        """
+        return live_denormalize.denormalize_columns(self._session, include_tables)
+
+    def denormalize_info(
+        self, include_tables: Sequence[str | Table], version: DatasetVersion | str | None = None
+    ) -> dict[str, Any]:
+        """What joining some tables would read, as of a version; see ``live_denormalize.denormalize_info``."""
+        return live_denormalize.denormalize_info(self._at(version), include_tables)
+
+    def denormalize_as_dict(
+        self, include_tables: Sequence[str | Table], version: DatasetVersion | str | None = None
+    ) -> Iterator[Row]:
+        """Join tables into one, as of a version; see ``live_denormalize.denormalize_as_dict``."""
+        return live_denormalize.denormalize_as_dict(self._at(version), self.dataset_rid, include_tables)
+
+    def denormalize_as_dataframe(
+        self, include_tables: Sequence[str | Table], version: DatasetVersion | str | None = None
+    ) -> pd.DataFrame:
+        """The same as a data frame; see ``live_denormalize.denormalize_as_dict``."""
+        return live_denormalize.denormalize_as_dataframe(self._at(version), self.dataset_rid, include_tables)
+
+    def cache_denormalized(
+        self, include_tables: Sequence[str | Table], version: DatasetVersion | str | None = None, force: bool = False
+    ) -> pd.DataFrame:
+        """The same, kept in the working directory; see ``live_denormalize.cache_denormalized``."""
+        return live_denormalize.cache_denormalized(self._at(version), self.dataset_rid, include_tables, force)
 
 
 def _dataset(session: Session, row: Mapping[str, Json]) -> Dataset:

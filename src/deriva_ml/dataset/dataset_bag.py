@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import DerivaMLDatasetNotFound, DerivaMLNotFoundError
-from deriva_ml.core.files import nearest, require
+from deriva_ml.core.exceptions import DerivaMLDatasetNotFound
+from deriva_ml.core.files import nearest
+from deriva_ml.dataset import bag_features, bag_joins, restructure, samples
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion
-from deriva_ml.dataset.bag_database import BagDatabase, members_sql, quoted
-from deriva_ml.dataset.bag_layout import ASSETS, listed_paths, payload_path
-from deriva_ml.dataset.denormalize import Output, outputs, plan_joins
+from deriva_ml.dataset.bag_database import BagDatabase
+from deriva_ml.dataset.bag_layout import listed_paths
 from deriva_ml.dataset.elements import Element, elements, labels
+from deriva_ml.dataset.joined_sql import members_sql, quoted
 from deriva_ml.dataset.nesting import Nesting
 from deriva_ml.dataset.versions import current, entries
-from deriva_ml.feature.feature import Feature, features_of_model
+from deriva_ml.feature.feature import Feature
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.select import Selector
-from deriva_ml.schema.tables import is_asset
+from deriva_ml.schema.bound import of_owner
 from deriva_ml.wire.model import Json, Table
 
 if TYPE_CHECKING:
@@ -101,6 +102,11 @@ class DatasetBag:
         return hash((self.dataset_rid, self.path))
 
     @property
+    def database(self) -> BagDatabase:
+        """The bag's tables."""
+        return self._database
+
+    @property
     def path(self) -> Path:
         """The bag's directory."""
         return self._database.bag
@@ -138,15 +144,6 @@ class DatasetBag:
     def _rows(self, ml_table: str, where: str = "", values: Sequence[Any] = ()) -> Iterator[Row]:
         return self._database.rows(self._ml_table(ml_table), where, values)
 
-    def _localised(self, table: Table, rows: Iterable[Row]) -> Iterator[Row]:
-        """Rows whose ``Filename`` is the path of the file on this disk, where it is there."""
-        if not (is_asset(table) and (self.path / ASSETS).is_dir()):
-            yield from rows
-            return
-        for row in rows:
-            path = self.path / payload_path(table, row)
-            yield {**row, "Filename": str(path)} if path.exists() else row
-
     def list_tables(self) -> list[str]:
         """The names of the tables that have rows in the bag."""
         tables = self._database.tables()
@@ -159,7 +156,7 @@ class DatasetBag:
             DerivaMLTableNotFound: There is no such table.
         """
         found = self._database.table(table)
-        return self._localised(found, self._database.rows(found))
+        return self._database.localised(found, self._database.rows(found))
 
     def get_table_as_dataframe(self, table: str | Table) -> pd.DataFrame:
         """The rows of a table as a data frame.
@@ -168,9 +165,7 @@ class DatasetBag:
             DerivaMLTableNotFound: There is no such table.
             DerivaMLMissingExtra: pandas is not installed.
         """
-        frame = require("pandas", "pandas").DataFrame
-        found = self._database.table(table)
-        return frame(list(self.get_table_as_dict(found)), columns=[column.name for column in found.columns])
+        return self._database.frame(self._database.table(table))
 
     # ------------------------------------------------------------------------------------------ versions and types
 
@@ -219,20 +214,21 @@ class DatasetBag:
         return self._bags(self._nesting.ancestors(rid) if recurse else self._nesting.parents(rid))
 
     @property
-    def _holders(self) -> list[str]:
+    def holders(self) -> list[str]:
         """The dataset and everything nested in it."""
         return [self.dataset_rid, *self._nesting.descendants(self.dataset_rid)]
 
     # ------------------------------------------------------------------------------------------ members
 
     @cached_property
-    def _elements(self) -> list[Element]:
+    def elements(self) -> list[Element]:
+        """The kinds of member that datasets can have."""
         database = self._database
         return list(elements(database.model, database.ml_schema, database.domain_schemas).values())
 
     def list_dataset_element_types(self) -> list[Table]:
         """The tables whose rows can be members."""
-        return [element.table for element in self._elements]
+        return [element.table for element in self.elements]
 
     def list_dataset_members(
         self, recurse: bool = False, limit: int | None = None, version: object = None
@@ -245,25 +241,36 @@ class DatasetBag:
             version: Not looked at.
         """
         del version
-        names = labels(element.table for element in self._elements)
+        names = labels(element.table for element in self.elements)
         return {
-            names[element.table.qualified]: list(self._members(element, recurse, limit)) for element in self._elements
+            names[element.table.qualified]: list(self._members(element, recurse, limit)) for element in self.elements
         }
 
     def _members(self, element: Element, recurse: bool, limit: int | None) -> Iterator[Row]:
         if not self._database.has(element.association):
             return iter(())
-        holders = self._holders if recurse else [self.dataset_rid]
+        holders = self.holders if recurse else [self.dataset_rid]
         where = f"WHERE t.{quoted(element.key)} IN ({members_sql(element)})"
         rows = self._database.rows(element.table, where, [json.dumps(holders)], limit=limit)
-        return self._localised(element.table, rows)
+        return self._database.localised(element.table, rows)
+
+    def member_rids(self, element: Element) -> list[str]:
+        """The members of one kind, of this and of nested datasets, each once."""
+        return [str(row["RID"]) for row in self._members(element, recurse=True, limit=None)]
 
     # ------------------------------------------------------------------------------------------ features
 
     def find_features(self, table: str | Table | None = None) -> list[Feature]:
         """The features of a table, or of all tables, whether or not the bag has values of them."""
-        target = None if table is None else self._database.table(table)
-        return features_of_model(self._database.model, target)
+        return bag_features.find_features(self._database, table)
+
+    def lookup_feature(self, table: str | Table, feature_name: str) -> Feature:
+        """The feature of this name on a table.
+
+        Raises:
+            DerivaMLNotFoundError: The table has no such feature.
+        """
+        return bag_features.lookup_feature(self._database, table, feature_name)
 
     def fetch_table_features(
         self, table: str | Table, feature_name: str | None = None, selector: Selector | None = None
@@ -273,22 +280,12 @@ class DatasetBag:
         Args:
             table: The table that the features describe.
             feature_name: This feature only.
-            selector: Takes one of several values for one record.
+            selector: Takes one value where a record has several.
 
         Raises:
             DerivaMLNotFoundError: The table has no such feature.
         """
-        target = self._database.table(table)
-        known = {feature.feature_name: feature for feature in self.find_features(target)}
-        if feature_name is not None and feature_name not in known:
-            raise DerivaMLNotFoundError(
-                f"Feature {target.name}:{feature_name} doesn't exist.", allowed=nearest(feature_name, known)
-            )
-        return {
-            name: self._values(feature, selector)
-            for name, feature in known.items()
-            if feature_name is None or name == feature_name
-        }
+        return bag_features.fetch_table_features(self._database, table, feature_name, selector)
 
     def list_feature_values(
         self, table: str | Table, feature_name: str, selector: Selector | None = None
@@ -298,17 +295,36 @@ class DatasetBag:
         Raises:
             DerivaMLNotFoundError: The table has no such feature.
         """
-        return self.fetch_table_features(table, feature_name, selector)[feature_name]
+        return self.feature_values(table, feature_name, selector)
 
-    def _values(self, feature: Feature, selector: Selector | None) -> list[FeatureRecord]:
-        record = feature.feature_record_class()
-        records = [record.from_row(row) for row in self._database.rows(feature.feature_table)]
-        if selector is None:
-            return list(records)
-        by_target: dict[str, list[FeatureRecord]] = {}
-        for each in records:
-            by_target.setdefault(each.target_rid, []).append(each)
-        return [selector(values) for values in by_target.values()]
+    def feature_values(
+        self,
+        table: str | Table,
+        feature_name: str,
+        selector: Selector | None = None,
+        materialize_limit: int | None = None,
+        execution_rids: Collection[str] | None = None,
+        *,
+        workflow: str | None = None,
+    ) -> list[FeatureRecord]:
+        """The values of one feature; all that the bag has.
+
+        Args:
+            table: The table that the feature describes.
+            feature_name: The feature.
+            selector: Takes one value where a record has several; if it takes none, the record is left out.
+            materialize_limit: More values than this are an error.
+            execution_rids: Only values that these executions made.
+            workflow: Only values made by executions of this workflow (a RID), or of workflows of this type.
+
+        Raises:
+            DerivaMLDataError: There are more values than ``materialize_limit``.
+            DerivaMLNotFoundError: The table has no such feature.
+        """
+        feature = self.lookup_feature(table, feature_name)
+        return bag_features.read_values(
+            self._database, feature, selector, executions=execution_rids, workflow=workflow, limit=materialize_limit
+        )
 
     # ------------------------------------------------------------------------------------------ joined tables
 
@@ -318,10 +334,21 @@ class DatasetBag:
         Raises:
             DerivaMLTableNotFound: There is no such table.
         """
-        return [(each.name, each.column.type.name) for each in self._outputs(include_tables)]
+        return bag_joins.denormalize_columns(self._database, include_tables)
 
-    def _outputs(self, include_tables: Sequence[str | Table]) -> list[Output]:
-        return outputs([self._database.table(name) for name in include_tables])
+    def denormalize_info(self, include_tables: Sequence[str | Table], version: object = None) -> dict[str, Any]:
+        """What joining some tables would read, as ``Dataset.denormalize_info`` says it.
+
+        Args:
+            include_tables: The tables, an element type among them.
+            version: Not looked at.
+
+        Raises:
+            DerivaMLTableNotFound: There is no such table.
+            DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
+        """
+        del version
+        return bag_joins.denormalize_info(self._database, include_tables)
 
     def denormalize_as_dict(self, include_tables: Sequence[str | Table], version: object = None) -> Iterator[Row]:
         """Join tables into one: a row for each member, of this and of nested datasets, and each of its partners.
@@ -335,21 +362,7 @@ class DatasetBag:
             DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
         """
         del version
-        database = self._database
-        tables = [database.table(name) for name in include_tables]
-        plans = plan_joins(database.model, self._elements, tables)
-        chosen = self._outputs(include_tables)
-        assets = [table for table in tables if is_asset(table) and (self.path / ASSETS).is_dir()]
-        for row in database.joined(plans, chosen, self._holders):
-            for table in assets:
-                self._localise_joined(table, chosen, row)
-            yield row
-
-    def _localise_joined(self, table: Table, chosen: Sequence[Output], row: Row) -> None:
-        names = {each.column.name: each.name for each in chosen if each.table is table}
-        if row[names["RID"]] is not None:
-            (found,) = self._localised(table, [{column: row[name] for column, name in names.items()}])
-            row[names["Filename"]] = found["Filename"]
+        return bag_joins.denormalize_as_dict(self._database, self.holders, include_tables)
 
     def denormalize_as_dataframe(self, include_tables: Sequence[str | Table], version: object = None) -> pd.DataFrame:
         """The same as a data frame.
@@ -362,6 +375,10 @@ class DatasetBag:
             DerivaMLMissingExtra: pandas is not installed.
             DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
         """
-        frame = require("pandas", "pandas").DataFrame
-        columns = [name for name, _type in self.denormalize_columns(include_tables)]
-        return frame(list(self.denormalize_as_dict(include_tables, version)), columns=columns)
+        del version
+        return bag_joins.denormalize_as_dataframe(self._database, self.holders, include_tables)
+
+    # ------------------------------------------------------------------------------------------ for training
+
+    restructure_assets = of_owner(lambda: restructure.restructure_assets)
+    as_torch_dataset = of_owner(lambda: samples.as_torch_dataset)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from deriva_ml.dataset.dataset_bag import DatasetBag
     from deriva_ml.feature.records import FeatureRecord
     from deriva_ml.feature.stage import FeatureStage
+    from deriva_ml.model.database import DerivaMLDatabase
 
 __all__ = ["Execution", "create_execution"]
 
@@ -141,6 +142,13 @@ class Execution:
     def dataset_rids(self) -> list[str]:
         """The RIDs of the input datasets."""
         return [item.spec.rid for item in self._inputs.checked.datasets]
+
+    @property
+    def database_catalog(self) -> DerivaMLDatabase | None:
+        """The bag of the first input dataset, as the read side of a catalog; None without datasets."""
+        from deriva_ml.model.database import DerivaMLDatabase
+
+        return DerivaMLDatabase(self.datasets[0].database) if self.datasets else None
 
     @property
     def manifest(self) -> Manifest:

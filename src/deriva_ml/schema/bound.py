@@ -74,8 +74,8 @@ class of_owner(Generic[O, P, R]):  # noqa: N801  # reads as what it declares
     def __get__(self, instance: None, owner: type) -> Callable[Concatenate[O, P], R]: ...
 
     @overload
-    def __get__(self, instance: HasSession, owner: type) -> Callable[P, R]: ...
+    def __get__(self, instance: object, owner: type) -> Callable[P, R]: ...
 
-    def __get__(self, instance: HasSession | None, owner: type) -> Callable[..., R]:
+    def __get__(self, instance: object | None, owner: type) -> Callable[..., R]:
         function = self._find()
         return function if instance is None else cast("Callable[..., R]", MethodType(function, instance))
