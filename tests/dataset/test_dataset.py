@@ -19,7 +19,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLVersionNotFound,
 )
 from deriva_ml.dataset import Dataset, DatasetSpec, VersionPart
-from deriva_ml.dataset.dataset import delete_dataset, find_datasets, lookup_dataset
+from deriva_ml.dataset.finding import delete_dataset, find_datasets, lookup_dataset
 from deriva_ml.dataset.members import add_dataset_element_type, list_dataset_element_types
 from deriva_ml.dataset.versions import find_version, snapshot_of
 from deriva_ml.schema.session import Session
@@ -39,7 +39,7 @@ def test_a_new_dataset_has_its_first_version_its_types_and_its_producer(small: P
     (entry,) = made.dataset_history()
     assert (str(entry.dataset_version), entry.description) == ("0.1.0", "Initial dataset creation.")
     assert entry.execution_rid == small.execution
-    assert made.list_execution_rids() == [small.execution]
+    assert [use.execution_rid for use in made.list_execution_uses()] == [small.execution]
     assert made == Dataset(small.session, made.dataset_rid)
     assert lookup_dataset(small.session, made.dataset_rid).description == "To train with"
 
@@ -83,7 +83,7 @@ def test_a_version_whose_snapshot_was_never_recorded_is_read_by_its_creation(sma
 
 def test_a_number_of_another_form_is_passed_over(small: Project) -> None:
     dataset = small.dataset([])
-    small.session.catalog.insert(ML, "Dataset_Version", [{"Dataset": dataset.dataset_rid, "Version": "9.0.0.dev1"}])
+    small.session.catalog.insert(ML, "Dataset_Version", [{"Dataset": dataset.dataset_rid, "Version": "9.0.0rc1"}])
     assert _numbers(dataset) == ["0.1.0"]
     assert dataset.increment_dataset_version(VersionPart.minor) == "0.2.0"
 
@@ -288,5 +288,5 @@ def test_a_version_number_that_is_taken_is_a_conflict(small: Project) -> None:
 
 def test_sessions_and_instances_are_taken_alike(session: Session) -> None:
     made = Dataset.create_dataset(session, None, description="Nobody's")
-    assert made.list_execution_rids() == []
+    assert made.list_execution_uses() == []
     assert made.dataset_history()[0].execution_rid is None

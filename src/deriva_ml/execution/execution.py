@@ -232,10 +232,30 @@ class Execution:
 
     def download_dataset_bag(self, dataset: DatasetSpec) -> DatasetBag:
         """Bring another dataset during the run; that the run consumed it is recorded."""
+        self._declare(dataset)
+        return self._inputs.bring_dataset(dataset)
+
+    def add_input_dataset(self, dataset_rid: str, version: DatasetVersion | str | None = None) -> None:
+        """Record that the run consumes another dataset, without bringing it.
+
+        Args:
+            dataset_rid: The dataset.
+            version: The version that is consumed; by default the current one.
+
+        Raises:
+            DerivaMLDatasetNotFound: There is no such dataset.
+            DerivaMLVersionNotFound: The dataset has no such version.
+        """
+        from deriva_ml.dataset.aux_classes import DatasetSpec
+        from deriva_ml.dataset.versions import current, history
+
+        chosen = current(history(self._session, dataset_rid)) if version is None else version
+        self._declare(DatasetSpec.model_validate({"rid": dataset_rid, "version": chosen}))
+
+    def _declare(self, dataset: DatasetSpec) -> None:
         (item,) = check_inputs(self._session, ExecutionConfiguration(datasets=[dataset])).datasets
         if not self.dry_run:
             record_datasets(self._session, self.execution_rid, [item])
-        return self._inputs.bring_dataset(dataset)
 
     def download_asset(
         self,
@@ -265,7 +285,7 @@ class Execution:
 
         self._require_catalog("list the inputs")
         uses = list_input_datasets(self._session, self.execution_rid)
-        return [Dataset(self._session, use.rid, use.description, self.execution_rid) for use in uses]
+        return [Dataset(self._ml_object, use.rid, use.description, self.execution_rid) for use in uses]
 
     def list_assets(self, asset_role: str | None = None) -> list[Asset]:
         """The files that the catalog says the run consumed and made.
@@ -353,7 +373,7 @@ class Execution:
         from deriva_ml.dataset.dataset import Dataset
 
         self._require_catalog("create a dataset")
-        return Dataset.create_dataset(self._session, self.execution_rid, dataset_types, description, version)
+        return Dataset.create_dataset(self._ml_object, self.execution_rid, dataset_types, description, version)
 
     def upload_execution_outputs(
         self,
