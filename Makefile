@@ -7,6 +7,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+SCALE  := 0.1
 
 .PHONY: help demo sweep test lint format bench clean
 
@@ -16,7 +17,7 @@ help:
 	@echo "make test    set up and run the tests"
 	@echo "make lint    set up and check format, rules, types and the direction of imports"
 	@echo "make format  put the code into its format"
-	@echo "make bench   measure speed and memory (ratios to a stated baseline)"
+	@echo "make bench   measure speed and memory (ratios to a stated baseline); SCALE=1 for the large catalog in full"
 	@echo "make clean   remove the virtual environment and caches (never a catalog)"
 
 $(BIN)/python:
@@ -70,7 +71,10 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev
-	@for file in benchmarks/*.py; do echo "==> $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in $(filter-out %/catalog_scale.py,$(wildcard benchmarks/*.py)); do \
+	    echo "==> $$file"; $(BIN)/python $$file || exit 1; done
+	@echo "==> benchmarks/catalog_scale.py --scale $(SCALE)"
+	@$(BIN)/python benchmarks/catalog_scale.py --scale $(SCALE)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

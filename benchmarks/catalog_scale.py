@@ -188,6 +188,8 @@ def main() -> int:
     flags.add_argument("--folder", type=Path, help="where to build it, for a disk other than the temporary one's")
     args = flags.parse_args()
     sheet = Sheet("A large catalog", "the same rows in a plain SQLite file, with indexes")
+    if args.folder is not None:
+        args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
         root, file = Path(scratch) / "folder", Path(scratch) / "plain.db"
         with open_connection(str(root), create=True) as connection:

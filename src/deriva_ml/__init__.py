@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         DerivaMLInvalidTerm,
         DerivaMLTableTypeError,
     )
+    from deriva_ml.core.filespec import FileSpec
     from deriva_ml.core.ml_config import DerivaMLConfig
     from deriva_ml.execution.execution import Execution
     from deriva_ml.feature.records import FeatureRecord
@@ -65,6 +66,7 @@ __all__ = [
     "ExecMetadataType",
     "Execution",
     "FeatureRecord",
+    "FileSpec",
     "FileUploadState",
     "ForeignKeyDefinition",
     "KeyDefinition",
@@ -111,6 +113,7 @@ _HOMES = MappingProxyType(
             "DerivaMLInvalidTerm",
             "DerivaMLTableTypeError",
         ),
+        "core.filespec": ("FileSpec",),
         "core.ml_config": ("DerivaMLConfig",),
         "execution.execution": ("Execution",),
         "feature.records": ("FeatureRecord",),

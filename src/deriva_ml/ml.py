@@ -16,10 +16,10 @@ from deriva_ml.schema.display import AnnotationDraft
 from deriva_ml.schema.opening import DEFAULT_CATALOG, READY_TAG, find_context, open_session
 
 if TYPE_CHECKING:
-    from deriva_ml.asset import asset, asset_record
+    from deriva_ml.asset import asset, asset_record, cached
     from deriva_ml.asset import tables as asset_tables
     from deriva_ml.core.ml_config import DerivaMLConfig
-    from deriva_ml.dataset import bag, finding, members
+    from deriva_ml.dataset import bag, files, finding, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
     from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
@@ -33,6 +33,7 @@ else:
     asset_record = Room("deriva_ml.asset.asset_record")
     asset_tables = Room("deriva_ml.asset.tables")
     bag = Room("deriva_ml.dataset.bag")
+    cached = Room("deriva_ml.asset.cached")
     chaise = Room("deriva_ml.schema.chaise")
     execution = Room("deriva_ml.execution.execution")
     execution_record = Room("deriva_ml.execution.execution_record")
@@ -40,6 +41,7 @@ else:
     feature = Room("deriva_ml.feature.feature")
     finding = Room("deriva_ml.dataset.finding")
     frames = Room("deriva_ml.feature.frames")
+    files = Room("deriva_ml.dataset.files")
     members = Room("deriva_ml.dataset.members")
     provenance = Room("deriva_ml.schema.provenance")
     references = Room("deriva_ml.schema.references")
@@ -299,6 +301,10 @@ class DerivaML:
     find_assets = of_owner(lambda: asset.find_assets)
     list_asset_tables = of_session(lambda: asset_tables.asset_tables)
     list_asset_executions = of_session(lambda: execution_record.list_asset_executions)
+    list_cached_assets = of_session(lambda: cached.list_cached_assets)
+    delete_cached_asset = of_session(lambda: cached.delete_cached_asset)
+    add_files = of_session(lambda: files.add_files)
+    list_files = of_session(lambda: files.list_files)
 
     # -- features ------------------------------------------------------------------------------------------------
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 import requests
-from deriva.core import ErmrestCatalogMutationError, ErmrestSnapshot
+from deriva.core import DerivaServer, ErmrestCatalogMutationError, ErmrestSnapshot
 from deriva.core.datapath import Cnt, DataPathException, Max
-from deriva.core.ermrest_model import Column, ForeignKey, Key, Table, builtin_types
+from deriva.core.ermrest_model import Column, ForeignKey, Key, Schema, Table, builtin_types
 from tests.fakes import Counting, Failing
+from tests.serving import served
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.deriva import DerivaHandles, deriva_server, ermrest_catalog, hatrac_store
+from deriva_ml.server.app import create_folder
 
 
 @pytest.fixture
@@ -152,3 +154,52 @@ def test_a_lost_connection_is_an_error_that_the_package_knows(transport: Countin
     server = deriva_server(Failing(transport, lose=lambda request, number: True), "local")
     with pytest.raises(requests.ConnectionError):
         server.get_authn_session()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_the_package_s_own_backup_is_restored(tmp_path: Path) -> None:
+    # A package that these import warns of another as it is imported.
+    from deriva.transfer.backup.deriva_backup import DerivaBackup
+    from deriva.transfer.restore.deriva_restore import DerivaRestore
+
+    folder, out = tmp_path / "folder", tmp_path / "backup"
+    create_folder(folder)
+    out.mkdir()
+    with served(folder) as serving:
+        token = {"bearer-token": serving.token}
+        catalog = DerivaServer("http", serving.host, token).create_ermrest_catalog(name="source")
+        schema = catalog.getCatalogModel().create_schema(Schema.define("Lab é", annotations={"a": {"b": None}}))
+        schema.create_table(Table.define_vocabulary("Kind", "X:{RID}"))
+        rules = {"own": {"types": ["select"], "projection": ["RCB"], "projection_type": "acl"}}
+        kind = ForeignKey.define(["Kind"], "Lab é", "Kind", ["Name"])
+        columns = [Column.define("Kind", builtin_types.text), Column.define("More", builtin_types.jsonb)]
+        schema.create_table(Table.define("Thing", columns, fkey_defs=[kind], acl_bindings=rules))
+        paths = catalog.getPathBuilder().schemas["Lab é"].tables
+        paths["Kind"].insert([{"Name": "k", "Description": "d"}], defaults={"ID", "URI"})
+        paths["Thing"].insert([{"Kind": "k", "More": {"z": [n, None]}} for n in range(5)])
+        # The package leaves out files of empty tables, and then misses that of this one.
+        catalog.post("/entity/public:ERMrest_Group?defaults=RID,RCT,RMT,RCB,RMB", json=[{"ID": "g"}])
+
+        place = {"host": serving.host, "protocol": "http"}
+        made = DerivaBackup(
+            {**place, "catalog_id": catalog.catalog_id}, output_dir=str(out / "bag"), credentials=token
+        ).download()
+        archive = made["bag.tgz"]["local_path"]
+        restore = DerivaRestore(place, input_path=archive, oauth2_token=serving.token, no_assets=True)
+        restore.restore()
+        restored = restore.dst_catalog
+
+        again = restored.getCatalogModel().schemas["Lab é"]
+        assert again.annotations == {"a": {"b": None}}
+        assert again.tables["Thing"].acl_bindings == {"own": {**rules["own"], "scope_acl": ["*"]}}
+        assert [fk.pk_table.name for fk in again.tables["Thing"].foreign_keys if fk.pk_table.schema == again] == [
+            "Kind"
+        ]
+        for table in ("Kind", "Thing"):
+            rows = [
+                [{**row, "RMT": None} for row in one.get(f"/entity/Lab%20%C3%A9:{table}@sort(RID)").json()]
+                for one in (catalog, restored)
+            ]
+            assert rows[0] == rows[1] != []
+        for one in (catalog, restored):
+            one._close_session()

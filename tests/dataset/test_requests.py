@@ -161,7 +161,10 @@ def test_the_number_of_requests_does_not_grow_with_connected_datasets_or_their_v
 ) -> None:
     counting = Counting(small.session.catalog.transport)
     watched = _through(small.session, counting)
+    watched.model()
+    counting.reset()
     made = create_datasets(watched, [*[NewDataset()] * connected, NewDataset(children=range(connected))], None)
+    assert counting.count == 6
     holder = Dataset(watched, made[-1])
     for _ in range(connected // 30):
         holder.increment_dataset_version(VersionPart.patch)

@@ -1,4 +1,4 @@
-"""A catalog's database with tables of the test's own making, for tests of rows."""
+"""A catalog's database with tables of the test's own making, for tests of rows; and a whole service, for the others."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deriva_ml.server import rows
 from deriva_ml.server.access import LOCAL_ROLE
+from deriva_ml.server.app import Service, create_folder, open_service
 from deriva_ml.server.bootstrap import furnish
 from deriva_ml.server.ddl import add_references, create_schema, create_table
 from deriva_ml.server.store import CatalogStore
-from deriva_ml.wire.http import Client
+from deriva_ml.wire.http import Client, Request
 from deriva_ml.wire.model import Json
 from deriva_ml.wire.path import parse_path
 
@@ -136,3 +138,43 @@ def make(tmp_path: Path) -> Iterator[Maker]:
     """Makes catalogs; closes them when the test ends."""
     with ExitStack() as opened:
         yield Maker(tmp_path, opened)
+
+
+class Site:
+    """A service over a fresh folder with catalog ``1``, asked as whoever is named."""
+
+    system = SYSTEM
+    column = staticmethod(column)
+    reference = staticmethod(reference)
+    table = staticmethod(table)
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def raw(self, method: str, target: str, body: bytes | None, client: Client = OWNER) -> tuple[int, bytes]:
+        """Status and content of the answer; the target is below ``/ermrest``."""
+        answer = self.service(Request(method, f"/ermrest{target}", {}, body), client)
+        return answer.status, answer.read()
+
+    def __call__(self, method: str, target: str, body: Json = None, client: Client = OWNER) -> tuple[int, Any]:
+        """Status and document of the answer; the target is below the catalog."""
+        status, got = self.raw(method, f"/catalog/1{target}", None if body is None else _body(body), client)
+        return status, json.loads(got) if status < 300 and got else got.decode()
+
+    def ok(self, method: str, target: str, body: Json = None, client: Client = OWNER) -> Any:
+        """The document of an answer that is no refusal."""
+        status, got = self(method, target, body, client)
+        assert status < 300, (status, got)
+        return got
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A service with a catalog that has an empty schema ``S``."""
+    create_folder(tmp_path)
+    service = open_service(tmp_path)
+    made = Site(service)
+    assert made.raw("POST", "/catalog", None)[0] == 201
+    made.ok("POST", "/schema/S")
+    yield made
+    service.close()

@@ -101,7 +101,7 @@ def private(backup: Path) -> Path:
 def test_users_may_be_left_out(filled: Path, tmp_path: Path, name: str) -> None:
     with closing(Users(filled / "users.db")) as users:
         users.add("ann")
-    made = back_up(filled, tmp_path / name, users=False)
+    made = back_up(filled, tmp_path / name, with_users=False)
     assert not made.users
     restore(tmp_path / name, tmp_path / "again")
     assert not (tmp_path / "again" / "users.db").exists()

@@ -153,6 +153,90 @@ def test_a_keyed_column_stays_unique_through_a_type_change(catalog: Catalog) -> 
     assert "duplicate key" in catalog.refused(409, "POST", "/entity/s:U", [{"v": "1.2"}])
 
 
+def test_a_type_change_leaves_no_foreign_key_between_types_that_cannot_be_compared(catalog: Catalog) -> None:
+    number = {"type": {"typename": "int4"}}
+    catalog.ok("POST", "/schema/s/table", table("A", text("k", **number), keys=("k",)))
+    catalog.ok("POST", "/schema/s/table", table("B", text("a", **number), foreign_keys=[refer("a", "A", "k")]))
+    for target in ("A/column/k", "B/column/a"):
+        message = catalog.refused(409, "PUT", f"/schema/s/table/{target}", {"type": {"typename": "text"}})
+        assert "incompatible types" in message
+        assert catalog.ok("GET", f"/schema/s/table/{target}")["type"] == {"typename": "int4"}
+        catalog.ok("PUT", f"/schema/s/table/{target}", {"type": {"typename": "int8"}})
+    catalog.ok("POST", "/entity/s:A", [{"k": 2**40}])
+    catalog.ok("POST", "/entity/s:B", [{"a": 2**40}])
+
+
+@pytest.mark.parametrize(
+    ("typename", "given", "shown"),
+    [
+        ("int4", "5", 5),
+        ("boolean", "yes", True),
+        ("boolean", 0, False),
+        ("text", 5, "5"),
+        ("text", "it's", "it's"),
+        ("float8", "1.50", 1.5),
+        ("float8", "NaN", "NaN"),
+        ("date", "2001-1-2", "2001-01-02"),
+        ("timestamptz", "2001-02-03T04:05:06+01:00", "2001-02-03 03:05:06+00"),
+        ("timestamp", "2001-02-03T04:05:06", "2001-02-03 04:05:06"),
+        ("uuid", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+        ("jsonb", {"b": 1, "a": [None]}, {"b": 1, "a": [None]}),
+        ("json", "x", "x"),
+        ("ermrest_curie", "X:{RID}", "X:{RID}"),
+        ("serial4", 5, None),
+    ],
+)
+def test_a_default_is_shown_as_a_value_of_its_type(catalog: Catalog, typename: str, given: Any, shown: Any) -> None:
+    column = {"name": "c", "type": {"typename": typename}, "default": given}
+    made = catalog.ok("POST", "/schema/s/table", table("A", column, text("t")))
+    assert made["column_definitions"][5]["default"] == shown
+    assert catalog.ok("GET", "/schema/s/table/A/column/c")["default"] == shown
+    # what is shown can be given back, as clones do
+    assert catalog.ok("POST", "/schema/s/table", table("B", {**column, "default": shown}, text("t")))
+    row = catalog.ok("POST", "/entity/s:A?defaults=c", [{"t": "x"}])[0]["c"]
+    assert row == catalog.ok("POST", "/entity/s:B?defaults=c", [{"t": "x"}])[0]["c"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "values", "converted"),
+    [
+        ("boolean", "int4", [True, False, None], [1, 0, None]),
+        ("int4", "boolean", [0, 1, -3], [False, True, True]),
+        ("int4", "jsonb", [1], None),
+        ("boolean", "json", [True], None),
+        ("text", "jsonb", ['{"a": 1}', "5"], [{"a": 1}, 5]),
+        ("jsonb", "int4", [5], [5]),
+        ("timestamptz", "time", ["2001-02-03T04:05:06.5+00:00"], ["04:05:06.5"]),
+        ("timestamptz", "date", ["2001-02-03T23:30:00-01:00"], ["2001-02-04"]),
+        ("date", "time", ["2001-02-03"], None),
+        ("float8", "int4", [0.5, 1.5, -2.5], [0, 2, -2]),
+        ("float8", "int4", ["NaN"], None),
+        ("int4", "int2", [70000], None),
+        ("interval", "text", ["26 hours"], ["26:00:00"]),
+    ],
+)
+def test_values_go_over_as_an_explicit_cast_takes_them(
+    catalog: Catalog, before: str, after: str, values: list[Any], converted: list[Any] | None
+) -> None:
+    catalog.ok("POST", "/schema/s/table", table("A", {"name": "c", "type": {"typename": before}}))
+    rows = catalog.ok("POST", "/entity/s:A", [{"c": value} for value in values])
+    change = {"type": {"typename": after}}
+    if converted is None:
+        catalog.refused(409, "PUT", "/schema/s/table/A/column/c", change)
+        assert catalog.ok("GET", "/entity/s:A@sort(RID)") == rows
+    else:
+        catalog.ok("PUT", "/schema/s/table/A/column/c", change)
+        assert [row["c"] for row in catalog.ok("GET", "/attribute/s:A/RID,c@sort(RID)")] == converted
+
+
+def test_a_default_must_go_over_into_a_column_s_new_type(catalog: Catalog) -> None:
+    catalog.ok("POST", "/schema/s/table", table("A", text("c", default="x")))
+    catalog.refused(409, "PUT", "/schema/s/table/A/column/c", {"type": {"typename": "int4"}})
+    changed = catalog.ok("PUT", "/schema/s/table/A/column/c", {"type": {"typename": "int4"}, "default": "7"})
+    assert changed["default"] == 7
+    assert catalog.ok("PUT", "/schema/s/table/A/column/c", {"type": {"typename": "text"}})["default"] == "7"
+
+
 def test_a_dropped_column_and_table_stay_in_the_past(catalog: Catalog) -> None:
     catalog.ok("POST", "/schema/s/table", table("D", text("a"), text("b")))
     catalog.ok("POST", "/entity/s:D", [{"a": "1", "b": "2"}])

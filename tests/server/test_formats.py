@@ -11,14 +11,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.server.test_disk_full import command
+from tests.serving import served
 
+from deriva_ml.catalog.transport import Http, Retry
 from deriva_ml.connect import open_connection
 from deriva_ml.core.exceptions import DerivaMLCatalogError
+from deriva_ml.core.files import hash_file
+from deriva_ml.server.backup import MANIFEST, back_up
 from deriva_ml.server.connections import open_format
 from deriva_ml.server.errors import FolderError
 from deriva_ml.server.formats import Format, format_of, kept_copy
 from deriva_ml.server.names import NameStore
+from deriva_ml.server.restore import restore
 from deriva_ml.server.store import FORMAT, CatalogStore
+from deriva_ml.wire.http import Request
 
 NEXT = FORMAT.number + 1
 
@@ -152,3 +159,60 @@ def test_two_that_find_the_same_old_file_bring_it_up_once(old: Path) -> None:
     for thread in threads:
         thread.join()
     assert done == [1]
+
+
+LATER = ["service.db", "catalogs/1.db", "hatrac.db"]
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_served_folder_with_a_database_of_a_later_format_says_so(catalog_root: Path, name: str) -> None:
+    with open_connection(str(catalog_root)) as opened:
+        opened.objects().put("/hatrac/ns/o", b"o")
+    set_format(catalog_root / name, 8)
+    targets = {"hatrac.db": "/hatrac/ns/o"}
+    with served(catalog_root) as process:
+        transport = Http(process.url, {"bearer-token": process.token}, retry=Retry(1))
+        answer = transport.send(Request("GET", targets.get(name, "/ermrest/catalog/1/schema")))
+        text = answer.read().decode()
+        assert (answer.status, "is of format 8" in text, Path(name).name in text) == (409, True, True), text
+        transport.close()
+
+
+def test_a_folder_of_a_later_format_is_not_served(catalog_root: Path) -> None:
+    marker = catalog_root / "deriva-ml-catalog.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": 7}))
+    code, text = command("serve", "--root", catalog_root, "--port", "0")
+    assert (code, "format 7" in text) == (2, True), text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*LATER, "users.db"])
+def test_commands_refuse_a_database_of_a_later_format(catalog_root: Path, tmp_path: Path, name: str) -> None:
+    with open_connection(str(catalog_root)) as opened:
+        opened.objects().put("/hatrac/ns/o", b"o")
+    assert command("user", "add", "ann", "--root", catalog_root)[0] == 0
+    back_up(catalog_root, tmp_path / "earlier")
+    set_format(catalog_root / name, 8)
+    words = [("backup", "--root", catalog_root, tmp_path / "b.tar")]
+    if name in ("service.db", "catalogs/1.db"):
+        words.append(("list", "--root", catalog_root))
+    if name == "users.db":
+        words.append(("user", "list", "--root", catalog_root))
+    for one in words:
+        code, text = command(*one)
+        assert code in (1, 2), (one, text)
+        assert "format 8" in text, (one, text)
+        assert "unexpected" not in text, (one, text)
+    assert not (tmp_path / "b.tar").exists()
+
+
+def test_a_backup_that_holds_a_database_of_a_later_format_is_not_restored(catalog_root: Path, tmp_path: Path) -> None:
+    back_up(catalog_root, tmp_path / "b")
+    set_format(tmp_path / "b" / "catalogs" / "1.db", 8)
+    manifest = tmp_path / "b" / MANIFEST
+    content = json.loads(manifest.read_text())
+    content["databases"]["catalogs/1.db"] = hash_file(tmp_path / "b" / "catalogs" / "1.db").sha256
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(FolderError, match="format 8"):
+        restore(tmp_path / "b", tmp_path / "again")
+    assert not (tmp_path / "again").exists()

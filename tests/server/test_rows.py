@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -115,6 +116,8 @@ def guest(make):
     """A table into which a client that owns nothing may insert, as that client."""
     document = make.table("Open", [make.column("x", "text")])
     tables = make({**document, "acls": {"insert": ["guest"], "select": ["guest"]}})
+    with tables.store.write(OWNER) as tx:
+        tx.put(replace(tx.model, acls={**tx.model.acls, "enumerate": ["*"]}))
     tables.client = Client("guest")
     return tables
 

@@ -57,7 +57,7 @@ def _backup(arguments: argparse.Namespace) -> int:
             arguments.target.expanduser().absolute(),
             progress=progress,
             link=not arguments.copy,
-            users=not arguments.without_users,
+            with_users=not arguments.without_users,
         )
     users = " and its users" if made.users else ""
     print(

@@ -28,15 +28,17 @@ def _fsck(arguments: argparse.Namespace) -> int:
     from deriva_ml.core.files import human_size
     from deriva_ml.server.app import open_service
     from deriva_ml.server.check import check_folder, report
+    from deriva_ml.server.damage import damage_named
     from deriva_ml.server.sweep import sweep
 
     root = folder_of(arguments)
     # Opening refuses what is no catalog folder, or one of a later version.
     with closing(open_service(root)):
         pass
-    with progress_bar("Objects") as progress:
-        checked = check_folder(root, progress=progress)
-    removed = sweep(root, checked.findings) if arguments.repair else []
+    with damage_named(root):
+        with progress_bar("Objects") as progress:
+            checked = check_folder(root, progress=progress)
+        removed = sweep(root, checked.findings) if arguments.repair else []
     left = [finding for finding in checked.findings if finding not in removed]
     if arguments.json:
         print(report(checked, removed))

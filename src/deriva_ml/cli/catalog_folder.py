@@ -94,13 +94,14 @@ def _info(arguments: argparse.Namespace) -> int:
     from deriva_ml.cli.printer import show_json
     from deriva_ml.connect import open_connection
     from deriva_ml.core.files import human_size
+    from deriva_ml.server.damage import damage_named
     from deriva_ml.server.users import users_of
 
     root = folder_of(arguments)
     with open_connection(str(root)) as connection:
         identity = connection.identity
         catalogs = [_described(connection, catalog_id) for catalog_id in connection.catalog_ids()]
-    with closing(users_of(root)) as known:
+    with damage_named(root), closing(users_of(root)) as known:
         users = len(known.users())
     count, size = _objects(root / "objects")
     if arguments.json:
@@ -132,6 +133,7 @@ def _delete(arguments: argparse.Namespace) -> int:
     from deriva_ml.connect import open_connection
     from deriva_ml.core.exceptions import DerivaMLConfigurationError
     from deriva_ml.server.catalogs import remove_database
+    from deriva_ml.server.damage import damage_named
 
     root = folder_of(arguments)
     with open_connection(str(root)) as connection:
@@ -143,7 +145,8 @@ def _delete(arguments: argparse.Namespace) -> int:
                 hint="type the id when asked, or give --yes",
             )
         delete_catalog(connection.transport, arguments.catalog)
-    remove_database(root, arguments.catalog)
+    with damage_named(root):
+        remove_database(root, arguments.catalog)
     print(f"Deleted catalog {arguments.catalog} of {root}")
     return 0
 

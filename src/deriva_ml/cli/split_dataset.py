@@ -1,4 +1,4 @@
-"""``deriva-ml-split-dataset``: divide a dataset into one for training, one for testing, and perhaps one for validation."""
+"""``deriva-ml-split-dataset``: divide a dataset into parts for training, for testing, and perhaps for validation."""
 
 from __future__ import annotations
 

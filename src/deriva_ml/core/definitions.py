@@ -39,6 +39,7 @@ from deriva_ml.core.ermrest import (
     rid_regex,
     snapshot_part,
 )
+from deriva_ml.core.filespec import FileSpec
 
 __all__ = [
     "DRY_RUN_RID",
@@ -54,6 +55,7 @@ __all__ = [
     "DerivaSystemColumns",
     "ExecAssetType",
     "ExecMetadataType",
+    "FileSpec",
     "FileUploadState",
     "ForeignKeyDef",
     "ForeignKeyDefinition",

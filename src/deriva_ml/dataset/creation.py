@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deriva_ml.core.enums import MLTable, MLVocab
@@ -16,7 +16,7 @@ from deriva_ml.core.exceptions import DerivaMLCatalogError
 from deriva_ml.dataset.aux_classes import DatasetVersion
 from deriva_ml.dataset.changes import Changes, all_or_nothing
 from deriva_ml.dataset.dataset_types import insert_types
-from deriva_ml.dataset.members import add_members
+from deriva_ml.dataset.members import by_element, link
 from deriva_ml.dataset.numbering import insert_versions, publish
 from deriva_ml.dataset.versions import INITIAL_VERSION, require_execution
 from deriva_ml.schema.session import Session
@@ -38,7 +38,7 @@ class NewDataset:
         types: Its types, names or synonyms of terms of ``Dataset_Type``.
         version: Its first version.
         members: Its members, RIDs by table; they are believed to exist.
-        children: Positions of the datasets in it among those that are made with it.
+        children: Positions of the datasets in it among those that are made with it and before it.
         rid: The RID that it shall have; by default the catalog's next one.
     """
 
@@ -53,7 +53,7 @@ class NewDataset:
 def create_datasets(
     session: Session, wanted: Sequence[NewDataset], execution_rid: str | None, reason: str = FIRST
 ) -> list[str]:
-    """Make datasets, each with one version.
+    """Make datasets, each with one version; in a number of requests that does not grow with them.
 
     Args:
         session: The catalog.
@@ -66,31 +66,40 @@ def create_datasets(
 
     Raises:
         DerivaMLInvalidTerm: A type is not in the vocabulary; nothing was written then.
-        DerivaMLRidsNotFound: There is no such execution.
+        DerivaMLRidsNotFound: There is no such execution, or a member does not exist.
+        DerivaMLTableTypeError: Rows of a table cannot be members.
     """
     session.require_writable()
-    types = [_terms(session, each.types) for each in wanted]
+    types = _terms(session, wanted)
+    nested = f"{session.ml_schema}:{MLTable.dataset.value}"
+    elements = by_element(session, {name: None for each in wanted for name in (*each.members, nested)})
     changes = Changes()
     with all_or_nothing(session, changes):
         rids = _rows(session, wanted, changes)
         if execution_rid is not None:
             _link(session, rids, execution_rid, changes)
-        for rid, names, each in zip(rids, types, wanted, strict=True):
-            changes.extend(insert_types(session, rid, names))
-            members: dict[str, list[str]] = {name: list(found) for name, found in each.members.items()}
-            if each.children:
-                members[f"{session.ml_schema}:{MLTable.dataset.value}"] = [rids[child] for child in each.children]
-            if members:
-                changes.extend(add_members(session, rid, members))
+        changes.extend(insert_types(session, dict(zip(rids, types, strict=True))))
+        for name, element in elements.items():
+            link(session, element, list(_pairs(name, name == nested, rids, wanted)), changes)
         numbers = {rid: each.version for rid, each in zip(rids, wanted, strict=True)}
         versions = insert_versions(session, numbers, reason, execution_rid)
     publish(session, versions)
     return rids
 
 
-def _terms(session: Session, types: Iterable[str]) -> list[str]:
-    names = list(types)
-    return check_terms(session, MLVocab.dataset_type.value, names) if names else []
+def _pairs(name: str, is_nested: bool, rids: Sequence[str], wanted: Sequence[NewDataset]) -> Iterator[tuple[str, str]]:
+    """The links of new datasets with their members of one table."""
+    for rid, each in zip(rids, wanted, strict=True):
+        yield from ((rid, member) for member in each.members.get(name, ()))
+        if is_nested:
+            yield from ((rid, rids[child]) for child in each.children)
+
+
+def _terms(session: Session, wanted: Sequence[NewDataset]) -> list[list[str]]:
+    """The preferred names of the types of each dataset."""
+    given = list(dict.fromkeys(name for each in wanted for name in each.types))
+    names = dict(zip(given, check_terms(session, MLVocab.dataset_type.value, given), strict=True)) if given else {}
+    return [[names[name] for name in each.types] for each in wanted]
 
 
 def _rows(session: Session, wanted: Sequence[NewDataset], changes: Changes) -> list[str]:

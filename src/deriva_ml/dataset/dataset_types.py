@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from deriva_ml.core.enums import MLTable, MLVocab
@@ -41,9 +41,16 @@ def types_of(session: Session, rids: Iterable[str]) -> dict[str, list[str]]:
     return {rid: sorted(names) for rid, names in found.items()}
 
 
-def insert_types(session: Session, rid: str, names: Iterable[str]) -> Changes:
-    """Give a dataset types by their preferred names; those that it has already are passed over."""
-    rows: list[dict[str, Json]] = [{"Dataset": rid, "Dataset_Type": name} for name in dict.fromkeys(names)]
+def insert_types(session: Session, names: Mapping[str, Iterable[str]]) -> Changes:
+    """Give datasets types by their preferred names; those that they have already are passed over.
+
+    Args:
+        session: The catalog.
+        names: The types of each dataset.
+    """
+    rows: list[dict[str, Json]] = [
+        {"Dataset": rid, "Dataset_Type": name} for rid, types in names.items() for name in dict.fromkeys(types)
+    ]
     schema, name, changes = session.ml_schema, MLTable.dataset_type.value, Changes()
     if rows:
         changes.added(schema, name, session.catalog.insert(schema, name, rows, on_conflict_skip=True))
@@ -65,7 +72,7 @@ def add_types(session: Session, rid: str, terms: Iterable[str | VocabularyTerm])
     present = list_types(session, rid)
     new = [name for name in dict.fromkeys(names) if name not in present]
     try:
-        return new, insert_types(session, rid, new)
+        return new, insert_types(session, {rid: new})
     except DerivaMLCatalogError as error:
         if error.status == _CONFLICT:
             require_dataset(session, rid)

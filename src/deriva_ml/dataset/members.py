@@ -26,8 +26,10 @@ from deriva_ml.wire.path import Path, any_of, eq, table
 __all__ = [
     "add_dataset_element_type",
     "add_members",
+    "by_element",
     "chunks",
     "delete_members",
+    "link",
     "list_dataset_element_types",
     "list_members",
     "member_stamps",
@@ -85,6 +87,16 @@ def _few(rids: Sequence[str]) -> str:
     return ", ".join(rids[:_NAMED]) + (f" and {len(rids) - _NAMED} more" if len(rids) > _NAMED else "")
 
 
+def _no_element(name: str, known: Iterable[tuple[str, str]], source: str) -> DerivaMLTableTypeError:
+    return DerivaMLTableTypeError(
+        "dataset element",
+        name,
+        source=source,
+        hint=f"call add_dataset_element_type({name!r}) first; element types here: "
+        + ", ".join(nearest(name, (key[1] for key in known))),
+    )
+
+
 def _by_element(
     session: Session, members: Iterable[str] | Mapping[str, Iterable[str]]
 ) -> list[tuple[Element, list[str]]]:
@@ -104,13 +116,7 @@ def _by_element(
             wanted.setdefault((found.schema_name, found.table_name), {})[rid] = None
     for name, rids in wanted.items():
         if name not in known:
-            raise DerivaMLTableTypeError(
-                "dataset element",
-                name[1],
-                source=f"member {_few(list(rids))}",
-                hint=f"call add_dataset_element_type({name[1]!r}) first; element types here: "
-                + ", ".join(nearest(name[1], (key[1] for key in known))),
-            )
+            raise _no_element(name[1], known, f"member {_few(list(rids))}")
     return [(known[name], list(rids)) for name, rids in wanted.items() if rids]
 
 
@@ -172,7 +178,7 @@ def add_members(
     changes = Changes()
     with all_or_nothing(session, changes):
         for element, rids in additions:
-            _link(session, rid, element, rids, changes)
+            link(session, element, [(rid, member) for member in rids], changes)
             if rids and _is_nesting(session, element):
                 # Who nested the other way round at the same time was not seen before: one of the two sees it now.
                 changes.nesting = read_nesting(session)
@@ -180,40 +186,63 @@ def add_members(
     return changes
 
 
-def _link(session: Session, rid: str, element: Element, members: Sequence[str], changes: Changes) -> None:
-    """Store links; one that somebody else has made meanwhile is passed over.
+def by_element(session: Session, names: Iterable[str]) -> dict[str, Element]:
+    """The kinds of member that tables are, by the names given.
+
+    Raises:
+        DerivaMLTableNotFound: There is no such table.
+        DerivaMLTableTypeError: Rows of a table cannot be members.
+    """
+    known = session_elements(session)
+    tables = {name: session.table(name).qualified for name in names}
+    for name, qualified in tables.items():
+        if qualified not in known:
+            raise _no_element(qualified[1], known, name)
+    return {name: known[qualified] for name, qualified in tables.items()}
+
+
+def link(session: Session, element: Element, pairs: Sequence[tuple[str, str]], changes: Changes) -> None:
+    """Store links of datasets with members; one that somebody else has made meanwhile is passed over.
+
+    Args:
+        session: The catalog.
+        element: The kind of member.
+        pairs: Datasets, each with a member.
+        changes: Is told of what was stored.
 
     Raises:
         DerivaMLDatasetNotFound: There is no such dataset.
         DerivaMLRidsNotFound: A member does not exist.
     """
     association = element.association
-    for start in range(0, len(members), _BATCH):
-        rows: list[Row] = [{element.holder: rid, element.member: member} for member in members[start : start + _BATCH]]
+    for start in range(0, len(pairs), _BATCH):
+        part = pairs[start : start + _BATCH]
+        rows: list[Row] = [{element.holder: rid, element.member: member} for rid, member in part]
         try:
             stored = session.catalog.insert(association.schema, association.name, rows, on_conflict_skip=True)
         except DerivaMLCatalogError as error:
             if error.status == _CONFLICT:
-                _refuse_unknown(session, rid, element, members, error)
+                _refuse_unknown(session, element, pairs, error)
             raise
         changes.added(association.schema, association.name, stored)
 
 
 def _refuse_unknown(
-    session: Session, rid: str, element: Element, members: Sequence[str], error: DerivaMLCatalogError
+    session: Session, element: Element, pairs: Sequence[tuple[str, str]], error: DerivaMLCatalogError
 ) -> None:
     """Say which reference of a refused link leads nowhere, if one does."""
-    require_dataset(session, rid)
     target, key = element.table, element.key
-    rows = session.catalog.rows_by(target.schema, target.name, key, members, columns=[key])
+    rows = session.catalog.rows_by(target.schema, target.name, key, [member for _rid, member in pairs], columns=[key])
     known = {str(row[key]) for row in rows}
-    missing = [member for member in members if member not in known]
+    missing = list(dict.fromkeys(member for _rid, member in pairs if member not in known))
     if missing:
         raise DerivaMLRidsNotFound(
             missing,
-            source=f"members of table {target.name} for dataset {rid}",
+            source=f"members of table {target.name}",
             hint="a list of RIDs, without tables, has their tables looked up",
         ) from error
+    for rid in dict.fromkeys(rid for rid, _member in pairs):
+        require_dataset(session, rid)
 
 
 def delete_members(session: Session, rid: str, members: Iterable[str] | Mapping[str, Iterable[str]]) -> Changes:

@@ -36,6 +36,9 @@ SHOWN = {
 }
 """The rights that documents show."""
 
+HISTORY_CAPTURE = "tag:isrd.isi.edu,2020:history-capture"
+"""Annotation of a table; where it is false, the table has no past."""
+
 NEVER = {"RID": ("update",), "RCB": ("update",), "RMT": ("insert", "update"), "RMB": ("insert", "update")}
 """What no one may do with a system column."""
 
@@ -66,6 +69,10 @@ def label(element: Element, table: Table | None = None) -> str:
     return f"{home}:{element.name}"
 
 
+def _has_no_past(table: Table) -> bool:
+    return table.annotations.get(HISTORY_CAPTURE) is False
+
+
 class Access:
     """What one client may do with one model.
 
@@ -82,6 +89,8 @@ class Access:
         self.is_snapshot = is_snapshot
         self.is_all = is_local(client) or self._meets(model.acls, "owner")
         """The client owns the catalog, hence may do everything."""
+        self.is_whole = self.is_all and not (is_snapshot and any(map(_has_no_past, model.tables())))
+        """Nothing of the model is hidden from the client."""
         self._decided: dict[tuple[int, str], bool | None] = {}
 
     # ------------------------------------------------------------------------------------------ deciding
@@ -96,7 +105,9 @@ class Access:
         """
         if isinstance(element, Column) and name in NEVER.get(element.name, ()):
             return False
-        if self.is_all:
+        if self.is_snapshot and isinstance(element, Table) and _has_no_past(element):
+            return False
+        if self.is_whole or (self.is_all and not isinstance(element, ForeignKey)):
             return True
         key = (id(element), name)
         if key not in self._decided:
@@ -112,21 +123,24 @@ class Access:
             return self._decide_reference(element, name)
         if self.roles == {"*"} and name not in ("select", "enumerate"):
             return False
+        parent = self._parent(element, table)
+        if self._is_shut(element, parent, name):
+            return False
         if any(self._meets(element.acls, granting) for granting in GRANTING[name]):
             return True
-        parent = self._parent(element, table)
         if parent is None:
             return False
-        if not isinstance(parent, Column) and self.right(parent, "owner") is True:
+        if self.right(parent, "owner") is True:
             return True
-        above = self.right(parent, name)
-        if isinstance(element, Table) and self.right(parent, "enumerate") is not True and above is False:
-            return self._bound(element, name, table)
-        if name not in element.acls and above is True:
+        if name not in element.acls and self.right(parent, name) is True:
             return True
-        if isinstance(element, Column) and above is False:
-            return False
         return self._bound(element, name, table)
+
+    def _is_shut(self, element: Element, parent: Model | Schema | Table | None, name: str) -> bool:
+        """What the element is in denies it, whatever the element's own lists say."""
+        if isinstance(element, Table):
+            return parent is None or self.right(parent, "enumerate") is not True
+        return isinstance(element, Column) and (parent is None or self.right(parent, name) is False)
 
     def _parent(self, element: Element, table: Table | None) -> Model | Schema | Table | None:
         if isinstance(element, Column):
@@ -166,13 +180,15 @@ class Access:
         ends = [(near, column) for column in fk.columns] + [(far, column) for column in fk.referenced_columns]
         columns = [(table, column) for table, named in ends if (column := table.column(named)) is not None]
         if name == "enumerate":
-            visible = all(
+            if "enumerate" in fk.acls and not self._is_listed(fk, near, name):
+                return False
+            # Both ends must be there for the client, or its model would refer to what is not in it.
+            return all(
                 self.right(table, "enumerate") is not False
                 and self.right(column, "enumerate", table) is not False
                 and self.right(column, "select", table) is not False
                 for table, column in columns
             )
-            return visible or self.right(near, "owner") is True
         rights = [self.right(column, name, table) for table, column in columns[: len(fk.columns)]]
         rights.append(self.may_refer(fk, name))
         return False if False in rights else None if None in rights else True
@@ -188,11 +204,15 @@ class Access:
             None where it depends on the row that is referred to.
         """
         near = self.model.table(*fk.table)
-        if self.is_all or name not in fk.acls or any(self._meets(fk.acls, granting) for granting in GRANTING[name]):
-            return True
-        if near is not None and self.right(near, "owner") is True:
+        if self.is_all or name not in fk.acls or self._is_listed(fk, near, name):
             return True
         return self._bound(fk, name, None)
+
+    def _is_listed(self, fk: ForeignKey, near: Table | None, name: str) -> bool:
+        """The foreign key's lists give the right, or the client owns the table that it belongs to."""
+        if self.is_all or any(self._meets(fk.acls, granting) for granting in GRANTING[name]):
+            return True
+        return near is not None and self.right(near, "owner") is True
 
     # ------------------------------------------------------------------------------------------ for documents
 
@@ -212,7 +232,7 @@ class Access:
         if isinstance(element, Key):
             columns = [table.columns_by_name[name] for name in element.columns] if table else []
             return self.is_all or all(self.right(column, "select", table) is not False for column in columns)
-        return self.is_all or self.right(element, "enumerate", table) is not False
+        return self.is_whole or self.right(element, "enumerate", table) is not False
 
     # ------------------------------------------------------------------------------------------ refusing
 
@@ -226,6 +246,11 @@ class Access:
         if right is False:
             raise self.refuse(f"{name} access on {label(element, table)}")
         return right
+
+    def need_outright(self, element: Element, name: str, table: Table | None = None) -> None:
+        """Refuse unless the client has the right whatever the row: there is none yet that a binding could test."""
+        if self.right(element, name, table) is not True:
+            raise self.refuse(f"{name} access on {label(element, table)}")
 
     def need_owner(self, element: Element, table: Table | None = None) -> None:
         """Refuse unless the client owns the element: that of a column or constraint is its table's owner."""

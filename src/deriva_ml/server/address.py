@@ -186,23 +186,24 @@ def _element(model: Model, access: Access, table: Table, address: Address) -> Co
             raise NotFound(f"column {address.columns[0]} in table {table.name}")
         return column
     for name in address.columns:
-        if table.column(name) is None:
+        column = table.column(name)
+        if column is None or not access.sees(column, table):
             raise Conflict(f"Requested column {name} does not exist in table {table.name}.")
     if address.kind == "key":
         key = table.key(address.columns)
-        if key is None:
+        if key is None or not access.sees(key, table):
             raise NotFound(f"key ({','.join(address.columns)})")
         return key
-    return _reference(model, table, address)
+    return _reference(model, access, table, address)
 
 
-def _reference(model: Model, table: Table, address: Address) -> ForeignKey:
+def _reference(model: Model, access: Access, table: Table, address: Address) -> ForeignKey:
     assert address.referenced is not None
     target = find_table(model, *address.referenced)
     wanted = set(zip(address.columns, address.referenced_columns, strict=False))
     if len(address.columns) == len(address.referenced_columns):
         for fk in table.references(target):
-            if set(fk.mapping.items()) == wanted:
+            if set(fk.mapping.items()) == wanted and access.sees(fk, table):
                 return fk
     raise Conflict(
         f"Requested foreign-key from {':'.join(table.qualified)}({','.join(address.columns)}) to "

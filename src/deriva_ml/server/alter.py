@@ -1,21 +1,16 @@
-"""Changing and dropping elements of a model.
-
-Documents of a model refer to each other by name, so a rename goes through every document that says the old one. RIDs,
-rows and physical tables stay as they are.
-"""
+"""Changing and dropping elements of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeAlias, TypeVar
 
 from deriva_ml.server import physical
 from deriva_ml.server.access import label
 from deriva_ml.server.bindings import binding_set
 from deriva_ml.server.connections import quote
 from deriva_ml.server.convert import convert_column
-from deriva_ml.server.ddl import access_of, check_rows, current, find_schema, find_table, taken_names
+from deriva_ml.server.ddl import access_of, check_rows, check_types, current, find_schema, find_table, taken_names
 from deriva_ml.server.documents import (
     acl_set,
     annotation_set,
@@ -28,8 +23,9 @@ from deriva_ml.server.documents import (
     require_object,
 )
 from deriva_ml.server.errors import BadRequest, Conflict, Forbidden
+from deriva_ml.server.rename import rename_column, rename_reference, rename_schema, rename_table
 from deriva_ml.server.transaction import Transaction
-from deriva_ml.wire.model import Column, Document, ForeignKey, Json, Key, Schema, Table
+from deriva_ml.wire.model import Column, ColumnType, Document, ForeignKey, Json, Key, Schema, Table
 from deriva_ml.wire.values import is_serial
 
 __all__ = [
@@ -46,9 +42,6 @@ __all__ = [
     "store_column",
     "store_constraint",
 ]
-
-_Constraint = TypeVar("_Constraint", Key, ForeignKey)
-_Name: TypeAlias = "tuple[str, str]"
 
 
 # ---------------------------------------------------------------------------------------------- putting parts back
@@ -67,49 +60,6 @@ def store_constraint(tx: Transaction, table: Table, constraint: Key | ForeignKey
     else:
         fks = tuple(constraint if old.rid == constraint.rid else old for old in table.foreign_keys)
         tx.put(replace(table, foreign_keys=fks))
-
-
-def _rewrite_references(tx: Transaction, old: Table, change: Callable[[ForeignKey], ForeignKey]) -> None:
-    """Change every foreign key that refers to a table."""
-    for fk in tx.model.referenced_by(old):
-        home = tx.model.table(*fk.table)
-        if home is not None:
-            fks = tuple(change(one) if one.referenced_table == old.qualified else one for one in home.foreign_keys)
-            tx.put(replace(home, foreign_keys=fks))
-
-
-def _rewrite_bindings(tx: Transaction, change: Callable[[_Name], _Name]) -> None:
-    """Change the names of the foreign keys that ACL bindings go along."""
-    for table in list(tx.model.tables()):
-        changed = replace(
-            table,
-            acl_bindings=_rewritten(table.acl_bindings, change),
-            columns=tuple(replace(one, acl_bindings=_rewritten(one.acl_bindings, change)) for one in table.columns),
-            foreign_keys=tuple(
-                replace(one, acl_bindings=_rewritten(one.acl_bindings, change)) for one in table.foreign_keys
-            ),
-        )
-        if changed != table:
-            tx.put(changed)
-
-
-def _rewritten(bindings: Mapping[str, Json], change: Callable[[_Name], _Name]) -> Document:
-    def step(one: Json) -> Json:
-        if not isinstance(one, dict):
-            return one
-        return {
-            word: list(change((str(value[0]), str(value[1]))))
-            if word in ("inbound", "outbound") and isinstance(value, list)
-            else value
-            for word, value in one.items()
-        }
-
-    return {
-        name: {**binding, "projection": [step(one) for one in projection]}
-        if isinstance(binding, dict) and isinstance(projection := binding.get("projection"), list)
-        else binding
-        for name, binding in bindings.items()
-    }
 
 
 # ---------------------------------------------------------------------------------------------- schemas and tables
@@ -131,29 +81,11 @@ def alter_schema(tx: Transaction, schema: Schema, document: Json) -> Schema:
         annotations=annotation_set(doc["annotations"]) if "annotations" in doc else schema.annotations,
         acls=acl_set(doc["acls"], "schema", f"schema {name}") if "acls" in doc else schema.acls,
     )
-    model = tx.model
-    tx.put(changed)
-    if name != schema.name:
-        for table in model.tables():
-            moved = _in_renamed_schema(table, schema.name, name)
-            if moved != table:
-                tx.put(moved)
-        _rewrite_bindings(tx, lambda one: (name, one[1]) if one[0] == schema.name else one)
+    if name == schema.name:
+        tx.put(changed)
+    else:
+        rename_schema(tx, schema.name, changed)
     return changed
-
-
-def _in_renamed_schema(table: Table, old: str, new: str) -> Table:
-    """A table as it is when a schema has another name."""
-
-    def renamed(name: _Name) -> _Name:
-        return (new, name[1]) if name[0] == old else name
-
-    fks = tuple(
-        replace(fk, name=renamed(fk.name), table=renamed(fk.table), referenced_table=renamed(fk.referenced_table))
-        for fk in table.foreign_keys
-    )
-    keys = tuple(replace(key, name=renamed(key.name)) for key in table.keys)
-    return replace(table, schema=renamed(table.qualified)[0], keys=keys, foreign_keys=fks)
 
 
 def alter_table(tx: Transaction, table: Table, document: Json) -> Table:
@@ -171,7 +103,7 @@ def alter_table(tx: Transaction, table: Table, document: Json) -> Table:
             clash = taken_names(tx, schema.name) & {one.name[1] for one in table.constraints}
             if clash:
                 raise Conflict(f'relation "{min(clash)}" already exists\n')
-        table = _rename_table(tx, table, schema.name, name)
+        table = rename_table(tx, table, schema.name, name)
     changed = replace(
         table,
         comment=comment_of(doc, table.comment),
@@ -182,35 +114,6 @@ def alter_table(tx: Transaction, table: Table, document: Json) -> Table:
         changed = replace(changed, acl_bindings=binding_set(tx.model, table, doc["acl_bindings"], "table"))
     tx.put(changed)
     return changed
-
-
-def _rename_table(tx: Transaction, table: Table, schema: str, name: str) -> Table:
-    """Give a table another name, in whatever says the old one; constraint names move with the schema only."""
-    old, new = table.qualified, (schema, name)
-
-    def moved(constraint: _Constraint) -> _Constraint:
-        return replace(constraint, name=(schema, constraint.name[1]))
-
-    def pointed(fk: ForeignKey) -> ForeignKey:
-        return replace(fk, referenced_table=new if fk.referenced_table == old else fk.referenced_table)
-
-    changed = replace(
-        table,
-        schema=schema,
-        name=name,
-        keys=tuple(map(moved, table.keys)),
-        foreign_keys=tuple(pointed(replace(moved(fk), table=new)) for fk in table.foreign_keys),
-    )
-    others = [fk for fk in tx.model.referenced_by(table) if fk.table != old]
-    tx.put(changed)
-    for fk in others:
-        home = tx.model.table(*fk.table)
-        if home is not None:
-            tx.put(replace(home, foreign_keys=tuple(map(pointed, home.foreign_keys))))
-    if schema != old[0]:
-        moved_names = {fk.name for fk in table.foreign_keys}
-        _rewrite_bindings(tx, lambda one: (schema, one[1]) if one in moved_names else one)
-    return current(tx, changed)
 
 
 def drop_schema(tx: Transaction, schema: Schema) -> None:
@@ -256,7 +159,8 @@ def alter_column(tx: Transaction, table: Table, column: Column, document: Json) 
     ):
         raise Forbidden(f"alteration of system column {column.name}")
     if changed.name != column.name:
-        table = _rename_column(tx, table, column, changed.name)
+        table = rename_column(tx, table, column, changed.name)
+        changed = replace(changed, acl_bindings=table.columns_by_name[changed.name].acl_bindings)
     if "acl_bindings" in doc:
         changed = replace(changed, acl_bindings=binding_set(tx.model, table, doc["acl_bindings"], "column"))
     if changed.type != column.type:
@@ -277,48 +181,29 @@ def _altered(table: Table, column: Column, doc: Document) -> Column:
     if not isinstance(nullok, bool):
         raise BadRequest(f'Column "{name}" nullok must be true or false.')
     type_ = read_type(doc["type"]) if "type" in doc else column.type
-    default = doc.get("default", column.default)
     return replace(
         column,
         name=name,
         type=type_,
         nullok=nullok,
-        default=default if column.is_system else default_of(type_, default),
+        default=_altered_default(column, type_, doc),
         comment=comment_of(doc, column.comment),
         annotations=annotation_set(doc["annotations"]) if "annotations" in doc else column.annotations,
         acls=acl_set(doc["acls"], "column", label(column, table)) if "acls" in doc else column.acls,
     )
 
 
-def _rename_column(tx: Transaction, table: Table, column: Column, name: str) -> Table:
-    """Give a column another name, in whatever says the old one; gives the table with it."""
-    old = column.name
-
-    def renamed(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name if one == old else one for one in names)
-
-    def pointed(fk: ForeignKey) -> ForeignKey:
-        # The bindings of a foreign key start where it leads to.
-        bindings = {key: _renamed_binding(one, old, name) for key, one in fk.acl_bindings.items()}
-        return replace(fk, referenced_columns=renamed(fk.referenced_columns), acl_bindings=bindings)
-
-    _rewrite_references(tx, table, pointed)
-    table = current(tx, table)
-    changed = replace(
-        table,
-        columns=tuple(replace(one, name=name) if one.rid == column.rid else one for one in table.columns),
-        keys=tuple(replace(key, columns=renamed(key.columns)) for key in table.keys),
-        foreign_keys=tuple(replace(fk, columns=renamed(fk.columns)) for fk in table.foreign_keys),
-        acl_bindings={key: _renamed_binding(one, old, name) for key, one in table.acl_bindings.items()},
-    )
-    tx.put(changed)
-    return changed
-
-
-def _renamed_binding(binding: Json, old: str, new: str) -> Json:
-    if isinstance(binding, dict) and binding.get("projection") == [old]:
-        return {**binding, "projection": [new]}
-    return binding
+def _altered_default(column: Column, type_: ColumnType, doc: Document) -> Json:
+    if column.is_system:
+        return doc.get("default", column.default)
+    if "default" in doc:
+        return default_of(type_, doc["default"])
+    try:
+        return default_of(type_, column.default)
+    except BadRequest as error:
+        raise Conflict(
+            f'default for column "{column.name}" cannot be cast automatically to type {type_.name}\n'
+        ) from error
 
 
 def _refuse_nulls(tx: Transaction, table: Table, column: Column) -> None:
@@ -333,10 +218,11 @@ def _check_constraints(tx: Transaction, table: Table, column: Column) -> None:
     for constraint in mine:
         physical.drop_index(tx.connection, constraint)
     physical.add_indexes(tx.connection, table, mine)
-    for fk in (*(one for one in mine if isinstance(one, ForeignKey)), *tx.model.referenced_by(table)):
-        if fk.table != table.qualified and column.name not in fk.referenced_columns:
-            continue
-        check_rows(tx, find_table(tx.model, *fk.table), fk, find_table(tx.model, *fk.referenced_table))
+    pointing = [fk for fk in tx.model.referenced_by(table) if column.name in fk.referenced_columns]
+    for fk in (*(one for one in mine if isinstance(one, ForeignKey)), *pointing):
+        near, far = find_table(tx.model, *fk.table), find_table(tx.model, *fk.referenced_table)
+        check_types(near, fk.columns, far, fk.referenced_columns)
+        check_rows(tx, near, fk, far)
 
 
 def drop_column(tx: Transaction, table: Table, column: Column) -> None:
@@ -426,12 +312,14 @@ def alter_foreign_key(tx: Transaction, table: Table, fk: ForeignKey, document: J
         annotations=annotation_set(doc["annotations"]) if "annotations" in doc else fk.annotations,
         acls=acl_set(doc["acls"], "foreign key", label(fk)) if "acls" in doc else fk.acls,
     )
+    store_constraint(tx, table, changed)
+    if changed.name != fk.name:
+        rename_reference(tx, fk.name, changed.name)
+        changed = next(one for one in current(tx, table).foreign_keys if one.rid == fk.rid)
     if "acl_bindings" in doc:
         far = find_table(tx.model, *fk.referenced_table)
         changed = replace(changed, acl_bindings=binding_set(tx.model, far, doc["acl_bindings"], "foreign key"))
-    store_constraint(tx, table, changed)
-    if changed.name != fk.name:
-        _rewrite_bindings(tx, lambda one: changed.name if one == fk.name else one)
+        store_constraint(tx, current(tx, table), changed)
     return changed
 
 

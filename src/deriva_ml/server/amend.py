@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from deriva_ml.server.access import Access
 from deriva_ml.server.bindings import binding_set
 from deriva_ml.server.connections import quote
-from deriva_ml.server.documents import acl_set, annotation_set
+from deriva_ml.server.documents import ACL_NAMES, acl_set, annotation_set
 from deriva_ml.server.elements import CATALOG
 from deriva_ml.server.errors import BadRequest, NotFound
 from deriva_ml.server.history import bound, snapshot_range
@@ -172,7 +172,8 @@ def _checked(tx: Transaction, aspect: str, kind: str, home: str, rid: str, body:
     if aspect == "acl":
         if kind == "key":
             raise NotFound(f"Historical model resource with RID={rid}")
-        return acl_set(body, kind, f"{kind} with RID={rid}")
+        given = acl_set(body, kind, f"{kind} with RID={rid}")
+        return {name: given.get(name, []) for name in ACL_NAMES[kind]} if kind == "catalog" else given
     table = tx.model.tables_by_rid.get(home)
     if table is None:
         raise BadRequest("Bindings of a table that is gone cannot be checked, and so not be amended.")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from math import isfinite
 
 from deriva_ml.server.errors import BadRequest, ServiceError
 from deriva_ml.wire.http import Request, Response
+from deriva_ml.wire.json_text import read_json
 from deriva_ml.wire.model import Json
 
 __all__ = ["EMPTY", "Answer", "content_of", "empty", "json_body", "json_text", "refusal", "text_body"]
@@ -14,6 +16,9 @@ __all__ = ["EMPTY", "Answer", "content_of", "empty", "json_body", "json_text", "
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain"
 JSON = "application/json"
+
+DEEPEST = 200
+"""How deep a document may be nested. What is stored must be read again from wherever a caller's stack stands then."""
 
 NO_SUCH_PAGE = (
     "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
@@ -68,23 +73,38 @@ def content_of(request: Request) -> bytes:
 
 
 def text_body(request: Request) -> str:
-    """A request's content as text."""
+    """A request's content as text that can be stored."""
     try:
-        return content_of(request).decode()
+        text = content_of(request).decode()
     except UnicodeDecodeError as error:
         raise BadRequest("Request content is not valid UTF-8.") from error
+    if "\0" in text:
+        raise BadRequest("Request content holds a NUL character, which cannot be stored.")
+    return text
 
 
 def json_body(request: Request) -> Json:
-    """A request's content as JSON."""
+    """A request's content as JSON that can be stored, and be written as JSON again."""
     try:
-        document: Json = json.loads(text_body(request), parse_constant=_no_constant)
-        # A lone half of a surrogate pair can be escaped in JSON and cannot be stored.
-        json.dumps(document, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
+        document = read_json(text_body(request), exact=False)
+        _check_depth_and_numbers(document)
+    except ValueError as error:
         raise BadRequest("Could not deserialize JSON input.") from error
     return document
 
 
-def _no_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
+def _check_depth_and_numbers(document: Json) -> None:
+    level: list[Json] = [document]
+    for _ in range(DEEPEST + 1):
+        below: list[Json] = []
+        for value in level:
+            if isinstance(value, dict):
+                below.extend(value.values())
+            elif isinstance(value, list):
+                below.extend(value)
+            elif isinstance(value, float) and not isfinite(value):
+                raise ValueError("a number is out of range")
+        if not below:
+            return
+        level = below
+    raise ValueError("nested too deeply")

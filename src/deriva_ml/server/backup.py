@@ -25,13 +25,27 @@ from typing import Any
 
 from deriva_ml.core.config import MARKER
 from deriva_ml.core.files import fsync_directory, hash_file
+from deriva_ml.server import names, registry, store, users
 from deriva_ml.server.catalogs import database_path
 from deriva_ml.server.claims import claimed, discard, draft_of
 from deriva_ml.server.connections import connect
 from deriva_ml.server.damage import unusable
 from deriva_ml.server.errors import FolderError, is_no_room
+from deriva_ml.server.formats import format_of, refuse_later
 
-__all__ = ["MANIFEST", "MEMBER", "NUMBER", "Backup", "Progress", "back_up", "described", "discard", "flush", "silent"]
+__all__ = [
+    "MANIFEST",
+    "MEMBER",
+    "NUMBER",
+    "Backup",
+    "Progress",
+    "back_up",
+    "described",
+    "discard",
+    "flush",
+    "known_format",
+    "silent",
+]
 
 MANIFEST = "deriva-ml-backup.json"
 """Says what a backup holds; it stands where a folder has its marker."""
@@ -74,7 +88,9 @@ def silent(_done: int, _all: int) -> None:
     """Report nothing."""
 
 
-def back_up(root: Path, target: Path, *, progress: Progress = silent, link: bool = True, users: bool = True) -> Backup:
+def back_up(
+    root: Path, target: Path, *, progress: Progress = silent, link: bool = True, with_users: bool = True
+) -> Backup:
     """Make a backup.
 
     Args:
@@ -82,7 +98,7 @@ def back_up(root: Path, target: Path, *, progress: Progress = silent, link: bool
         target: Where to put it: a file whose name ends with ``.tar``, ``.tar.gz`` or ``.tgz``, else a new folder.
         progress: Called with the bytes copied so far, and those to be copied.
         link: In a folder on the same disk, link to the objects instead of copying them.
-        users: Take the folder's users with it, if it has any.
+        with_users: Take the folder's users with it, if it has any.
 
     Raises:
         FolderError: The target is there already, or cannot be written, or the folder is damaged.
@@ -95,10 +111,10 @@ def back_up(root: Path, target: Path, *, progress: Progress = silent, link: bool
         target.parent.mkdir(parents=True, exist_ok=True)
         part = draft_of(target)
         if _is_archive(target):
-            made = _into_archive(root, part, target, users=users, progress=progress)
+            made = _into_archive(root, part, target, with_users=with_users, progress=progress)
         else:
             with claimed(part, folder=True):
-                made = _gather(root, part, link=link, users=users, progress=progress)
+                made = _gather(root, part, link=link, with_users=with_users, progress=progress)
                 part.rename(target)
         fsync_directory(target.parent)
     except (OSError, sqlite3.Error) as error:
@@ -106,12 +122,12 @@ def back_up(root: Path, target: Path, *, progress: Progress = silent, link: bool
     return described(target, made)
 
 
-def _into_archive(root: Path, part: Path, target: Path, *, users: bool, progress: Progress) -> dict[str, Any]:
+def _into_archive(root: Path, part: Path, target: Path, *, with_users: bool, progress: Progress) -> dict[str, Any]:
     """Write a backup into one file; staged in the folder, where objects need no room, or beside the target."""
     for stage in (draft_of(root / "backup"), part.with_name(f"{part.name}-stage")):
         try:
             with claimed(stage, folder=True):
-                made = _gather(root, stage, link=True, users=users)
+                made = _gather(root, stage, link=True, with_users=with_users)
                 with claimed(part, folder=False, mode=0o600 if "users.db" in made["databases"] else 0o666):
                     _archive(stage, part, target, made["size"], progress)
                     part.rename(target)
@@ -145,11 +161,11 @@ def described(path: Path, manifest: dict[str, Any]) -> Backup:
     )
 
 
-def _gather(root: Path, target: Path, *, link: bool, users: bool, progress: Progress = silent) -> dict[str, Any]:
+def _gather(root: Path, target: Path, *, link: bool, with_users: bool, progress: Progress = silent) -> dict[str, Any]:
     """Copy a folder's databases and objects; give the manifest, which is written too."""
     marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    names = ["service.db"]
+    copied = ["service.db"]
     _copy_database(root / "service.db", target / "service.db")
     with closing(connect(target / "service.db", read_only=True)) as connection:
         rows = connection.execute("SELECT id FROM entries WHERE is_catalog AND NOT deleted ORDER BY id").fetchall()
@@ -157,16 +173,16 @@ def _gather(root: Path, target: Path, *, link: bool, users: bool, progress: Prog
     (target / "catalogs").mkdir()
     for catalog_id in catalogs:
         source = database_path(root, catalog_id)
-        names.append(f"catalogs/{source.name}")
+        copied.append(f"catalogs/{source.name}")
         _copy_database(source, target / "catalogs" / source.name)
-    if users and (root / "users.db").exists():
-        names.append("users.db")
+    if with_users and (root / "users.db").exists():
+        copied.append("users.db")
         _copy_users(root / "users.db", target / "users.db")
     contents: list[tuple[str, int]] = []
     if (root / "hatrac.db").exists():
-        names.append("hatrac.db")
+        copied.append("hatrac.db")
         contents = _copy_objects(root, target, link=link, progress=progress)
-    databases = {name: hash_file(target / name) for name in names}
+    databases = {name: hash_file(target / name) for name in copied}
     manifest = {
         "backup": NUMBER,
         "format": marker["format"],
@@ -183,14 +199,22 @@ def _gather(root: Path, target: Path, *, link: bool, users: bool, progress: Prog
 
 def _copy_database(source: Path, target: Path) -> None:
     """Copy a database as of one moment, while others write to it."""
-    with closing(connect(source, read_only=True)) as old, closing(sqlite3.connect(target)) as new:
-        try:
+    try:
+        with closing(connect(source, read_only=True)) as old, closing(sqlite3.connect(target)) as new:
+            refuse_later(source, format_of(old), known_format(source.name))
             old.backup(new)
             # A file that stands alone: no log beside it is needed to read it.
             new.execute("PRAGMA journal_mode = DELETE")
-        except sqlite3.Error as error:
-            raise unusable(error, target if is_no_room(error) else source) from error
+    except sqlite3.Error as error:
+        raise unusable(error, target if is_no_room(error) else source) from error
     flush(target)
+
+
+def known_format(name: str) -> int:
+    """The latest format that is known here of a folder's database of this name."""
+    return {"service.db": registry.FORMAT.number, "hatrac.db": names.FORMAT.number, "users.db": users.FORMAT}.get(
+        name, store.FORMAT.number
+    )
 
 
 def _copy_users(source: Path, target: Path) -> None:

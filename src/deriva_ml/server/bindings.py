@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from deriva_ml.server.errors import BadRequest, Conflict
+from deriva_ml.server.errors import BadRequest, Conflict, ServiceError
+from deriva_ml.wire.json_text import write_json
 from deriva_ml.wire.model import Column, Document, ForeignKey, Json, Model, Table
+from deriva_ml.wire.values import parse_literal
 
-__all__ = ["binding", "binding_set"]
+__all__ = ["binding", "binding_operand", "binding_operator", "binding_set", "with_renamed_column"]
 
 TYPES = {
     "table": frozenset({"owner", "update", "delete", "select"}),
     "column": frozenset({"owner", "update", "delete", "select"}),
     "foreign key": frozenset({"owner", "insert", "update"}),
 }
+ORDERED = frozenset({"=", "lt", "leq", "gt", "geq"})
+OPERATORS: Mapping[str, str] = {
+    "=": "=",
+    **{f"::{word}::": word for word in ("lt", "leq", "gt", "geq", "null", "regexp", "ciregexp", "ts")},
+}
+"""The operators of filters, as bindings and as paths write them."""
+
 MEMBERS = frozenset({"types", "projection", "projection_type", "scope_acl", "comment"})
 
 
@@ -71,19 +80,82 @@ def binding(model: Model, table: Table, name: str, value: Json, kind: str) -> Js
     return digested
 
 
+def with_renamed_column(model: Model, start: Table, value: Json, home: Table, names: tuple[str, str]) -> Json:
+    """A binding as it is when a column has another name.
+
+    Args:
+        model: The model before the change.
+        start: Where the binding's projection starts.
+        value: The binding.
+        home: The table of the column.
+        names: The column's old and new name.
+    """
+    projection = value.get("projection") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(projection, list) or not projection:
+        return value
+    old, new = names
+    steps: list[Json] = []
+    try:
+        for step, context, aliases in _walk(model, start, projection, ""):
+            if isinstance(step, dict):
+                steps.append(_renamed_filter(step, context, aliases, home, names))
+            else:
+                steps.append(new if step == old and context.rid == home.rid else step)
+    except ServiceError:
+        # It goes along what is not there any more, and so gives nothing; what it said stays.
+        return value
+    return {**value, "projection": steps}
+
+
+def _renamed_filter(
+    step: Document, context: Table, aliases: Mapping[str, Table], home: Table, names: tuple[str, str]
+) -> Document:
+    old, new = names
+    changed = dict(step)
+    for word in ("and", "or"):
+        nested = step.get(word)
+        if isinstance(nested, list):
+            changed[word] = [
+                _renamed_filter(one, context, aliases, home, names) if isinstance(one, dict) else one for one in nested
+            ]
+    column = step.get("filter")
+    if column == old and context.rid == home.rid:
+        changed["filter"] = new
+    elif isinstance(column, list) and len(column) == 2 and column[1] == old:
+        place = aliases.get(str(column[0]))
+        if place is not None and place.rid == home.rid:
+            changed["filter"] = [column[0], new]
+    return changed
+
+
 def _projected(model: Model, table: Table, projection: Json, name: str) -> Column:
     """The column at the end of a projection."""
     steps = projection if isinstance(projection, list) else [projection]
     if not steps or not isinstance(steps[-1], str):
         raise BadRequest(f'ACL binding "{name}" projection must end in a column name.')
     context = table
+    for step, context, aliases in _walk(model, table, steps, name):
+        if isinstance(step, dict) and _direction(step) is None:
+            _check_filter(step, context, aliases, name)
+    return _column(context, steps[-1], name)
+
+
+def _direction(step: Mapping[str, Json]) -> str | None:
+    return next((word for word in ("inbound", "outbound") if word in step), None)
+
+
+def _walk(
+    model: Model, table: Table, steps: Sequence[Json], name: str
+) -> Iterator[tuple[Json, Table, Mapping[str, Table]]]:
+    """Each step of a projection, with the table that it is taken from and the aliases that are known there."""
+    context = table
     aliases = {"base": table}
     for step in steps[:-1]:
         if not isinstance(step, dict):
             raise BadRequest(f'ACL binding "{name}" projection may have a column name at its end only.')
-        direction = next((word for word in ("inbound", "outbound") if word in step), None)
+        yield step, context, aliases
+        direction = _direction(step)
         if direction is None:
-            _check_filter(step, context, aliases, name)
             continue
         start = step.get("context")
         if isinstance(start, str):
@@ -92,9 +164,11 @@ def _projected(model: Model, table: Table, projection: Json, name: str) -> Colum
             context = aliases[start]
         context = _linked(model, context, direction, step[direction], name)
         alias = step.get("alias")
-        if isinstance(alias, str):
+        if alias is not None:
+            if not isinstance(alias, str):
+                raise BadRequest(f'ACL binding "{name}" gives an alias that is not text.')
             aliases[alias] = context
-    return _column(context, steps[-1], name)
+    yield steps[-1], context, aliases
 
 
 def _linked(model: Model, context: Table, direction: str, constraint: Json, name: str) -> Table:
@@ -118,16 +192,39 @@ def _column(context: Table, named: Json, name: str) -> Column:
     return found
 
 
+def binding_operator(step: Mapping[str, Json]) -> str | None:
+    """The operator of a filter in a projection, as paths call it; None if there is no such."""
+    operator = step.get("operator", "=")
+    return OPERATORS.get(operator) if isinstance(operator, str) else None
+
+
+def binding_operand(step: Mapping[str, Json]) -> tuple[str, ...]:
+    """What a filter in a projection compares with, as paths give it."""
+    if binding_operator(step) == "null":
+        return ()
+    operand = step.get("operand", "")
+    return (operand if isinstance(operand, str) else write_json(operand),)
+
+
 def _check_filter(step: Mapping[str, Json], context: Table, aliases: Mapping[str, Table], name: str) -> None:
     for leaf in _leaves(step, name):
-        column = leaf["filter"]
-        if isinstance(column, list) and len(column) == 2:
-            home = aliases.get(str(column[0]))
+        named = leaf["filter"]
+        if isinstance(named, list) and len(named) == 2:
+            home = aliases.get(str(named[0]))
             if home is None:
-                raise BadRequest(f'ACL binding "{name}" refers to the unknown alias "{column[0]}".')
-            _column(home, column[1], name)
+                raise BadRequest(f'ACL binding "{name}" refers to the unknown alias "{named[0]}".')
+            column = _column(home, named[1], name)
         else:
-            _column(context, column, name)
+            column = _column(context, named, name)
+        operator = binding_operator(leaf)
+        if operator is None:
+            raise BadRequest(f'ACL binding "{name}" does not know the operator "{leaf["operator"]}".')
+        if operator in ORDERED:
+            try:
+                for literal in binding_operand(leaf):
+                    parse_literal(column.type, literal)
+            except ValueError as error:
+                raise BadRequest(f'ACL binding "{name}": {error}') from error
 
 
 def _leaves(step: Mapping[str, Json], name: str) -> Iterator[Mapping[str, Json]]:

@@ -40,6 +40,9 @@ FEATURES: Document = {
 CREATOR_ROLE = "admin"
 """Who may make catalogs, beside those who use the folder in process."""
 
+LONGEST_ID = 200
+"""As part of a file's name; systems allow 255 bytes, and some are needed around it."""
+
 TEXT_MEMBERS = ("id", "name", "description", "clone_source", "alias_target")
 
 
@@ -126,6 +129,8 @@ class Catalogs:
         annotations = annotation_set(doc.get("annotations"))
         if "is_persistent" in doc and not is_local(client):
             raise _refuse(client, 'supplying value for "is_persistent"')
+        if not isinstance(doc.get("is_persistent", True), bool | None):
+            raise BadRequest('Field "is_persistent" must be true or false.')
         known: Document = {name: doc[name] for name in ("name", "description", "clone_source") if doc.get(name)}
         known |= {"owner": list(owner), "is_persistent": doc.get("is_persistent") is not False}
         with self.registry.write() as connection:
@@ -193,6 +198,7 @@ class Catalogs:
     def put_alias(self, alias_id: str, request: Request, client: Client) -> Answer:
         """``PUT /ermrest/alias/ID``: makes the alias or replaces what is known of it."""
         doc = _input(request)
+        _checked_id(alias_id)
         if doc.get("id", alias_id) != alias_id:
             raise BadRequest(f'Alias id "{doc["id"]}" in input does not match "{alias_id}" in URL.')
         found = self.registry.find(alias_id)
@@ -202,7 +208,8 @@ class Catalogs:
             _need_creator(client)
         entry = Entry(alias_id, False, _alias(doc, client))
         with self.registry.write() as connection:
-            if found is None and Registry.is_used(connection, alias_id, aliases=False):
+            is_taken = found is None and Registry.is_used(connection, alias_id, aliases=False)
+            if is_taken or alias_id == REGISTRY_ID:
                 raise Conflict(f"Cannot claim an existing catalog id={alias_id}")
             Registry.put(connection, entry)
         return Answer(200 if found else 201, json_text(_alias_document(entry)))
@@ -240,7 +247,15 @@ def _input(request: Request) -> Document:
     for name in TEXT_MEMBERS:
         if doc.get(name) is not None and not isinstance(doc[name], str):
             raise BadRequest(f'Field "{name}" must be text.')
-    return doc
+    return doc | {"id": _checked_id(doc["id"])} if doc.get("id") else doc
+
+
+def _checked_id(entry_id: Json) -> str:
+    """An id that a client chose: the name of the catalog's database is made of it."""
+    assert isinstance(entry_id, str)
+    if len(quote(entry_id, safe="").replace(".", "%2E")) > LONGEST_ID:
+        raise BadRequest(f'Catalog id "{entry_id}" is too long.')
+    return entry_id
 
 
 def _owner(doc: Document, client: Client) -> list[str]:

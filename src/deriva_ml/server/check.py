@@ -7,6 +7,7 @@ early, which `deriva_ml.server.sweep` removes.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -66,7 +67,7 @@ def check_folder(root: Path, *, progress: Callable[[int, int], None] | None = No
     findings: list[Finding] = []
     ids = _registered(root, findings)
     findings.extend(_unregistered(root, ids, idle=_is_idle(root / "service.db")))
-    if (root / "users.db").exists():
+    if os.path.lexists(root / "users.db"):
         findings.extend(check_database(root / "users.db", "users"))
     objects, content, found = check_objects(root, progress or (lambda _done, _all: None))
     urls = 0
@@ -204,7 +205,12 @@ class _Versions:
 
     def __init__(self, root: Path) -> None:
         path = root / "hatrac.db"
-        self._connection = connect(path, read_only=True) if path.exists() else None
+        self._connection: sqlite3.Connection | None = None
+        self._is_lost = False
+        try:
+            self._connection = connect(path, read_only=True) if os.path.lexists(path) else None
+        except (sqlite3.Error, FolderError):
+            self._is_lost = True  # which is a finding of its own
 
     def __enter__(self) -> Self:
         return self
@@ -215,6 +221,8 @@ class _Versions:
 
     def problem(self, url: str, length: object, md5: object) -> str | None:
         """What is wrong with a URL, and with what the row says of its content."""
+        if self._is_lost:
+            return "cannot be followed: the records of the object store cannot be read"
         try:
             target = parse_object_target(url)
             row = self._find(target.name, target.version)

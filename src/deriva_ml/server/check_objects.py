@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections import defaultdict
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from deriva_ml.core.files import hash_file
 from deriva_ml.server.connections import connect
+from deriva_ml.server.errors import FolderError
 from deriva_ml.server.finding import Finding
 from deriva_ml.server.objects import ABANDONED
 from deriva_ml.server.replies import url_of
@@ -39,11 +41,12 @@ def check_objects(root: Path, progress: Progress) -> tuple[int, int, list[Findin
     """
     database, folder = root / "hatrac.db", root / "objects"
     files = {path.name: path for path in folder.glob("[0-9a-f][0-9a-f]/*")}
-    if not database.exists():
+    if not os.path.lexists(database):
         lost = [Finding("record", "hatrac.db", f"missing, and there are {len(files)} objects")] if files else []
         return 0, 0, [*lost, *_incoming(root, idle=False)]
-    idle = is_idle(database)
+    idle = False
     try:
+        idle = is_idle(database)
         with closing(connect(database, read_only=True)) as connection:
             said = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
             if said != ["ok"]:
@@ -55,8 +58,8 @@ def check_objects(root: Path, progress: Progress) -> tuple[int, int, list[Findin
             findings += found
             findings += _orphans(connection, files, idle=idle)
             findings += _jobs(connection, folder, idle=idle)
-    except sqlite3.Error as error:
-        return 0, 0, [Finding("database", "hatrac.db", str(error))]
+    except (sqlite3.Error, FolderError) as error:
+        return 0, 0, [Finding("database", "hatrac.db", str(error).partition("\n")[0])]
     return count, content, [*findings, *_incoming(root, idle=idle)]
 
 

@@ -46,8 +46,19 @@ def connect(
     Raises:
         FolderError: The file is not there or cannot be opened.
     """
-    if not path.exists():
-        raise FolderError(f"The catalog's database is missing: {path}", hint="restore the folder from a backup")
+    try:
+        is_empty = path.stat().st_size == 0
+    except (FileNotFoundError, NotADirectoryError):
+        raise FolderError(
+            f"The catalog's database is missing: {path}", hint="restore the folder from a backup"
+        ) from None
+    except OSError as error:
+        raise FolderError(f"The catalog's database cannot be opened: {path} ({error.strerror}).") from error
+    if is_empty:
+        # SQLite would take it for a database without tables.
+        raise FolderError(
+            f"The catalog's database is damaged: {path} is empty.", hint="restore the folder from a backup"
+        )
     try:
         return _opened(path, "frozen" if _is_frozen(path) else "shared", read_only=read_only, timeout=timeout)
     except sqlite3.OperationalError as error:
@@ -105,13 +116,15 @@ def _is_frozen(path: Path) -> bool:
     return not (log.exists() and log.stat().st_size)
 
 
-def open_format(path: Path, wanted: Format, *, read_only: bool, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
+def open_format(
+    path: Path, wanted: Format, *, read_only: bool, timeout: float = BUSY_SECONDS, alone: bool | None = None
+) -> sqlite3.Connection:
     """Open a database of the format that is wanted; one of an earlier format is brought up first.
 
     Raises:
         FolderError: The file is not there, or is of a later format.
     """
-    connection = connect(path, read_only=read_only, timeout=timeout)
+    connection = connect(path, read_only=read_only, timeout=timeout, alone=alone)
     try:
         number = format_of(connection)
     except BaseException:
@@ -121,7 +134,7 @@ def open_format(path: Path, wanted: Format, *, read_only: bool, timeout: float =
         return connection
     connection.close()
     bring_up(path, number, wanted)
-    return connect(path, read_only=read_only, timeout=timeout)
+    return connect(path, read_only=read_only, timeout=timeout, alone=alone)
 
 
 def unlimited() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deriva_ml.server import physical
+from deriva_ml.server.collation import base_type
 from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import Conflict
 from deriva_ml.server.transaction import Transaction
@@ -17,6 +18,10 @@ from deriva_ml.wire.model import Column, ColumnType, Table
 from deriva_ml.wire.values import Stored, codec, is_serial
 
 __all__ = ["convert_column"]
+
+JSON = ("json", "jsonb")
+INTEGERS = ("int2", "int4", "int8")
+MOMENT_TO_TIME = frozenset({("timestamp", "time"), ("timestamptz", "time"), ("timestamptz", "timetz")})
 
 
 def convert_column(tx: Transaction, table: Table, old: Column, new: Column) -> Column:
@@ -66,12 +71,18 @@ def _fill(
 
 
 def _converter(old: ColumnType, new: ColumnType) -> Callable[[Stored], Stored]:
+    """What PostgreSQL's explicit cast does: by the value's text, where there is no better way."""
     read, text = codec(new).read, codec(old).text
-
-    def whole(value: Stored) -> Stored:
-        # half to even, as the original's cast does
-        return read(str(round(float(value or 0))))
-
-    if old.name.startswith("float") and new.name.startswith("int") and new.name != "interval":
-        return whole
+    before, after = base_type(old).name, base_type(new).name
+    if after in JSON and before not in (*JSON, "text"):
+        raise Conflict(f"cannot cast type {old.name} to {new.name}")
+    if before.startswith("float") and after in INTEGERS:
+        # half to even
+        return lambda value: read(str(round(float(value or 0))))
+    if (before, after) == ("int4", "boolean"):
+        return lambda value: read("true" if value else "false")
+    if (before, after) == ("boolean", "int4"):
+        return lambda value: read("1" if value else "0")
+    if (before, after) in MOMENT_TO_TIME:
+        return lambda value: read(text(value).split(" ")[1])
     return lambda value: read(text(value))

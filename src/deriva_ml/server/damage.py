@@ -39,6 +39,8 @@ def damage_named(root: Path) -> Iterator[None]:
         if error.status == 500:
             name_damage(root)
         raise unusable(error, root) from error
+    except OSError as error:
+        raise unusable(error, root) from error
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in OF_FILES:
             raise
@@ -85,7 +87,7 @@ def name_damage(root: Path) -> None:
 
 
 def _unsound(root: Path) -> Path | None:
-    files = [root / "service.db", root / "hatrac.db", *sorted(root.glob("catalogs/*.db"))]
+    files = [root / "service.db", root / "hatrac.db", root / "users.db", *sorted(root.glob("catalogs/*.db"))]
     return next((file for file in files if file.exists() and not _is_sound(file)), None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from deriva_ml.server import physical
@@ -41,6 +41,7 @@ from deriva_ml.wire.values import is_serial
 __all__ = [
     "access_of",
     "add_references",
+    "check_types",
     "create_column",
     "create_foreign_key",
     "create_key",
@@ -322,6 +323,9 @@ def create_foreign_key(tx: Transaction, table: Table, document: Json) -> Foreign
         raise Conflict(f"Foreign-key columns belong to {near[0]}:{near[1]} instead of {table.schema}:{table.name}.")
     far, referenced_columns = end_columns(doc.get("referenced_columns"), "referenced_columns")
     target = find_table(tx.model, *far)
+    access = access_of(tx)
+    if not access.sees(tx.model.schemas[target.schema]) or not access.sees(target):
+        raise Conflict(f"Table {target.name} does not exist in schema {target.schema}.")
     _check_mapping(table, columns, target, referenced_columns)
     taken = taken_names(tx, table.schema)
     name = given_name(doc) or constraint_name(table.name, columns, "fkey", taken)
@@ -370,7 +374,12 @@ def _check_mapping(table: Table, columns: list[str], target: Table, referenced_c
                 f"Foreign key {fk.name[1]} already exists from table {table.name} to {target.name} "
                 f"with reference mapping {arrow}."
             )
-    for near, far in pairs:
+    check_types(table, columns, target, referenced_columns)
+
+
+def check_types(table: Table, columns: Sequence[str], target: Table, referenced_columns: Sequence[str]) -> None:
+    """Refuse a foreign key between columns whose values cannot be compared."""
+    for near, far in zip(columns, referenced_columns, strict=True):
         types = [home.columns_by_name[name].type for home, name in ((table, near), (target, far))]
         if _family(types[0]) != _family(types[1]):
             raise Conflict(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from deriva_ml.server.errors import BadRequest, Conflict, Forbidden, ServiceError
 from deriva_ml.wire.model import ColumnType, Document, Json, Table
-from deriva_ml.wire.values import codec, parse_type, storage
+from deriva_ml.wire.values import cell, codec, parse_type, plain, storage
 
 __all__ = [
     "ACL_NAMES",
@@ -137,16 +137,23 @@ def read_type(document: Json) -> ColumnType:
 
 
 def default_of(type_: ColumnType, value: Json) -> Json:
-    """A column's default, if its type takes it."""
-    if value is not None:
-        try:
-            if type_.is_array and isinstance(value, str):
-                codec(type_).read(value)
-            else:
-                storage(type_, value)
-        except ValueError as error:
-            raise BadRequest(str(error)) from error
-    return value
+    """A column's default as documents show it, if its type takes it: a value of the type, however it was written.
+
+    Moments are shown as in CSV, as with the original; JSON values and lists as they were given.
+    """
+    if value is None:
+        return None
+    try:
+        if type_.is_array and isinstance(value, str):
+            codec(type_).read(value)
+            return value
+        stored = storage(type_, value)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+    name = (type_.base or type_).name
+    if type_.is_array or name in ("json", "jsonb"):
+        return value
+    return cell(type_, stored) if name in ("timestamp", "timestamptz") else plain(type_, stored)
 
 
 def column_parts(document: Json) -> tuple[str, ColumnType, bool, Json]:

@@ -199,6 +199,7 @@ def translate(error: sqlite3.Error, path: Path) -> ServiceError | None:
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+GONE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -214,6 +215,8 @@ def translate_file(error: OSError, path: Path) -> ServiceError | None:
         return NoRoom(where, error.strerror or str(error))
     if error.errno in CLOSED:
         return ServiceError(403, f"{where} cannot be written: {error.strerror}.")
+    if error.errno in GONE:
+        return ServiceError(409, f"{where} cannot be used: {error.strerror}; was the folder moved or damaged?")
     if error.errno == errno.EIO:
         return Unavailable(f"{where} cannot be used: {error.strerror}.")
     return None

@@ -17,7 +17,7 @@ from pathlib import Path
 from deriva_ml.core.files import fsync_directory
 from deriva_ml.server.errors import FolderError
 
-__all__ = ["Format", "bring_up", "format_of", "kept_copy"]
+__all__ = ["Format", "bring_up", "format_of", "kept_copy", "refuse_later"]
 
 Step = Callable[[sqlite3.Connection], None]
 
@@ -45,6 +45,24 @@ def kept_copy(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.format-{number}")
 
 
+def refuse_later(path: Path, number: int, known: int) -> None:
+    """Refuse a database that a later version of deriva-ml has made.
+
+    Args:
+        path: The file.
+        number: Its format.
+        known: The latest that is known here.
+
+    Raises:
+        FolderError: It is later.
+    """
+    if number > known:
+        raise FolderError(
+            f"{path} is of format {number}; this version of deriva-ml reads format {known}.",
+            hint="use the version of deriva-ml that made it, or a later one",
+        )
+
+
 def bring_up(path: Path, number: int, wanted: Format) -> None:
     """Bring a database to the format that is wanted.
 
@@ -56,11 +74,12 @@ def bring_up(path: Path, number: int, wanted: Format) -> None:
     Raises:
         FolderError: It is of a later format, or of one that cannot be brought up.
     """
+    refuse_later(path, number, wanted.number)
     missing = next((step for step in range(number, wanted.number) if step not in wanted.steps), None)
-    if number > wanted.number or missing is not None:
+    if missing is not None:
         raise FolderError(
             f"{path} is of format {number}; this version of deriva-ml reads format {wanted.number}.",
-            hint="use the version of deriva-ml that made the folder, or a later one",
+            hint="open the folder once with an earlier version of deriva-ml that knows both",
         )
     try:
         _take_steps(path, wanted)

@@ -10,25 +10,26 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from math import isinf
 
 from deriva_ml.server.access import GRANTING, Access, label
+from deriva_ml.server.bindings import binding_operand, binding_operator
+from deriva_ml.server.collation import Key
 from deriva_ml.server.connections import quote
-from deriva_ml.server.expressions import text_sql
-from deriva_ml.server.regexps import translate
+from deriva_ml.server.errors import ServiceError
+from deriva_ml.server.expressions import Parameters
+from deriva_ml.server.filters import Operand, filter_sql
 from deriva_ml.server.transaction import Transaction
 from deriva_ml.server.view import View
 from deriva_ml.wire.model import Column, ForeignKey, Json, Model, Schema, Table
-from deriva_ml.wire.values import parse_literal
+from deriva_ml.wire.syntax import Comparison, Name
 
-__all__ = ["Narrowed", "narrowed", "need_references", "need_rows", "row_condition"]
-
-REGEXPS = ("::regexp::", "::ciregexp::")
-COMPARISONS = {"=": "=", "::gt::": ">", "::geq::": ">=", "::lt::": "<", "::leq::": "<="}
+__all__ = ["Narrowed", "narrowed", "need_references", "need_rows", "row_condition", "with_visible_tables"]
 
 
 def narrowed(view: View, access: Access) -> View:
-    """The view as the client sees it: the view itself for who owns the catalog."""
-    return view if access.is_all else Narrowed(view, access)
+    """The view as the client sees it: the view itself for who owns the catalog and has nothing hidden from it."""
+    return view if access.is_whole else Narrowed(view, access)
 
 
 class Narrowed(View):
@@ -100,6 +101,18 @@ class Narrowed(View):
             if decided[1] is None:
                 conditions.append(row_condition(self._view, self._access, whole, right, column=one))
         return "0" if False in decided else " AND ".join(conditions) or "1"
+
+
+def with_visible_tables(access: Access) -> Model:
+    """The model without the schemas and tables that the client may not enumerate; the tables in it are whole."""
+    if access.is_all:
+        return access.model
+    schemas = {
+        name: replace(schema, tables={key: table for key, table in schema.tables.items() if access.sees(table)})
+        for name, schema in access.model.schemas.items()
+        if access.sees(schema)
+    }
+    return replace(access.model, schemas=schemas)
 
 
 def _visible(access: Access) -> Model:
@@ -239,19 +252,21 @@ def _gives(binding: Mapping[str, Json], access: Access, right: str) -> bool:
 
 
 def _literal(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"X'{value.hex()}'"
+    if isinstance(value, float) and isinf(value):
+        return "9e999" if value > 0 else "-9e999"
     if isinstance(value, int | float):
         return repr(value).replace("inf", "9e999")
     return "NULL" if value is None else "'" + str(value).replace("'", "''").replace("\0", "") + "'"
 
 
-def _regexp(step: Mapping[str, Json], column: tuple[str, Column]) -> str:
-    """The test of a regular expression; empty if it is none."""
-    sql, found = column
-    try:
-        pattern = translate(str(step.get("operand", "")), ignore_case=step.get("operator") == "::ciregexp::")
-    except ValueError:
-        return ""
-    return f"ermrest_regexp({_literal(pattern)}, {text_sql(found.type, sql)})"
+class _Inline(Parameters):
+    """Values written into the SQL itself: a condition becomes part of whatever statement reads the table."""
+
+    def bind(self, value: Key | None) -> str:
+        """The literal for a value."""
+        return _literal(value)
 
 
 class _Projection:
@@ -336,19 +351,11 @@ class _Projection:
         if column is None:
             return None
         sql, found = column
-        operator, operand = step.get("operator", "="), step.get("operand", "")
-        if operator == "::null::":
-            return self._signed(step, f"{sql} IS NULL")
-        if operator in REGEXPS:
-            test = _regexp(step, column)
-            return self._signed(step, test) if test else None
-        if operator not in COMPARISONS:
-            return None
+        test = Comparison(Name((found.name,)), binding_operator(step) or "", binding_operand(step))
         try:
-            value = parse_literal(found.type, operand if isinstance(operand, str) else str(operand))
-        except ValueError:
+            return self._signed(step, filter_sql(test, lambda _name: [Operand(found, sql)], _Inline()))
+        except ServiceError:
             return None
-        return self._signed(step, f"{sql} {COMPARISONS[str(operator)]} {_literal(value)}")
 
     @staticmethod
     def _signed(step: Mapping[str, Json], sql: str) -> str:

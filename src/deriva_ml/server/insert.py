@@ -70,7 +70,7 @@ def insert(
         The rows that were inserted, in the order in which they came, with all columns.
     """
     access = Access(tx.model, tx.client)
-    access.need(table, "insert")
+    access.need_outright(table, "insert")
     unknown = [name for name in defaults if table.column(name) is None]
     if unknown:
         raise Conflict(f"Requested column {unknown[0]} does not exist in table {table.name}.")
@@ -82,7 +82,7 @@ def insert(
         if column.name in ("RCT", "RCB") and not access.is_all:
             raise access.refuse(f"insert access on :{table.schema}:{table.name}:{column.name}")
         if column.name != "RID":
-            access.need(column, "insert", table)
+            access.need_outright(column, "insert", table)
     inputs = read_inputs(body, content_type, table, wanted)
     keyed = {name for key in table.keys for name in key.columns}
     refuse_repeated(inputs, sorted(keyed & wanted.keys()))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from deriva_ml.core.files import Digests, fsync_directory
 from deriva_ml.server.connections import Frozen, open_format
+from deriva_ml.server.errors import FolderError
 from deriva_ml.server.formats import Format
 
 __all__ = ["Acls", "Job", "Name", "NameStore", "Records", "Version", "new_id"]
@@ -309,7 +310,7 @@ class NameStore:
     @contextmanager
     def read(self) -> Iterator[Records]:
         """The records as of one moment."""
-        if not self.path.exists():
+        if self._is_new():
             with self._lock:
                 yield Records(self._nothing())
             return
@@ -350,6 +351,25 @@ class NameStore:
             self._writer = self._empty = None
             self._idle.clear()
 
+    def _is_new(self) -> bool:
+        """Whether the database is still to be made.
+
+        Raises:
+            FolderError: It is lost: there are objects.
+        """
+        if self.path.exists():
+            return False
+        if not self.path.parent.is_dir():
+            raise FolderError(f"The catalog's folder is gone: {self.path.parent}", hint="was it moved?")
+        contents = (self.path.parent / "objects").glob("[0-9a-f][0-9a-f]/*")
+        if next(contents, None) is None:
+            return True
+        if self.path.exists():
+            return False  # another process made it meanwhile
+        raise FolderError(
+            f"The records of the object store are missing: {self.path}", hint="restore the folder from a backup"
+        )
+
     def _open(self, *, read_only: bool) -> sqlite3.Connection:
         return open_format(self.path, self._format, read_only=read_only)
 
@@ -382,7 +402,7 @@ class NameStore:
 
     def _create(self, token: Callable[[], str] = new_id) -> None:
         """Make the database, whole or not at all, even if another process does so at the same time."""
-        if self.path.exists():
+        if not self._is_new():
             return
         draft = self.path.with_name(f".{self.path.name}.{token()}")
         connection = sqlite3.connect(draft, isolation_level=None)

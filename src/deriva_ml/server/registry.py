@@ -8,11 +8,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deriva_ml.server.connections import BUSY_SECONDS, connect
+from deriva_ml.server.connections import BUSY_SECONDS, open_format
+from deriva_ml.server.formats import Format
 from deriva_ml.server.small_database import SmallDatabase, place_database
 from deriva_ml.wire.model import Document
 
-__all__ = ["Entry", "Registry"]
+__all__ = ["FORMAT", "Entry", "Registry"]
+
+FORMAT = Format(0)
 
 SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -50,7 +53,7 @@ class Registry:
         self.path = path
         self._database = SmallDatabase(
             path,
-            lambda file: connect(file, read_only=False, timeout=busy_seconds, alone=True),
+            lambda file: open_format(file, FORMAT, read_only=False, timeout=busy_seconds, alone=True),
             busy_seconds=busy_seconds,
         )
 

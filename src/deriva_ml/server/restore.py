@@ -17,12 +17,23 @@ from typing import Any
 from deriva_ml.core.config import MARKER
 from deriva_ml.core.files import fsync_directory, hash_file
 from deriva_ml.server.app import FORMAT
-from deriva_ml.server.backup import MANIFEST, MEMBER, NUMBER, Backup, Progress, described, flush, silent
+from deriva_ml.server.backup import (
+    MANIFEST,
+    MEMBER,
+    NUMBER,
+    Backup,
+    Progress,
+    described,
+    flush,
+    known_format,
+    silent,
+)
 from deriva_ml.server.check import check_database
 from deriva_ml.server.claims import claimed, draft_of
 from deriva_ml.server.connections import connect
 from deriva_ml.server.damage import unusable
 from deriva_ml.server.errors import FULL, FolderError
+from deriva_ml.server.formats import format_of, refuse_later
 
 __all__ = ["identity_of", "restore"]
 
@@ -154,6 +165,8 @@ def _verify(part: Path, manifest: dict[str, Any], backup: Path) -> None:
             raise FolderError(f"The backup {backup} is damaged: {name} has changed")
         for finding in check_database(part / name, name):
             raise FolderError(f"The backup {backup} is damaged: {finding.problem}")
+        with closing(connect(part / name, read_only=True)) as connection:
+            refuse_later(backup / name, format_of(connection), known_format(Path(name).name))
         if name != "users.db":
             _log_mode(part / name)
     wanted: set[str] = set()

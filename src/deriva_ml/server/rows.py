@@ -14,7 +14,7 @@ from deriva_ml.server import insert as inserting
 from deriva_ml.server import update as updating
 from deriva_ml.server.access import Access
 from deriva_ml.server.errors import BadRequest, Conflict, translate
-from deriva_ml.server.guards import Narrowed, narrowed
+from deriva_ml.server.guards import Narrowed, narrowed, with_visible_tables
 from deriva_ml.server.inputs import Body
 from deriva_ml.server.insert import Written
 from deriva_ml.server.query import (
@@ -183,7 +183,7 @@ def _sole_table(tx: Transaction, path: DataPath, purpose: str, *, what: str = "E
         if kinds == {"FilterStep"}:
             raise BadRequest(f"{what} filters not allowed during {what.lower()} {purpose}.")
         raise BadRequest(f"unsupported path length for {purpose}")
-    table = resolve_table(tx.model, path.root.table)
+    table = resolve_table(with_visible_tables(Access(tx.model, tx.client)), path.root.table)
     if table.kind != "table":
         raise Conflict(f"Entity :{table.schema}:{table.name} is not writable.")
     return table

@@ -56,7 +56,7 @@ def upsert(tx: Transaction, table: Table, body: Body, content_type: str | None =
     fresh = [place for place in range(inputs.count) if place not in known]
     added: Sequence[StoredRow] = []
     if fresh:
-        access.need(table, "insert")
+        access.need_outright(table, "insert")
         picked = {name: [values[place] for place in fresh] for name, values in inputs.values.items()}
         added = add_rows(tx, table, Inputs(len(fresh), picked, inputs.media), skip=True)
         need_references(tx, access, table, "insert", rids_of(table, added), wanted.keys())
