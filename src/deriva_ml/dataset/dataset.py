@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
-from deriva_ml.dataset import development, summary
+from deriva_ml.dataset import development, executions, summary
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec, DatasetVersion, VersionPart
 from deriva_ml.dataset.changes import Changes
 from deriva_ml.dataset.creation import NewDataset, create_datasets
 from deriva_ml.dataset.dataset_types import add_types, list_types, remove_type
 from deriva_ml.dataset.edit import DatasetEdit, Edits
-from deriva_ml.dataset.executions import DatasetRole, ExecutionFinder, ExecutionUse, dataset_executions
 from deriva_ml.dataset.members import (
     add_members,
     delete_members,
@@ -53,8 +52,8 @@ class Dataset:
 
     Attributes:
         dataset_rid: The dataset.
-        description: What it holds.
         execution_rid: The execution on whose behalf it is changed.
+        owner: The catalog as it was given.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class Dataset:
         description: str = "",
         execution_rid: str | None = None,
     ) -> None:
-        self._owner = catalog
+        self.owner = catalog
         self._session = session_of(catalog)
         self._description = description
         self._edits = Edits()
@@ -333,7 +332,7 @@ class Dataset:
     def _neighbours(self, session: Session, rids: tuple[str, ...]) -> list[Dataset]:
         rows = session.catalog.rows_by(session.ml_schema, MLTable.dataset.value, "RID", list(rids)) if rids else []
         texts = {str(row["RID"]): str(row["Description"] or "") for row in rows}
-        return [Dataset(self._owner, rid, texts.get(rid, ""), self.execution_rid) for rid in rids]
+        return [Dataset(self.owner, rid, texts.get(rid, ""), self.execution_rid) for rid in rids]
 
     def find_features(self, table: str | Table) -> list[Feature]:
         """The features of a table.
@@ -343,24 +342,8 @@ class Dataset:
         """
         return find_features(self._session, table)
 
-    def list_executions(self, dataset_role: DatasetRole = "any") -> list[Any]:
-        """The executions that consumed or made the dataset, as records, those that came first first.
-
-        Args:
-            dataset_role: Only those that consumed it (``input``) or only those that made it (``output``).
-
-        Raises:
-            DerivaMLConfigurationError: The dataset was not got from a ``DerivaML``.
-        """
-        if not isinstance(self._owner, ExecutionFinder):
-            raise DerivaMLConfigurationError(
-                "Only a dataset that was got from a DerivaML can list its executions.", hint="ml.lookup_dataset(rid)"
-            )
-        return self._owner.list_dataset_executions(self.dataset_rid, dataset_role)
-
-    def list_execution_uses(self, dataset_role: DatasetRole = "any") -> list[ExecutionUse]:
-        """The same with the part that the dataset has in each, and with the version that was consumed or made."""
-        return dataset_executions(self._session, self.dataset_rid, dataset_role)
+    list_executions = of_owner(lambda: executions.list_executions)
+    list_execution_uses = of_owner(lambda: executions.list_execution_uses)
 
     # ------------------------------------------------------------------------------------------ for people
 
@@ -374,7 +357,9 @@ class Dataset:
         self,
         version: DatasetVersion | str,
         materialize: bool = True,
+        use_minid: bool = False,
         exclude_tables: set[str] | None = None,
+        timeout: tuple[int, int] | None = None,
         fetch_concurrency: int = 8,
         progress: Notice | None = None,
     ) -> DatasetBag:
@@ -383,10 +368,20 @@ class Dataset:
         Args:
             version: The version.
             materialize: Fetch the files of assets too.
+            use_minid: Not possible: bags are found by dataset and version, and get no identifier of their own.
             exclude_tables: Tables to leave out.
+            timeout: Kept with the specification; here bags are written from rows, with the connection's limits.
             fetch_concurrency: How many files are fetched at a time.
             progress: Told after each group of files.
+
+        Raises:
+            DerivaMLConfigurationError: An identifier was asked for.
+            DerivaMLVersionNotFound: The dataset has no such version.
         """
+        if use_minid:
+            raise DerivaMLConfigurationError(
+                f"The bag of dataset {self.dataset_rid} cannot be given a MINID.", hint="leave use_minid out"
+            )
         from deriva_ml.dataset.bag import download_dataset_bag
 
         spec = DatasetSpec(
@@ -394,6 +389,7 @@ class Dataset:
             version=DatasetVersion.of(version),
             materialize=materialize,
             exclude_tables=exclude_tables,
+            timeout=timeout,
             fetch_concurrency=fetch_concurrency,
         )
         return download_dataset_bag(self._session, spec, progress=progress)

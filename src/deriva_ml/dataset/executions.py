@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import DerivaMLValidationError
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLValidationError
+from deriva_ml.dataset.reference import DatasetRef
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.path import eq, table
 
-__all__ = ["DatasetRole", "ExecutionFinder", "ExecutionUse", "dataset_executions"]
+__all__ = [
+    "DatasetRole",
+    "ExecutionFinder",
+    "ExecutionUse",
+    "dataset_executions",
+    "list_execution_uses",
+    "list_executions",
+]
 
 DatasetRole = Literal["any", "input", "output"]
 _ROLES = ("any", "input", "output")
@@ -68,3 +76,30 @@ def dataset_executions(session: Session, rid: str, dataset_role: DatasetRole = "
             found.append(ExecutionUse(execution, "input", version))
     found += [ExecutionUse(execution, "output", version) for execution, version in made.items()]
     return [use for use in found if dataset_role in ("any", use.dataset_role)]
+
+
+def list_executions(dataset: DatasetRef, dataset_role: DatasetRole = "any") -> list[Any]:
+    """The executions that consumed or made the dataset, as records, those that came first first.
+
+    Args:
+        dataset: The dataset.
+        dataset_role: Only those that consumed it (``input``) or only those that made it (``output``).
+
+    Raises:
+        DerivaMLConfigurationError: The dataset was not got from a ``DerivaML``.
+    """
+    if not isinstance(dataset.owner, ExecutionFinder):
+        raise DerivaMLConfigurationError(
+            "Only a dataset that was got from a DerivaML can list its executions.", hint="ml.lookup_dataset(rid)"
+        )
+    return dataset.owner.list_dataset_executions(dataset.dataset_rid, dataset_role)
+
+
+def list_execution_uses(dataset: DatasetRef, dataset_role: DatasetRole = "any") -> list[ExecutionUse]:
+    """The executions with the part that the dataset has in each, and the version that was consumed or made.
+
+    Args:
+        dataset: The dataset.
+        dataset_role: Only those that consumed it (``input``) or only those that made it (``output``).
+    """
+    return dataset_executions(dataset.session, dataset.dataset_rid, dataset_role)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from deriva_ml.schema.session import Session
+from deriva_ml.schema.session import HasSession, Session
 
 __all__ = ["DatasetRef"]
 
@@ -14,6 +14,7 @@ class DatasetRef(Protocol):
 
     dataset_rid: str
     execution_rid: str | None
+    owner: HasSession | Session
 
     @property
     def session(self) -> Session:
