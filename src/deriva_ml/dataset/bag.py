@@ -25,7 +25,7 @@ from deriva_ml.dataset.bag_payload import BagProgress, Notice, fetch_payload
 from deriva_ml.dataset.bag_writer import write_bag
 from deriva_ml.dataset.dataset_bag import DatasetBag
 from deriva_ml.dataset.reach import reach
-from deriva_ml.dataset.versions import find_version
+from deriva_ml.dataset.versions import at_entry, find_version
 from deriva_ml.schema.places import cache_of
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.workspace.cache import Cache, CacheEntry
@@ -148,7 +148,7 @@ class _Download:
 
     def _written(self, directory: Path, bag: Path) -> dict[str, Digests]:
         bag.mkdir()
-        at_version = self.session.snapshot(self.snapshot)
+        at_version = at_entry(self.session, self.version)
         content = reach(at_version, self.spec.rid, self.spec.exclude_tables or ())
         facts = {
             "External-Identifier": f"{self.spec.rid}@{self.snapshot}",

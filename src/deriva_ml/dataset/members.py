@@ -79,7 +79,13 @@ def add_dataset_element_type(session: Session, element: str | Table) -> Table:
     sides = [Associate(session.ml_schema, MLTable.dataset.value), Associate(chosen.schema, chosen.name)]
     name = f"{MLTable.dataset.value}_{chosen.name}"
     document = association_document(chosen.schema, name, sides, comment=f"Datasets of {chosen.name} records.")
-    session.catalog.create_table(chosen.schema, document)
+    try:
+        session.catalog.create_table(chosen.schema, document)
+    except DerivaMLCatalogError as error:
+        session.catalog.model(refresh=True)
+        if error.status != _CONFLICT or chosen.qualified not in session_elements(session):
+            raise
+        # somebody else has just made it an element type
     return chosen
 
 
