@@ -147,6 +147,8 @@ class Dataset:
     ) -> DatasetVersion:
         """Give this dataset, and all that are connected with it by nesting, their next version.
 
+        Those in development get their next development version, the others a release.
+
         Args:
             component: What to increment.
             description: What changed.
