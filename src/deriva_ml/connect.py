@@ -180,7 +180,8 @@ def _missing_folder(place: Place) -> DerivaMLConfigurationError:
     return DerivaMLConfigurationError(
         f"There is no catalog folder at {place.root}.",
         source=f"hostname {place.hostname!r}",
-        hint=f"check the path, or make a catalog there: create-demo-catalog --host {place.hostname}",
+        hint=f"check the path, or make a catalog there: deriva-ml-catalog create --root {place.root}, or "
+        f"create-demo-catalog --host {place.hostname}",
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deriva_ml.asset import asset, asset_record, cached
     from deriva_ml.asset import tables as asset_tables
     from deriva_ml.core.ml_config import DerivaMLConfig
-    from deriva_ml.dataset import bag, files, finding, members
+    from deriva_ml.dataset import bag, clones, files, finding, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
     from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
@@ -35,6 +35,7 @@ else:
     bag = Room("deriva_ml.dataset.bag")
     cached = Room("deriva_ml.asset.cached")
     chaise = Room("deriva_ml.schema.chaise")
+    clones = Room("deriva_ml.dataset.clones")
     execution = Room("deriva_ml.execution.execution")
     execution_record = Room("deriva_ml.execution.execution_record")
     experiment = Room("deriva_ml.execution.experiment")
@@ -327,6 +328,7 @@ class DerivaML:
     list_dataset_element_types = of_session(lambda: members.list_dataset_element_types)
     add_dataset_element_type = of_session(lambda: members.add_dataset_element_type)
     download_dataset_bag = of_session(lambda: bag.download_dataset_bag)
+    reinitialize_dataset_versions = of_session(lambda: clones.reinitialize_dataset_versions)
 
     # -- workflows and executions --------------------------------------------------------------------------------
 

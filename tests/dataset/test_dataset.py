@@ -99,7 +99,7 @@ def test_a_snapshot_that_the_catalog_does_not_have_is_named(small: Project, snap
         lambda: download_dataset_bag(small.session, spec),
     ):
         with pytest.raises(
-            DerivaMLDataError, match=f"0.2.0 of dataset {dataset.dataset_rid} .* no snapshot {snapshot}"
+            DerivaMLDataError, match=f"0.2.0 of dataset {dataset.dataset_rid} names the moment {snapshot}"
         ):
             work()
     assert dataset.increment_dataset_version(VersionPart.patch) == "0.2.1"

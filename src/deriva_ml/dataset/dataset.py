@@ -14,6 +14,7 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.dataset import development, executions, summary
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec, DatasetVersion, VersionPart
 from deriva_ml.dataset.changes import Changes
+from deriva_ml.dataset.clones import session_at
 from deriva_ml.dataset.creation import NewDataset, create_datasets
 from deriva_ml.dataset.dataset_types import add_types, list_types, remove_type
 from deriva_ml.dataset.edit import DatasetEdit, Edits
@@ -25,7 +26,7 @@ from deriva_ml.dataset.members import (
 )
 from deriva_ml.dataset.nesting import read_nesting
 from deriva_ml.dataset.numbering import increment
-from deriva_ml.dataset.versions import INITIAL_VERSION, at_version, current, history, require_dataset
+from deriva_ml.dataset.versions import INITIAL_VERSION, current, history, require_dataset
 from deriva_ml.feature.feature import Feature, find_features
 from deriva_ml.schema.bound import of_owner
 from deriva_ml.schema.session import HasSession, Session, session_of
@@ -208,7 +209,7 @@ class Dataset:
 
     def _at(self, version: DatasetVersion | str | None) -> Session:
         """The session on the snapshot of a version; on the present if none is named."""
-        return at_version(self._session, self.dataset_rid, version)
+        return session_at(self._session, self.dataset_rid, version)
 
     # ------------------------------------------------------------------------------------------ types
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.dataset.aux_classes import DatasetVersion, VersionPart
+from deriva_ml.dataset.clones import session_at
 from deriva_ml.dataset.dataset_types import list_types
 from deriva_ml.dataset.members import member_stamps
 from deriva_ml.dataset.numbering import advance
 from deriva_ml.dataset.reference import DatasetRef
-from deriva_ml.dataset.versions import at_version, current, history
+from deriva_ml.dataset.versions import current, history
 
 __all__ = ["VersionDiff", "compare_versions", "is_dirty", "mark_dev", "release", "release_diff"]
 
@@ -171,5 +172,5 @@ def _listed(found: Mapping[str, set[str]]) -> Rids:
 
 
 def _state(dataset: DatasetRef, version: DatasetVersion | None) -> tuple[dict[str, dict[str, str]], list[str]]:
-    session = at_version(dataset.session, dataset.dataset_rid, version)
+    session = session_at(dataset.session, dataset.dataset_rid, version)
     return member_stamps(session, dataset.dataset_rid), list_types(session, dataset.dataset_rid)

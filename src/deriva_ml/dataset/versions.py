@@ -37,8 +37,6 @@ from datetime import UTC, datetime, timedelta
 from deriva_ml.core.codes import encode
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import (
-    DerivaMLCatalogError,
-    DerivaMLDataError,
     DerivaMLDatasetNotFound,
     DerivaMLRidsNotFound,
     DerivaMLVersionNotFound,
@@ -49,8 +47,6 @@ from deriva_ml.wire.model import Json
 
 __all__ = [
     "INITIAL_VERSION",
-    "at_entry",
-    "at_version",
     "current",
     "entries",
     "entry_of",
@@ -69,8 +65,6 @@ __all__ = [
 INITIAL_VERSION = DatasetVersion(0, 1, 0)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_NO_SNAPSHOT = (400, 404, 409)
-"""What a catalog answers that cannot be read as of a moment."""
 
 
 Row = Mapping[str, Json]
@@ -183,39 +177,6 @@ def not_a_dataset(session: Session, rid: str) -> DerivaMLDatasetNotFound:
         f"Not a dataset, but a record of table {where[0]}:{where[1]}",
         hint="name a dataset; a single file is an asset input",
     )
-
-
-def at_version(session: Session, rid: str, version: DatasetVersion | str | None) -> Session:
-    """The session on the snapshot of a version; as it is if none is named.
-
-    Raises:
-        DerivaMLVersionNotFound: The dataset has no such version.
-        DerivaMLDataError: The catalog has no snapshot of it.
-    """
-    if version is None:
-        return session
-    return at_entry(session, find_version(session, rid, DatasetVersion.of(version)))
-
-
-def at_entry(session: Session, entry: DatasetHistory) -> Session:
-    """The session on the snapshot of an entry of the history.
-
-    Raises:
-        DerivaMLDataError: The catalog has no such snapshot.
-    """
-    past = session.snapshot(str(entry.snapshot))
-    try:
-        past.model()
-    except DerivaMLCatalogError as error:
-        if error.status not in _NO_SNAPSHOT:
-            raise
-        raise DerivaMLDataError(
-            f"Version {entry.dataset_version} of dataset {entry.dataset_rid} cannot be read: catalog "
-            f"{session.catalog_id} has no snapshot {entry.snapshot}.",
-            source=f"Snapshot of {MLTable.dataset_version.value} {entry.version_rid}",
-            hint="where Snapshot is empty, the moment in which the version was written counts",
-        ) from error
-    return past
 
 
 def find_version(session: Session, rid: str, version: DatasetVersion, *, source: str | None = None) -> DatasetHistory:

@@ -23,6 +23,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLVersionNotFound,
 )
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
+from deriva_ml.dataset.clones import require_shown
 from deriva_ml.dataset.versions import entries
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset
@@ -217,6 +218,7 @@ def check_inputs(session: Session, configuration: ExecutionConfiguration) -> Inp
         DerivaMLDatasetNotFound: A dataset's RID names something else, or a dataset that was deleted.
         DerivaMLRidsNotFound: Some RIDs name nothing; all such are in the error.
         DerivaMLVersionNotFound: A dataset has no such version.
+        DerivaMLNotFoundError: A version's moment is not in the catalog's past.
         DerivaMLTableTypeError: An asset's RID names something else.
         DerivaMLValidationError: An input is named twice.
     """
@@ -285,6 +287,7 @@ def _check_datasets(session: Session, configuration: ExecutionConfiguration) -> 
             numbers = [str(entry.dataset_version) for entry in reversed(history[spec.rid])]
             raise DerivaMLVersionNotFound(spec.rid, str(spec.version), numbers, source=source)
         checked.append(DatasetInput(spec, version))
+    require_shown(session, {_source(configuration, "datasets", at): one.version for at, one in enumerate(checked)})
     return tuple(checked)
 
 

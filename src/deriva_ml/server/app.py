@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -114,10 +115,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_li
         content = settle_identity(root)
         identity, layout = content["identity"], content["format"]
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise FolderError(
-            f"This folder is not a catalog: {root} (there is no {MARKER} in it)",
-            hint="name a folder that holds one, or a path where nothing is yet",
-        ) from error
+        raise _no_folder(root) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FolderError(f"The marker of this catalog folder cannot be read: {marker} ({error})") from error
     if not isinstance(identity, str) or layout != FORMAT:
@@ -126,6 +124,18 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_li
             hint="use the version of deriva-ml that made it, or a later one",
         )
     return Service(root, identity, clock=clock, time_limit=time_limit, placed="place" in content)
+
+
+def _no_folder(root: Path) -> FolderError:
+    if not os.path.lexists(root):
+        return FolderError(
+            f"There is no catalog folder at {root}.",
+            hint=f"check the path, or make a catalog there: deriva-ml-catalog create --root {shlex.quote(str(root))}",
+        )
+    what = f"This is a file, not a catalog folder: {root}"
+    if root.is_dir():
+        what = f"This folder is not a catalog: {root} (there is no {MARKER} in it)"
+    return FolderError(what, hint="name a folder that holds one, or a path where nothing is yet")
 
 
 class Service:
