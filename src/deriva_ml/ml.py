@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deriva_ml.asset import asset, asset_record, cached
     from deriva_ml.asset import tables as asset_tables
     from deriva_ml.core.ml_config import DerivaMLConfig
-    from deriva_ml.dataset import bag, cached_bags, clones, dataset, estimate, files, live_denormalize, members
+    from deriva_ml.dataset import bag, cached_bags, clones, estimate, files, finding, live_denormalize, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
     from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
@@ -38,11 +38,11 @@ else:
     cached = Room("deriva_ml.asset.cached")
     chaise = Room("deriva_ml.schema.chaise")
     clones = Room("deriva_ml.dataset.clones")
-    dataset = Room("deriva_ml.dataset.dataset")
     execution = Room("deriva_ml.execution.execution")
     execution_record = Room("deriva_ml.execution.execution_record")
     experiment = Room("deriva_ml.execution.experiment")
     feature = Room("deriva_ml.feature.feature")
+    finding = Room("deriva_ml.dataset.finding")
     frames = Room("deriva_ml.feature.frames")
     files = Room("deriva_ml.dataset.files")
     live_denormalize = Room("deriva_ml.dataset.live_denormalize")
@@ -324,9 +324,10 @@ class DerivaML:
 
     # -- datasets ------------------------------------------------------------------------------------------------
 
-    find_datasets = of_session(lambda: dataset.find_datasets)
-    lookup_dataset = of_session(lambda: dataset.lookup_dataset)
-    delete_dataset = of_session(lambda: dataset.delete_dataset)
+    find_datasets = of_owner(lambda: finding.find_datasets)
+    lookup_dataset = of_owner(lambda: finding.lookup_dataset)
+    delete_dataset = of_session(lambda: finding.delete_dataset)
+    list_dataset_executions = of_session(lambda: execution_record.list_dataset_executions)
     list_dataset_element_types = of_session(lambda: members.list_dataset_element_types)
     add_dataset_element_type = of_session(lambda: members.add_dataset_element_type)
     download_dataset_bag = of_session(lambda: bag.download_dataset_bag)

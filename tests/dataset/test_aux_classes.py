@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from deriva_ml.dataset import DatasetHistory, DatasetSpec, DatasetSpecConfig, DatasetVersion, VersionPart
+from deriva_ml.dataset import DatasetHistory, DatasetMinid, DatasetSpec, DatasetSpecConfig, DatasetVersion, VersionPart
 
 PARTS = st.tuples(*[st.integers(0, 10**9)] * 3)
 
@@ -35,8 +35,58 @@ def test_versions_are_ordered_as_their_numbers_are_and_compare_with_text(
     assert hash(left) == hash(str(left))
 
 
+@given(PARTS, st.integers(0, 10**6), st.sampled_from(list(VersionPart)))
+def test_development_versions_come_between_the_release_before_and_any_after(
+    parts: tuple[int, int, int], steps: int, part: VersionPart
+) -> None:
+    release = DatasetVersion(*parts)
+    first = release.next_dev()
+    later = DatasetVersion(*first.to_tuple(), first.dev + steps) if first.dev is not None else first
+    assert release < first <= later < later.next_dev() < later.increment_version(part)
+    assert later.increment_version(part) == release.increment_version(part)
+    assert (later.is_release, later.increment_version(part).is_release) == (False, True)
+    assert DatasetVersion.parse(str(later)) == later == DatasetVersion.of(later.to_dict())
+    assert pickle.loads(pickle.dumps(later)) == later
+    assert hash(later) == hash(str(later))
+    assert later != DatasetVersion(*later.to_tuple())
+
+
+def test_what_an_identifier_service_says_is_read() -> None:
+    minid = DatasetMinid.model_validate(
+        {
+            "dataset_version": "1.2.0",
+            "metadata": {"title": "Images"},
+            "compact_uri": "minid:abc",
+            "location": ["https://one", "https://two"],
+            "identifier": "ark:/57799/abc",
+            "landing_page": "https://example.org/abc",
+            "RID": "1-ABC@2SX-WXYZ",
+            "checksums": [{"function": "md5", "value": "m"}, {"function": "sha256", "value": "s"}],
+        }
+    )
+    assert (minid.minid, minid.bag_url, minid.checksum) == ("minid:abc", "https://one", "s")
+    assert (minid.dataset_rid, minid.dataset_snapshot) == ("1-ABC", "2SX-WXYZ")
+    assert minid.model_dump()["dataset_version"] == {"major": 1, "minor": 2, "patch": 0}
+
+
 @pytest.mark.parametrize(
-    "text", ["1.0", "1", "", "1.2.3.4", "v1.2.3", "1.2.x", "01.2.3", "1.2.-3", " 1.2.3", "\u0661.2.3"]
+    "text",
+    [
+        "1.0",
+        "1",
+        "",
+        "1.2.3.4",
+        "v1.2.3",
+        "1.2.x",
+        "01.2.3",
+        "1.2.3.dev",
+        "1.2.3.dev01",
+        "1.2.dev3",
+        "1.2.3dev1",
+        "1.2.-3",
+        " 1.2.3",
+        "\u0661.2.3",
+    ],
 )
 def test_what_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="version"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from tests.dataset.project import ML, Project
 
+from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.core.exceptions import (
     DerivaMLCatalogError,
     DerivaMLCycleError,
@@ -18,12 +20,16 @@ from deriva_ml.core.exceptions import (
     DerivaMLTableTypeError,
     DerivaMLVersionNotFound,
 )
-from deriva_ml.dataset import Dataset, DatasetSpec, VersionPart
-from deriva_ml.dataset.dataset import delete_dataset, find_datasets, lookup_dataset
+from deriva_ml.dataset import Dataset, DatasetSpec, VersionPart, download_dataset_bag
+from deriva_ml.dataset.finding import delete_dataset, find_datasets, lookup_dataset
 from deriva_ml.dataset.members import add_dataset_element_type, list_dataset_element_types
 from deriva_ml.dataset.versions import find_version, snapshot_of
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.path import eq, table
+
+
+def fresh_client(session: Session) -> CatalogClient:
+    return CatalogClient(session.catalog.transport, session.catalog_id)
 
 
 def _numbers(dataset: Dataset) -> list[str]:
@@ -39,7 +45,7 @@ def test_a_new_dataset_has_its_first_version_its_types_and_its_producer(small: P
     (entry,) = made.dataset_history()
     assert (str(entry.dataset_version), entry.description) == ("0.1.0", "Initial dataset creation.")
     assert entry.execution_rid == small.execution
-    assert made.list_execution_rids() == [small.execution]
+    assert [use.execution_rid for use in made.list_execution_uses()] == [small.execution]
     assert made == Dataset(small.session, made.dataset_rid)
     assert lookup_dataset(small.session, made.dataset_rid).description == "To train with"
 
@@ -81,9 +87,28 @@ def test_a_version_whose_snapshot_was_never_recorded_is_read_by_its_creation(sma
     assert find_version(small.session, dataset.dataset_rid, entry.dataset_version) == entry
 
 
+@pytest.mark.parametrize("snapshot", ["garbage", "1", "3ZZ-ZZZZ-ZZZZ-ZZZZ"])
+def test_a_snapshot_that_the_catalog_does_not_have_is_named(small: Project, snapshot: str) -> None:
+    dataset = small.dataset(small.images[:2])
+    entry = dataset.dataset_history()[-1]
+    small.session.catalog.update(ML, "Dataset_Version", [{"RID": entry.version_rid, "Snapshot": snapshot}])
+    spec = DatasetSpec.model_validate({"rid": dataset.dataset_rid, "version": "0.2.0"})
+    for work in (
+        lambda: dataset.list_dataset_members(version="0.2.0"),
+        lambda: dataset.list_dataset_children(version="0.2.0"),
+        lambda: download_dataset_bag(small.session, spec),
+    ):
+        with pytest.raises(
+            DerivaMLDataError, match=f"0.2.0 of dataset {dataset.dataset_rid} names the moment {snapshot}"
+        ):
+            work()
+    assert dataset.increment_dataset_version(VersionPart.patch) == "0.2.1"
+    assert len(dataset.list_dataset_members(version="0.2.1")["Image"]) == 2
+
+
 def test_a_number_of_another_form_is_passed_over(small: Project) -> None:
     dataset = small.dataset([])
-    small.session.catalog.insert(ML, "Dataset_Version", [{"Dataset": dataset.dataset_rid, "Version": "9.0.0.dev1"}])
+    small.session.catalog.insert(ML, "Dataset_Version", [{"Dataset": dataset.dataset_rid, "Version": "9.0.0rc1"}])
     assert _numbers(dataset) == ["0.1.0"]
     assert dataset.increment_dataset_version(VersionPart.minor) == "0.2.0"
 
@@ -248,6 +273,13 @@ def test_a_table_becomes_an_element_type_once(small: Project) -> None:
         add_dataset_element_type(session, "Execution")
 
 
+def test_two_who_make_an_element_type_at_once_both_have_it(small: Project) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        sessions = [replace(small.session, catalog=fresh_client(small.session)) for _ in range(4)]
+        made = [pool.submit(add_dataset_element_type, session, "Grade") for session in sessions]
+        assert {each.result().name for each in made} == {"Grade"}
+
+
 # ---------------------------------------------------------------------------------------------- finding and deleting
 
 
@@ -288,5 +320,5 @@ def test_a_version_number_that_is_taken_is_a_conflict(small: Project) -> None:
 
 def test_sessions_and_instances_are_taken_alike(session: Session) -> None:
     made = Dataset.create_dataset(session, None, description="Nobody's")
-    assert made.list_execution_rids() == []
+    assert made.list_execution_uses() == []
     assert made.dataset_history()[0].execution_rid is None

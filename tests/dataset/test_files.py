@@ -56,7 +56,8 @@ def test_each_directory_becomes_a_dataset_in_the_one_above_it(ml: DerivaML, exec
         [(["a-b/three.txt"], []), (["a/one.txt"], [deep]), (["b/top.txt"], [])],
     )
     assert set(top.dataset_types) == {"File", "Training"}
-    assert top.list_execution_rids() == [execution]
+    assert [(use.execution_rid, use.dataset_role) for use in top.list_execution_uses()] == [(execution, "output")]
+    assert [str(entry.dataset_version) for entry in top.dataset_history()] == ["0.1.0"]
     assert {tuple(file["File_Types"]) for file in ml.list_files()} == {("File", "Text")}
     links = ml.session.catalog.rows(table("deriva-ml", "File_Execution"))
     assert {(row["Execution"], row["Asset_Role"]) for row in links} == {(execution, "Output")}

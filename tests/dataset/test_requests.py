@@ -14,7 +14,10 @@ from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.core.exceptions import DerivaMLUnreachable
 from deriva_ml.dataset import Dataset, DatasetSpec, VersionPart, download_dataset_bag
-from deriva_ml.dataset.dataset import delete_dataset, find_datasets
+from deriva_ml.dataset.creation import NewDataset, create_datasets
+from deriva_ml.dataset.dataset_types import types_of
+from deriva_ml.dataset.finding import delete_dataset, find_datasets
+from deriva_ml.dataset.versions import histories
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.http import Request, Response
 
@@ -65,6 +68,12 @@ def _counts(session: Session, images: int) -> dict[str, int]:
     count("list recursively", lambda: dataset.list_dataset_members(recurse=True, version="0.3.0"))
     count("children", lambda: dataset.list_dataset_children(recurse=True))
     count("increment", lambda: dataset.increment_dataset_version(VersionPart.patch))
+    count("parents", lambda: Dataset(watched, children[0].dataset_rid).list_dataset_parents(recurse=True))
+    count("compare", lambda: dataset.compare_versions("0.1.0", "0.4.0"))
+    count("is dirty", lambda: dataset.is_dirty)
+    count("markdown", lambda: dataset.to_markdown(show_children=True))
+    count("types", lambda: types_of(watched, [child.dataset_rid for child in children]))
+    count("executions", lambda: dataset.list_execution_uses())
     count("bag without files", lambda: download_dataset_bag(watched, _spec(dataset, "0.4.0", materialize=False)))
     count("bag", lambda: download_dataset_bag(watched, _spec(dataset, "0.4.0")))
     count("bag again", lambda: download_dataset_bag(watched, _spec(dataset, "0.4.0")))
@@ -78,18 +87,24 @@ def _counts(session: Session, images: int) -> dict[str, int]:
 def expected() -> dict[str, int]:
     """The most requests that each operation may take, at any size."""
     return {
-        "add by table": 7,
-        "add by rid": 9,
-        "nest": 10,
+        "add by table": 8,
+        "add by rid": 10,
+        "nest": 11,
         "list": 4,
         "list recursively": 8,  # one of them asks whether the version's moment is in the catalog's past
         "children": 2,
-        "increment": 5,
+        "increment": 6,
+        "parents": 2,
+        "compare": 18,
+        "is dirty": 17,
+        "markdown": 4,
+        "types": 1,
+        "executions": 2,
         "bag without files": 36,
         "bag": 1,
         "bag again": 1,
         "find": 1,
-        "delete members": 9,
+        "delete members": 10,
         "delete": 3,
     }
 
@@ -138,3 +153,23 @@ def _once() -> object:
     from deriva_ml.catalog.transport import Retry
 
     return Retry(attempts=1)
+
+
+@pytest.mark.parametrize("connected", [3, 100])
+def test_the_number_of_requests_does_not_grow_with_connected_datasets_or_their_versions(
+    small: Project, connected: int
+) -> None:
+    counting = Counting(small.session.catalog.transport)
+    watched = _through(small.session, counting)
+    watched.model()
+    counting.reset()
+    made = create_datasets(watched, [*[NewDataset()] * connected, NewDataset(children=range(connected))], None)
+    assert counting.count == 6
+    holder = Dataset(watched, made[-1])
+    for _ in range(connected // 30):
+        holder.increment_dataset_version(VersionPart.patch)
+    counting.reset()
+    holder.increment_dataset_version(VersionPart.minor, "All of them")
+    assert counting.count == 6
+    numbers = {str(entries[-1].dataset_version) for entries in histories(small.session, made).values()}
+    assert numbers == {"0.2.0"}

@@ -15,7 +15,7 @@ from deriva_ml.cli.create_demo import main
 from deriva_ml.connect import open_connection
 from deriva_ml.core.config import Settings
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
-from deriva_ml.dataset.dataset import lookup_dataset
+from deriva_ml.dataset.finding import lookup_dataset
 from deriva_ml.demo.loader import COMPLETE, SCHEMA, SPLIT, TESTING, TRAINING, VERSION, DemoCatalog, load_demo
 from deriva_ml.ml import DerivaML
 from deriva_ml.wire.path import table

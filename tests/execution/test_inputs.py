@@ -8,6 +8,7 @@ import pytest
 from tests.fakes import Counting
 
 from deriva_ml.core.exceptions import (
+    DerivaMLConfigurationError,
     DerivaMLDatasetNotFound,
     DerivaMLRidsNotFound,
     DerivaMLTableTypeError,
@@ -115,3 +116,42 @@ def test_datasets_are_found_by_position_and_by_rid():
         found["1-CCCC"]
     with pytest.raises(IndexError):
         found[2]
+
+
+def _uses(ml, rid):
+    return [(use.execution_rid, use.dataset_role, use.version) for use in ml.lookup_dataset(rid).list_execution_uses()]
+
+
+def test_a_dataset_can_be_declared_consumed_without_being_brought(world, configuration):
+    execution = world.ml.create_execution(configuration)
+    execution.add_input_dataset(world.dataset)
+    execution.add_input_dataset(world.dataset, world.ml.lookup_dataset(world.dataset).current_version)
+    current = str(world.ml.lookup_dataset(world.dataset).current_version)
+    assert (execution.execution_rid, "input", current) in _uses(world.ml, world.dataset)
+    assert len(execution.datasets) == 0
+    with pytest.raises(DerivaMLValidationError, match="another version"):
+        execution.add_input_dataset(world.dataset, "0.1.0")
+    with pytest.raises(DerivaMLVersionNotFound):
+        execution.add_input_dataset(world.dataset, "7.0.0")
+
+
+def test_a_dry_run_declares_nothing(world, configuration):
+    before = world.ml.session.catalog.latest_snaptime()
+    world.ml.create_execution(configuration, dry_run=True).add_input_dataset(world.dataset)
+    assert world.ml.session.catalog.latest_snaptime() == before
+
+
+def test_a_run_that_consumes_what_it_made_is_both(world, configuration):
+    execution = world.ml.create_execution(configuration)
+    made = execution.create_dataset(["Training"], description="Made here")
+    execution.add_input_dataset(made.dataset_rid)
+    rid = execution.execution_rid
+    assert _uses(world.ml, made.dataset_rid) == [(rid, "input", "0.1.0"), (rid, "output", "0.1.0")]
+    assert [record.execution_rid for record in made.list_executions()] == [rid]
+
+
+def test_a_run_is_configured_by_name_or_by_a_configuration_not_both(world, workflow):
+    execution = world.ml.create_execution(workflow=workflow, description="By name")
+    assert execution.configuration.description == "By name"
+    with pytest.raises(DerivaMLConfigurationError, match="description"):
+        world.ml.create_execution(ExecutionConfiguration(workflow=workflow), description="Twice")

@@ -22,6 +22,8 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 def existing_catalog(flags: argparse.Namespace) -> DerivaML:
     """Open the catalog that the flags name; one that does not exist is not made.
 
+    A command that has ``--domain-schema`` says with it which schemas are the project's.
+
     Raises:
         DerivaMLConfigurationError: There is no such catalog.
     """
@@ -37,4 +39,4 @@ def existing_catalog(flags: argparse.Namespace) -> DerivaML:
             source=f"--host {flags.host} --catalog {flags.catalog}",
             hint="name one that exists, or make one: deriva-ml-run, create-demo-catalog",
         )
-    return DerivaML(flags.host, flags.catalog)
+    return DerivaML(flags.host, flags.catalog, domain_schemas=getattr(flags, "domain_schema", None))

@@ -15,6 +15,7 @@ The branches follow what the caller can do about it:
     │   │   └── DerivaMLInvalidTerm
     │   ├── DerivaMLTableTypeError
     │   ├── DerivaMLValidationError
+    │   │   └── DerivaMLSelectionError     a ValueError too
     │   └── DerivaMLCycleError
     ├── DerivaMLExecutionError             a run went wrong
     │   ├── DerivaMLWorkflowError
@@ -57,6 +58,7 @@ __all__ = [
     "DerivaMLReadOnlyError",
     "DerivaMLRidsNotFound",
     "DerivaMLSchemaError",
+    "DerivaMLSelectionError",
     "DerivaMLTableNotFound",
     "DerivaMLTableTypeError",
     "DerivaMLUnreachable",
@@ -212,6 +214,10 @@ class DerivaMLTableTypeError(DerivaMLDataError):
 
 class DerivaMLValidationError(DerivaMLDataError):
     """Values do not satisfy the rules for them."""
+
+
+class DerivaMLSelectionError(DerivaMLValidationError, ValueError):
+    """A dataset cannot be divided as it was asked for; a ``ValueError`` too, as documented."""
 
 
 class DerivaMLCycleError(DerivaMLDataError):

@@ -1,4 +1,4 @@
-"""Datasets: versions, members, bags. Each name is loaded when it is first used."""
+"""Datasets: versions, members, bags, splits. Each name is loaded when it is first used."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec, DatasetVersion, VersionPart
+    from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetMinid, DatasetSpec, DatasetVersion, VersionPart
     from deriva_ml.dataset.bag import BagProgress, download_dataset_bag
     from deriva_ml.dataset.cached_bags import CachedBag, CacheStatus
     from deriva_ml.dataset.dataset import Dataset
     from deriva_ml.dataset.dataset_bag import DatasetBag
+    from deriva_ml.dataset.development import VersionDiff
+    from deriva_ml.dataset.sampling import SubsampleResult, subsample
     from deriva_ml.dataset.spec_config import DatasetSpecConfig
+    from deriva_ml.dataset.split import (
+        PartitionInfo,
+        SelectionFunction,
+        SplitResult,
+        random_split,
+        split_dataset,
+        stratified_split,
+    )
 
 __all__ = [
     "BagProgress",
@@ -21,11 +31,21 @@ __all__ = [
     "Dataset",
     "DatasetBag",
     "DatasetHistory",
+    "DatasetMinid",
     "DatasetSpec",
     "DatasetSpecConfig",
     "DatasetVersion",
+    "PartitionInfo",
+    "SelectionFunction",
+    "SplitResult",
+    "SubsampleResult",
+    "VersionDiff",
     "VersionPart",
     "download_dataset_bag",
+    "random_split",
+    "split_dataset",
+    "stratified_split",
+    "subsample",
 ]
 
 _HOMES = MappingProxyType(
@@ -36,11 +56,21 @@ _HOMES = MappingProxyType(
         "Dataset": "dataset",
         "DatasetBag": "dataset_bag",
         "DatasetHistory": "aux_classes",
+        "DatasetMinid": "aux_classes",
         "DatasetSpec": "aux_classes",
         "DatasetSpecConfig": "spec_config",
         "DatasetVersion": "aux_classes",
+        "PartitionInfo": "split",
+        "SelectionFunction": "split",
+        "SplitResult": "split",
+        "SubsampleResult": "sampling",
+        "VersionDiff": "development",
         "VersionPart": "aux_classes",
         "download_dataset_bag": "bag",
+        "random_split": "split",
+        "split_dataset": "split",
+        "stratified_split": "split",
+        "subsample": "sampling",
     }
 )
 

@@ -19,11 +19,12 @@ from deriva_ml.core.config import place_flags
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLException, DerivaMLNotFoundError
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion, VersionPart
-from deriva_ml.dataset.versions import add_versions, entries
+from deriva_ml.dataset.numbering import insert_versions, publish
+from deriva_ml.dataset.versions import entries, find_version
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.path import table
 
-__all__ = ["Renewed", "at_version", "reinitialize_dataset_versions", "require_shown"]
+__all__ = ["Renewed", "at_version", "reinitialize_dataset_versions", "require_shown", "session_at"]
 
 _RACES = 8
 """How often a lost race for version numbers is run again."""
@@ -62,6 +63,18 @@ def at_version(session: Session, entry: DatasetHistory, *, source: str | None = 
     return session.snapshot(str(entry.snapshot))
 
 
+def session_at(session: Session, rid: str, version: DatasetVersion | str | None) -> Session:
+    """The session as of a version of a dataset; as it is if none is named.
+
+    Raises:
+        DerivaMLVersionNotFound: The dataset has no such version.
+        DerivaMLNotFoundError: The version's moment is not in the catalog's past.
+    """
+    if version is None:
+        return session
+    return at_version(session, find_version(session, rid, DatasetVersion.of(version)))
+
+
 def require_shown(session: Session, named: Mapping[str, DatasetHistory]) -> None:
     """Refuse versions from before the catalog's first moment, in one request.
 
@@ -97,18 +110,23 @@ def reinitialize_dataset_versions(catalog: HasSession | Session, origin: str | N
     session.require_writable()
     for attempt in range(_RACES):
         lost = _not_here(session)
-        numbers = {rid: entry.dataset_version.increment_version(VersionPart.patch) for rid, entry in lost.items()}
+        numbers = {rid: _next(entry.dataset_version) for rid, entry in lost.items()}
         try:
-            add_versions(session, numbers, _description(origin), None)
+            made = insert_versions(session, numbers, _description(origin), None) if numbers else []
         except DerivaMLCatalogError as error:
             if error.status != 409 or attempt == _RACES - 1:
                 raise
         else:
+            publish(session, made)
             return [
                 Renewed(rid, entry.dataset_version, str(entry.snapshot), numbers[rid])
                 for rid, entry in sorted(lost.items())
             ]
     raise DerivaMLException(f"No versions were made: others took their numbers {_RACES} times in a row.")
+
+
+def _next(version: DatasetVersion) -> DatasetVersion:
+    return version.increment_version(VersionPart.patch) if version.is_release else version.next_dev()
 
 
 def _description(origin: str | None) -> str:

@@ -1,48 +1,40 @@
-"""Datasets of a catalog: named, versioned collections of its records."""
+"""Datasets of a catalog: named, versioned collections of its records.
+
+Methods that are declared in one line are functions of this room, bound (:mod:`deriva_ml.schema.bound`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
-from deriva_ml.core.enums import MLTable, MLVocab
-from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLDatasetNotFound
-from deriva_ml.dataset import live_denormalize
-from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec, DatasetVersion, VersionPart
-from deriva_ml.dataset.clones import at_version
-from deriva_ml.dataset.dataset_types import add_types, insert_types, list_types, remove_type
-from deriva_ml.dataset.edit import DatasetEdit
+from deriva_ml.core.enums import MLTable
+from deriva_ml.dataset import development, executions, summary, version_bags, version_joins
+from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion, VersionPart
+from deriva_ml.dataset.changes import Changes
+from deriva_ml.dataset.clones import session_at
+from deriva_ml.dataset.creation import NewDataset, create_datasets
+from deriva_ml.dataset.dataset_types import add_types, list_types, remove_type
+from deriva_ml.dataset.edit import DatasetEdit, Edits
 from deriva_ml.dataset.members import (
     add_members,
     delete_members,
     list_dataset_element_types,
     list_members,
 )
-from deriva_ml.dataset.nesting import Nesting, read_nesting
-from deriva_ml.dataset.versions import (
-    INITIAL_VERSION,
-    add_versions,
-    current,
-    find_version,
-    history,
-    increment,
-    not_a_dataset,
-)
+from deriva_ml.dataset.nesting import read_nesting
+from deriva_ml.dataset.numbering import increment
+from deriva_ml.dataset.versions import INITIAL_VERSION, current, history, require_dataset
 from deriva_ml.feature.feature import Feature, find_features
+from deriva_ml.schema.bound import of_owner
 from deriva_ml.schema.session import HasSession, Session, session_of
-from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.wire.model import Json, Table
-from deriva_ml.wire.path import eq, table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from deriva_ml.core.ermrest import VocabularyTerm
-    from deriva_ml.dataset.bag import Notice
-    from deriva_ml.dataset.dataset_bag import DatasetBag
 
-__all__ = ["Dataset", "delete_dataset", "find_datasets", "lookup_dataset"]
+__all__ = ["Dataset"]
 
 Row = dict[str, Json]
 
@@ -58,8 +50,8 @@ class Dataset:
 
     Attributes:
         dataset_rid: The dataset.
-        description: What it holds.
         execution_rid: The execution on whose behalf it is changed.
+        owner: The catalog as it was given.
     """
 
     def __init__(
@@ -69,10 +61,30 @@ class Dataset:
         description: str = "",
         execution_rid: str | None = None,
     ) -> None:
+        self.owner = catalog
         self._session = session_of(catalog)
+        self._description = description
+        self._edits = Edits()
         self.dataset_rid = dataset_rid
-        self.description = description
         self.execution_rid = execution_rid
+
+    @property
+    def session(self) -> Session:
+        """The catalog."""
+        return self._session
+
+    @property
+    def description(self) -> str:
+        """What it holds; what is assigned is written to the catalog, and makes no version."""
+        return self._description
+
+    @description.setter
+    def description(self, text: str) -> None:
+        self._session.require_writable()
+        row: Row = {"RID": self.dataset_rid, "Description": text}
+        if not self._session.catalog.update(self._session.ml_schema, MLTable.dataset.value, [row]):
+            require_dataset(self._session, self.dataset_rid)
+        self._description = text
 
     def __eq__(self, other: object) -> bool:
         return self.dataset_rid == other.dataset_rid if isinstance(other, Dataset) else NotImplemented
@@ -105,24 +117,13 @@ class Dataset:
 
         Raises:
             DerivaMLInvalidTerm: A type is not in the vocabulary; nothing was written then.
+            DerivaMLRidsNotFound: There is no such execution; nothing is left then.
         """
-        session = session_of(ml_instance)
-        session.require_writable()
         types = [dataset_types] if isinstance(dataset_types, str) else list(dataset_types or ())
-        names = check_terms(session, MLVocab.dataset_type.value, types) if types else []
         number = DatasetVersion.of(version) if version is not None else INITIAL_VERSION
-        catalog, schema = session.catalog, session.ml_schema
-        row: Row = {"Description": description, "Deleted": False}
-        if rid is not None:
-            row["RID"] = rid
-        made = catalog.insert(schema, MLTable.dataset.value, [row], nondefaults=("RID",) if rid is not None else ())
-        dataset = Dataset(session, str(made[0]["RID"]), description, execution_rid)
-        if execution_rid is not None:
-            link: Row = {"Dataset": dataset.dataset_rid, "Execution": execution_rid}
-            catalog.insert(schema, MLTable.dataset_execution.value, [link])
-        insert_types(session, dataset.dataset_rid, names)
-        add_versions(session, {dataset.dataset_rid: number}, "Initial dataset creation.", execution_rid)
-        return dataset
+        wanted = NewDataset(description, types, number, rid=rid)
+        (made,) = create_datasets(session_of(ml_instance), [wanted], execution_rid)
+        return Dataset(ml_instance, made, description, execution_rid)
 
     # ------------------------------------------------------------------------------------------ versions
 
@@ -144,6 +145,8 @@ class Dataset:
     ) -> DatasetVersion:
         """Give this dataset, and all that are connected with it by nesting, their next version.
 
+        Those in development get their next development version, the others a release.
+
         Args:
             component: What to increment.
             description: What changed.
@@ -156,34 +159,54 @@ class Dataset:
             self._session, self.dataset_rid, VersionPart(component), description, execution_rid or self.execution_rid
         )
 
-    @contextmanager
     def edit(
         self,
         description: str,
         component: VersionPart | str = VersionPart.minor,
         execution_rid: str | None = None,
-    ) -> Iterator[DatasetEdit]:
+    ) -> AbstractContextManager[DatasetEdit]:
         """Make several changes and one version for all of them.
 
-        The version is made at the end of the block, if anything was changed. If the block raises, none is made; what
-        was changed by then stays and becomes part of the next version.
+        The version is made at the end of the block, if anything was changed. If the block raises, its changes are taken
+        back and no version is made. Methods of this object that are called in the block belong to it too.
 
         Args:
             description: What changed.
             component: What to increment.
             execution_rid: The execution that changes it.
         """
-        changes = DatasetEdit(self._session, self.dataset_rid)
-        yield changes
-        if changes.changed:
-            self.increment_dataset_version(component, description, execution_rid)
+        part = VersionPart(component)
+
+        def announce(changes: Changes) -> None:
+            self._announce(changes, part, description, execution_rid)
+
+        return self._edits.within(DatasetEdit(self._session, self.dataset_rid), self._session, announce)
+
+    def _announce(
+        self,
+        changes: Changes,
+        part: VersionPart,
+        description: str,
+        execution_rid: str | None = None,
+    ) -> None:
+        """Make the version that tells of changes, unless there are none or an edit is going on."""
+        if changes and not self._edits.take(changes):
+            by = execution_rid or self.execution_rid
+            increment(self._session, self.dataset_rid, part, description, by, nesting=changes.nesting)
+
+    mark_dev = of_owner(lambda: development.mark_dev)
+    release = of_owner(lambda: development.release)
+    release_diff = of_owner(lambda: development.release_diff)
+    compare_versions = of_owner(lambda: development.compare_versions)
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether it is not as it was last released; asked of the catalog each time."""
+        return development.is_dirty(self)
 
     def _at(self, version: DatasetVersion | str | None) -> Session:
         """The session on the snapshot of a version; on the present if none is named."""
-        if version is None:
-            return self._session
-        entry = find_version(self._session, self.dataset_rid, DatasetVersion.of(version))
-        return at_version(self._session, entry)
+        return session_at(self._session, self.dataset_rid, version)
 
     # ------------------------------------------------------------------------------------------ types
 
@@ -198,9 +221,8 @@ class Dataset:
         Raises:
             DerivaMLInvalidTerm: It is not in the vocabulary.
         """
-        new = add_types(self._session, self.dataset_rid, [dataset_type])
-        if new:
-            self.increment_dataset_version(VersionPart.minor, f"Added dataset type: {new[0]}")
+        new, changes = add_types(self._session, self.dataset_rid, [dataset_type])
+        self._announce(changes, VersionPart.minor, f"Added dataset type: {', '.join(new)}")
 
     def add_dataset_types(self, dataset_types: Iterable[str | VocabularyTerm]) -> None:
         """Add types, and one version if the dataset did not have them all.
@@ -208,9 +230,8 @@ class Dataset:
         Raises:
             DerivaMLInvalidTerm: One is not in the vocabulary; none was added then.
         """
-        new = add_types(self._session, self.dataset_rid, dataset_types)
-        if new:
-            self.increment_dataset_version(VersionPart.minor, f"Added dataset type(s): {', '.join(new)}")
+        new, changes = add_types(self._session, self.dataset_rid, dataset_types)
+        self._announce(changes, VersionPart.minor, f"Added dataset type(s): {', '.join(new)}")
 
     def remove_dataset_type(self, dataset_type: str | VocabularyTerm) -> None:
         """Remove a type, and add a version if the dataset had it.
@@ -218,9 +239,8 @@ class Dataset:
         Raises:
             DerivaMLInvalidTerm: It is not in the vocabulary.
         """
-        removed = remove_type(self._session, self.dataset_rid, dataset_type)
-        if removed is not None:
-            self.increment_dataset_version(VersionPart.minor, f"Removed dataset type: {removed}")
+        removed, changes = remove_type(self._session, self.dataset_rid, dataset_type)
+        self._announce(changes, VersionPart.minor, f"Removed dataset type: {removed}")
 
     # ------------------------------------------------------------------------------------------ members
 
@@ -261,9 +281,9 @@ class Dataset:
             DerivaMLCycleError: The dataset would come to hold itself.
             DerivaMLDataError: A record is a member already.
         """
-        if add_members(self._session, self.dataset_rid, members, validate=validate):
-            text = description or "Updated dataset via add_dataset_members"
-            self.increment_dataset_version(VersionPart.minor, text, execution_rid)
+        changes = add_members(self._session, self.dataset_rid, members, validate=validate)
+        text = description or "Updated dataset via add_dataset_members"
+        self._announce(changes, VersionPart.minor, text, execution_rid)
 
     def delete_dataset_members(
         self, members: list[str] | dict[str, list[str]], description: str = "", execution_rid: str | None = None
@@ -278,18 +298,8 @@ class Dataset:
         Raises:
             DerivaMLDataError: A record is no member; nothing was changed then.
         """
-        nesting = read_nesting(self._session)
-        if delete_members(self._session, self.dataset_rid, members):
-            text = description or "Deleted dataset members"
-            # A nested dataset that was taken out is still told of the change, so the graph before it counts.
-            increment(
-                self._session,
-                self.dataset_rid,
-                VersionPart.minor,
-                text,
-                execution_rid or self.execution_rid,
-                nesting=nesting,
-            )
+        changes = delete_members(self._session, self.dataset_rid, members)
+        self._announce(changes, VersionPart.minor, description or "Deleted dataset members", execution_rid)
 
     # ------------------------------------------------------------------------------------------ neighbours
 
@@ -322,7 +332,7 @@ class Dataset:
     def _neighbours(self, session: Session, rids: tuple[str, ...]) -> list[Dataset]:
         rows = session.catalog.rows_by(session.ml_schema, MLTable.dataset.value, "RID", list(rids)) if rids else []
         texts = {str(row["RID"]): str(row["Description"] or "") for row in rows}
-        return [Dataset(self._session, rid, texts.get(rid, ""), self.execution_rid) for rid in rids]
+        return [Dataset(self.owner, rid, texts.get(rid, ""), self.execution_rid) for rid in rids]
 
     def find_features(self, table: str | Table) -> list[Feature]:
         """The features of a table.
@@ -332,173 +342,24 @@ class Dataset:
         """
         return find_features(self._session, table)
 
-    def list_execution_rids(self) -> list[str]:
-        """The executions that made or consumed the dataset."""
-        path = table(self._session.ml_schema, MLTable.dataset_execution.value).where(eq("Dataset", self.dataset_rid))
-        return sorted({str(row["Execution"]) for row in self._session.catalog.attributes(path, "Execution")})
+    list_executions = of_owner(lambda: executions.list_executions)
+    list_execution_uses = of_owner(lambda: executions.list_execution_uses)
 
-    # ------------------------------------------------------------------------------------------ bags
+    # ------------------------------------------------------------------------------------------ for people
 
-    def download_dataset_bag(
-        self,
-        version: DatasetVersion | str,
-        materialize: bool = True,
-        exclude_tables: set[str] | None = None,
-        fetch_concurrency: int = 8,
-        progress: Notice | None = None,
-    ) -> DatasetBag:
-        """Fetch a version of the dataset as a bag, or find it in the cache.
+    get_chaise_url = of_owner(lambda: summary.get_chaise_url)
+    to_markdown = of_owner(lambda: summary.to_markdown)
+    display_markdown = of_owner(lambda: summary.display_markdown)
 
-        Args:
-            version: The version.
-            materialize: Fetch the files of assets too.
-            exclude_tables: Tables to leave out.
-            fetch_concurrency: How many files are fetched at a time.
-            progress: Told after each group of files.
-        """
-        from deriva_ml.dataset.bag import download_dataset_bag
+    # ------------------------------------------------------------------------------------------ bags and joined tables
 
-        spec = DatasetSpec(
-            rid=self.dataset_rid,
-            version=DatasetVersion.of(version),
-            materialize=materialize,
-            exclude_tables=exclude_tables,
-            fetch_concurrency=fetch_concurrency,
-        )
-        return download_dataset_bag(self._session, spec, progress=progress)
-
-    def _spec(self, version: DatasetVersion | str, exclude_tables: set[str] | None = None, **more: Any) -> DatasetSpec:
-        return DatasetSpec(
-            rid=self.dataset_rid, version=DatasetVersion.of(version), exclude_tables=exclude_tables, **more
-        )
-
-    def estimate_bag_size(
-        self, version: DatasetVersion | str, exclude_tables: set[str] | None = None
-    ) -> dict[str, Any]:
-        """How large the bag of a version will be; see ``dataset.estimate.estimate_bag_size``."""
-        from deriva_ml.dataset.estimate import estimate_bag_size
-
-        return estimate_bag_size(self._session, self._spec(version, exclude_tables))
-
-    def bag_info(self, version: DatasetVersion | str, exclude_tables: set[str] | None = None) -> dict[str, Any]:
-        """How large the bag of a version is, and whether the cache has it; see ``dataset.estimate.bag_info``."""
-        from deriva_ml.dataset.estimate import bag_info
-
-        return bag_info(self._session, self._spec(version, exclude_tables))
-
-    def cache(
-        self,
-        version: DatasetVersion | str,
-        materialize: bool = True,
-        exclude_tables: set[str] | None = None,
-        timeout: tuple[int, int] | None = None,
-        fetch_concurrency: int = 8,
-    ) -> dict[str, Any]:
-        """Fetch a version into the cache, without a run; see ``dataset.cached_bags.cache_dataset``."""
-        from deriva_ml.dataset.cached_bags import cache_dataset
-
-        spec = self._spec(version, exclude_tables, timeout=timeout, fetch_concurrency=fetch_concurrency)
-        return cache_dataset(self._session, spec, materialize)
-
-    prefetch = cache
-
-    # ------------------------------------------------------------------------------------------ joined tables
-
-    def denormalize_columns(self, include_tables: Sequence[str | Table]) -> list[tuple[str, str]]:
-        """The columns that joining some tables gives, with their types.
-
-        Raises:
-            DerivaMLTableNotFound: There is no such table.
-        """
-        return live_denormalize.denormalize_columns(self._session, include_tables)
-
-    def denormalize_info(
-        self, include_tables: Sequence[str | Table], version: DatasetVersion | str | None = None
-    ) -> dict[str, Any]:
-        """What joining some tables would read, as of a version; see ``live_denormalize.denormalize_info``."""
-        return live_denormalize.denormalize_info(self._at(version), include_tables)
-
-    def denormalize_as_dict(
-        self, include_tables: Sequence[str | Table], version: DatasetVersion | str | None = None
-    ) -> Iterator[Row]:
-        """Join tables into one, as of a version; see ``live_denormalize.denormalize_as_dict``."""
-        return live_denormalize.denormalize_as_dict(self._at(version), self.dataset_rid, include_tables)
-
-    def denormalize_as_dataframe(
-        self, include_tables: Sequence[str | Table], version: DatasetVersion | str | None = None
-    ) -> pd.DataFrame:
-        """The same as a data frame; see ``live_denormalize.denormalize_as_dict``."""
-        return live_denormalize.denormalize_as_dataframe(self._at(version), self.dataset_rid, include_tables)
-
-    def cache_denormalized(
-        self, include_tables: Sequence[str | Table], version: DatasetVersion | str | None = None, force: bool = False
-    ) -> pd.DataFrame:
-        """The same, kept in the working directory; see ``live_denormalize.cache_denormalized``."""
-        return live_denormalize.cache_denormalized(self._at(version), self.dataset_rid, include_tables, force)
-
-
-def _dataset(session: Session, row: Mapping[str, Json]) -> Dataset:
-    return Dataset(session, str(row["RID"]), str(row["Description"] or ""))
-
-
-def find_datasets(session: Session, deleted: bool = False) -> list[Dataset]:
-    """The datasets of a catalog, in the order of their RIDs.
-
-    Args:
-        session: The catalog.
-        deleted: Include those that were deleted.
-    """
-    rows = session.catalog.rows(table(session.ml_schema, MLTable.dataset.value).sorted("RID"))
-    return [_dataset(session, row) for row in rows if deleted or not row["Deleted"]]
-
-
-def lookup_dataset(session: Session, dataset: str | DatasetSpec, deleted: bool = False) -> Dataset:
-    """The dataset of this RID.
-
-    Args:
-        session: The catalog.
-        dataset: Its RID, or a specification that names it.
-        deleted: Find it also if it was deleted.
-
-    Raises:
-        DerivaMLDatasetNotFound: There is none; the error says what the RID names instead.
-    """
-    rid = dataset.rid if isinstance(dataset, DatasetSpec) else dataset
-    rows = session.catalog.rows_by(session.ml_schema, MLTable.dataset.value, "RID", [rid])
-    if not rows:
-        raise not_a_dataset(session, rid)
-    if rows[0]["Deleted"] and not deleted:
-        raise DerivaMLDatasetNotFound(rid, "Dataset was deleted", hint="pass deleted=True to find it nevertheless")
-    return _dataset(session, rows[0])
-
-
-def delete_dataset(session: Session, dataset: Dataset | str, recurse: bool = False) -> None:
-    """Mark a dataset as deleted; its record, versions and members stay.
-
-    Args:
-        session: The catalog.
-        dataset: The dataset.
-        recurse: Delete the datasets directly in it too.
-
-    Raises:
-        DerivaMLDataError: The dataset is in another.
-    """
-    session.require_writable()
-    rid = dataset.dataset_rid if isinstance(dataset, Dataset) else dataset
-    lookup_dataset(session, rid)
-    nesting = read_nesting(session)
-    parents = _living(session, nesting, rid)
-    if parents:
-        raise DerivaMLDataError(
-            f'Dataset "{rid}" is in a nested dataset: [{", ".join(parents)}].',
-            hint=f"take it out of {parents[0]} first (delete_dataset_members), or delete that one",
-        )
-    doomed = [rid, *nesting.children(rid)] if recurse else [rid]
-    rows: list[Row] = [{"RID": each, "Deleted": True} for each in doomed]
-    session.catalog.update(session.ml_schema, MLTable.dataset.value, rows, columns=("Deleted",))
-
-
-def _living(session: Session, nesting: Nesting, rid: str) -> list[str]:
-    """The datasets that hold this one and were not deleted themselves."""
-    found = session.catalog.rows_by(session.ml_schema, MLTable.dataset.value, "RID", nesting.parents(rid))
-    return [str(row["RID"]) for row in found if not row["Deleted"]]
+    download_dataset_bag = of_owner(lambda: version_bags.download_dataset_bag)
+    estimate_bag_size = of_owner(lambda: version_bags.estimate_bag_size)
+    bag_info = of_owner(lambda: version_bags.bag_info)
+    cache = of_owner(lambda: version_bags.cache)
+    prefetch = of_owner(lambda: version_bags.cache)
+    denormalize_columns = of_owner(lambda: version_joins.denormalize_columns)
+    denormalize_info = of_owner(lambda: version_joins.denormalize_info)
+    denormalize_as_dict = of_owner(lambda: version_joins.denormalize_as_dict)
+    denormalize_as_dataframe = of_owner(lambda: version_joins.denormalize_as_dataframe)
+    cache_denormalized = of_owner(lambda: version_joins.cache_denormalized)

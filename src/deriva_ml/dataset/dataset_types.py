@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from deriva_ml.core.enums import MLTable, MLVocab
+from deriva_ml.core.exceptions import DerivaMLCatalogError
+from deriva_ml.dataset.changes import Changes
+from deriva_ml.dataset.versions import require_dataset
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.wire.model import Json
@@ -14,7 +17,9 @@ from deriva_ml.wire.path import both, eq, table
 if TYPE_CHECKING:
     from deriva_ml.core.ermrest import VocabularyTerm
 
-__all__ = ["add_types", "insert_types", "list_types", "remove_type"]
+__all__ = ["add_types", "insert_types", "list_types", "remove_type", "types_of"]
+
+_CONFLICT = 409
 
 
 def _preferred(session: Session, terms: Iterable[str | VocabularyTerm]) -> list[str]:
@@ -24,45 +29,69 @@ def _preferred(session: Session, terms: Iterable[str | VocabularyTerm]) -> list[
 
 def list_types(session: Session, rid: str) -> list[str]:
     """The names of a dataset's types."""
-    path = table(session.ml_schema, MLTable.dataset_type.value).where(eq("Dataset", rid))
-    return sorted(str(row["Dataset_Type"]) for row in session.catalog.attributes(path, "Dataset_Type"))
+    return types_of(session, [rid])[rid]
 
 
-def insert_types(session: Session, rid: str, names: Iterable[str]) -> None:
-    """Give a dataset types by their preferred names; those that it has already are passed over."""
-    rows: list[dict[str, Json]] = [{"Dataset": rid, "Dataset_Type": name} for name in dict.fromkeys(names)]
+def types_of(session: Session, rids: Iterable[str]) -> dict[str, list[str]]:
+    """The names of the types of many datasets; in a number of requests that does not grow with them."""
+    found: dict[str, list[str]] = {rid: [] for rid in rids}
+    name = MLTable.dataset_type.value
+    for row in session.catalog.rows_by(session.ml_schema, name, "Dataset", list(found)):
+        found[str(row["Dataset"])].append(str(row["Dataset_Type"]))
+    return {rid: sorted(names) for rid, names in found.items()}
+
+
+def insert_types(session: Session, names: Mapping[str, Iterable[str]]) -> Changes:
+    """Give datasets types by their preferred names; those that they have already are passed over.
+
+    Args:
+        session: The catalog.
+        names: The types of each dataset.
+    """
+    rows: list[dict[str, Json]] = [
+        {"Dataset": rid, "Dataset_Type": name} for rid, types in names.items() for name in dict.fromkeys(types)
+    ]
+    schema, name, changes = session.ml_schema, MLTable.dataset_type.value, Changes()
     if rows:
-        session.catalog.insert(session.ml_schema, MLTable.dataset_type.value, rows, on_conflict_skip=True)
+        changes.added(schema, name, session.catalog.insert(schema, name, rows, on_conflict_skip=True))
+    return changes
 
 
-def add_types(session: Session, rid: str, terms: Iterable[str | VocabularyTerm]) -> list[str]:
+def add_types(session: Session, rid: str, terms: Iterable[str | VocabularyTerm]) -> tuple[list[str], Changes]:
     """Give a dataset types; no version is made.
 
     Returns:
-        The types that it did not have.
+        The types that it did not have, and what was changed.
 
     Raises:
+        DerivaMLDatasetNotFound: There is no such dataset.
         DerivaMLInvalidTerm: One is not in the vocabulary; none was added then.
     """
     session.require_writable()
     names = _preferred(session, terms)
     present = list_types(session, rid)
     new = [name for name in dict.fromkeys(names) if name not in present]
-    insert_types(session, rid, new)
-    return new
+    try:
+        return new, insert_types(session, {rid: new})
+    except DerivaMLCatalogError as error:
+        if error.status == _CONFLICT:
+            require_dataset(session, rid)
+        raise
 
 
-def remove_type(session: Session, rid: str, term: str | VocabularyTerm) -> str | None:
+def remove_type(session: Session, rid: str, term: str | VocabularyTerm) -> tuple[str, Changes]:
     """Take a type from a dataset; no version is made.
 
     Returns:
-        The type, or None if the dataset did not have it.
+        The type's name, and what was changed: nothing if the dataset did not have it.
 
     Raises:
         DerivaMLInvalidTerm: It is not in the vocabulary.
     """
     session.require_writable()
     (name,) = _preferred(session, [term])
+    changes = Changes()
     path = table(session.ml_schema, MLTable.dataset_type.value)
-    removed = session.catalog.delete(path.where(both(eq("Dataset", rid), eq("Dataset_Type", name))))
-    return name if removed else None
+    if session.catalog.delete(path.where(both(eq("Dataset", rid), eq("Dataset_Type", name)))):
+        changes.removed(session.ml_schema, MLTable.dataset_type.value, [{"Dataset": rid, "Dataset_Type": name}])
+    return name, changes

@@ -20,6 +20,7 @@ from deriva_ml.core.enums import AssetRole, MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableTypeError, DerivaMLValidationError
 from deriva_ml.core.filespec import FILE_TYPE, FileSpec
 from deriva_ml.core.json_types import Json
+from deriva_ml.dataset.creation import NewDataset, create_datasets
 from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.schema.rids import resolve_rid
 from deriva_ml.schema.session import Session
@@ -199,15 +200,20 @@ def _make_datasets(
     description: str,
 ) -> Dataset:
     """A dataset for each directory, the deepest first, so that each can hold those below it."""
-    below: dict[PurePath, list[str]] = {}
-    for directory in sorted(directories, key=lambda path: (-len(path.parts), path)):
-        made = Dataset.create_dataset(session, execution_rid, list(types), description or f"Files of {directory}")
-        members = {MLTable.file.value: list(directories[directory]), MLTable.dataset.value: below.pop(directory, [])}
-        made.add_dataset_members(
-            {name: rids for name, rids in members.items() if rids}, description=f"Files of {directory}"
+    order = sorted(directories, key=lambda path: (-len(path.parts), path))
+    positions = {directory: at for at, directory in enumerate(order)}
+    below: dict[PurePath, list[int]] = {}
+    for directory in order[:-1]:  # the last one holds all the others
+        holder = next(parent for parent in directory.parents if parent in positions)
+        below.setdefault(holder, []).append(positions[directory])
+    wanted = [
+        NewDataset(
+            description or f"Files of {directory}",
+            types,
+            members={MLTable.file.value: directories[directory]},
+            children=below.get(directory, ()),
         )
-        holder = next((parent for parent in directory.parents if parent in directories), None)
-        if holder is None:
-            return made
-        below.setdefault(holder, []).append(made.dataset_rid)
-    raise AssertionError("one directory holds all the others")
+        for directory in order
+    ]
+    made = create_datasets(session, wanted, execution_rid)
+    return Dataset(session, made[-1], wanted[-1].description, execution_rid)

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import DerivaMLCycleError, DerivaMLDataError, DerivaMLTableTypeError
+from deriva_ml.core.exceptions import (
+    DerivaMLCatalogError,
+    DerivaMLCycleError,
+    DerivaMLDataError,
+    DerivaMLRidsNotFound,
+    DerivaMLTableTypeError,
+)
 from deriva_ml.core.files import nearest
+from deriva_ml.dataset.changes import Changes, all_or_nothing, chunks
 from deriva_ml.dataset.elements import Element, elements, labels
-from deriva_ml.dataset.nesting import read_nesting
+from deriva_ml.dataset.nesting import Nesting, read_nesting
+from deriva_ml.dataset.versions import require_dataset
 from deriva_ml.schema.rids import resolve_rids
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import Associate, association_document
 from deriva_ml.wire.model import Json, Table
-from deriva_ml.wire.path import any_of, both, eq, table
+from deriva_ml.wire.path import Path, any_of, eq, table
 
 __all__ = [
     "add_dataset_element_type",
     "add_members",
+    "by_element",
+    "chunks",
     "delete_members",
+    "link",
     "list_dataset_element_types",
     "list_members",
+    "member_stamps",
     "session_elements",
 ]
 
 Row = dict[str, Json]
 _NAMED = 5
 """How many offending RIDs an error names."""
-_LIST_BYTES = 3000
-"""The length of a list of RIDs in one request; services accept some 4 KiB."""
+_BATCH = 10_000
+"""How many links are made in one request: what is stored in one transaction is noted before the next begins."""
+_CONFLICT = 409
 
 
 def session_elements(session: Session) -> dict[tuple[str, str], Element]:
@@ -66,26 +79,28 @@ def add_dataset_element_type(session: Session, element: str | Table) -> Table:
     sides = [Associate(session.ml_schema, MLTable.dataset.value), Associate(chosen.schema, chosen.name)]
     name = f"{MLTable.dataset.value}_{chosen.name}"
     document = association_document(chosen.schema, name, sides, comment=f"Datasets of {chosen.name} records.")
-    session.catalog.create_table(chosen.schema, document)
+    try:
+        session.catalog.create_table(chosen.schema, document)
+    except DerivaMLCatalogError as error:
+        session.catalog.model(refresh=True)
+        if error.status != _CONFLICT or chosen.qualified not in session_elements(session):
+            raise
+        # somebody else has just made it an element type
     return chosen
-
-
-def chunks(rids: Iterable[str], size: int = _LIST_BYTES) -> Iterator[list[str]]:
-    """Lists of RIDs that are at most ``size`` bytes long in a request."""
-    chunk: list[str] = []
-    length = 0
-    for rid in rids:
-        if chunk and length + len(rid) + 1 > size:
-            yield chunk
-            chunk, length = [], 0
-        chunk.append(rid)
-        length += len(rid) + 1
-    if chunk:
-        yield chunk
 
 
 def _few(rids: Sequence[str]) -> str:
     return ", ".join(rids[:_NAMED]) + (f" and {len(rids) - _NAMED} more" if len(rids) > _NAMED else "")
+
+
+def _no_element(name: str, known: Iterable[tuple[str, str]], source: str) -> DerivaMLTableTypeError:
+    return DerivaMLTableTypeError(
+        "dataset element",
+        name,
+        source=source,
+        hint=f"call add_dataset_element_type({name!r}) first; element types here: "
+        + ", ".join(nearest(name, (key[1] for key in known))),
+    )
 
 
 def _by_element(
@@ -107,19 +122,24 @@ def _by_element(
             wanted.setdefault((found.schema_name, found.table_name), {})[rid] = None
     for name, rids in wanted.items():
         if name not in known:
-            raise DerivaMLTableTypeError(
-                "dataset element",
-                name[1],
-                source=f"member {_few(list(rids))}",
-                hint=f"call add_dataset_element_type({name[1]!r}) first; element types here: "
-                + ", ".join(nearest(name[1], (key[1] for key in known))),
-            )
+            raise _no_element(name[1], known, f"member {_few(list(rids))}")
     return [(known[name], list(rids)) for name, rids in wanted.items() if rids]
 
 
-def _present(session: Session, rid: str, element: Element) -> list[str]:
+def _links(session: Session, rid: str, element: Element) -> dict[str, Row]:
+    """The links of a dataset with its members of one kind, by member."""
     path = table(element.association.schema, element.association.name).where(eq(element.holder, rid))
-    return [str(row[element.member]) for row in session.catalog.attributes(path, element.member)]
+    return {str(row[element.member]): row for row in session.catalog.rows(path)}
+
+
+def _is_nesting(session: Session, element: Element) -> bool:
+    return element.table.qualified == (session.ml_schema, MLTable.dataset.value)
+
+
+def _refuse_cycle(nesting: Nesting, rid: str, members: Iterable[str]) -> None:
+    cycle = nesting.cycle_with(rid, members)
+    if cycle is not None:
+        raise DerivaMLCycleError(cycle, "Creating cycle of datasets is not allowed")
 
 
 def add_members(
@@ -128,8 +148,8 @@ def add_members(
     members: Iterable[str] | Mapping[str, Iterable[str]],
     *,
     validate: bool = True,
-) -> int:
-    """Put records into a dataset; no version is made.
+) -> Changes:
+    """Put records into a dataset, all or none; no version is made.
 
     Args:
         session: The catalog.
@@ -138,9 +158,10 @@ def add_members(
         validate: A record that is a member already is an error; else it is passed over.
 
     Returns:
-        How many records became members.
+        What was changed.
 
     Raises:
+        DerivaMLDatasetNotFound: There is no such dataset.
         DerivaMLRidsNotFound: A RID does not exist.
         DerivaMLTableTypeError: Rows of a table cannot be members.
         DerivaMLCycleError: The dataset would come to hold itself.
@@ -150,11 +171,9 @@ def add_members(
     additions: list[tuple[Element, list[str]]] = []
     # Everything is checked before anything is written.
     for element, rids in _by_element(session, members):
-        if element.table.qualified == (session.ml_schema, MLTable.dataset.value):
-            cycle = read_nesting(session).cycle_with(rid, rids)
-            if cycle is not None:
-                raise DerivaMLCycleError(cycle, "Creating cycle of datasets is not allowed")
-        present = set(_present(session, rid, element))
+        if _is_nesting(session, element):
+            _refuse_cycle(read_nesting(session), rid, rids)
+        present = _links(session, rid, element)
         again = [member for member in rids if member in present]
         if again and validate:
             raise DerivaMLDataError(
@@ -162,37 +181,109 @@ def add_members(
                 hint="leave them out, or pass validate=False to pass over them",
             )
         additions.append((element, [member for member in rids if member not in present]))
-    for element, rids in additions:
-        rows: list[Row] = [{element.holder: rid, element.member: member} for member in rids]
-        if rows:
-            session.catalog.insert(
-                element.association.schema, element.association.name, rows, on_conflict_skip=not validate
-            )
-    return sum(len(rids) for _element, rids in additions)
+    changes = Changes()
+    with all_or_nothing(session, changes):
+        for element, rids in additions:
+            link(session, element, [(rid, member) for member in rids], changes)
+            if rids and _is_nesting(session, element):
+                # Who nested the other way round at the same time was not seen before: one of the two sees it now.
+                changes.nesting = read_nesting(session)
+                _refuse_cycle(changes.nesting, rid, rids)
+    return changes
 
 
-def delete_members(session: Session, rid: str, members: Iterable[str] | Mapping[str, Iterable[str]]) -> int:
-    """Take records out of a dataset; no version is made, and the records themselves stay.
+def by_element(session: Session, names: Iterable[str]) -> dict[str, Element]:
+    """The kinds of member that tables are, by the names given.
+
+    Raises:
+        DerivaMLTableNotFound: There is no such table.
+        DerivaMLTableTypeError: Rows of a table cannot be members.
+    """
+    known = session_elements(session)
+    tables = {name: session.table(name).qualified for name in names}
+    for name, qualified in tables.items():
+        if qualified not in known:
+            raise _no_element(qualified[1], known, name)
+    return {name: known[qualified] for name, qualified in tables.items()}
+
+
+def link(session: Session, element: Element, pairs: Sequence[tuple[str, str]], changes: Changes) -> None:
+    """Store links of datasets with members; one that somebody else has made meanwhile is passed over.
+
+    Args:
+        session: The catalog.
+        element: The kind of member.
+        pairs: Datasets, each with a member.
+        changes: Is told of what was stored.
+
+    Raises:
+        DerivaMLDatasetNotFound: There is no such dataset.
+        DerivaMLRidsNotFound: A member does not exist.
+    """
+    association = element.association
+    for start in range(0, len(pairs), _BATCH):
+        part = pairs[start : start + _BATCH]
+        rows: list[Row] = [{element.holder: rid, element.member: member} for rid, member in part]
+        try:
+            stored = session.catalog.insert(association.schema, association.name, rows, on_conflict_skip=True)
+        except DerivaMLCatalogError as error:
+            if error.status == _CONFLICT:
+                _refuse_unknown(session, element, pairs, error)
+            raise
+        changes.added(association.schema, association.name, stored)
+
+
+def _refuse_unknown(
+    session: Session, element: Element, pairs: Sequence[tuple[str, str]], error: DerivaMLCatalogError
+) -> None:
+    """Say which reference of a refused link leads nowhere, if one does."""
+    target, key = element.table, element.key
+    rows = session.catalog.rows_by(target.schema, target.name, key, [member for _rid, member in pairs], columns=[key])
+    known = {str(row[key]) for row in rows}
+    missing = list(dict.fromkeys(member for _rid, member in pairs if member not in known))
+    if missing:
+        raise DerivaMLRidsNotFound(
+            missing,
+            source=f"members of table {target.name}",
+            hint="a list of RIDs, without tables, has their tables looked up",
+        ) from error
+    for rid in dict.fromkeys(rid for rid, _member in pairs):
+        require_dataset(session, rid)
+
+
+def delete_members(session: Session, rid: str, members: Iterable[str] | Mapping[str, Iterable[str]]) -> Changes:
+    """Take records out of a dataset, all or none; no version is made, and the records themselves stay.
 
     Returns:
-        How many records were taken out.
+        What was changed.
 
     Raises:
         DerivaMLRidsNotFound: A RID does not exist.
         DerivaMLDataError: A record is no member; nothing was changed then.
     """
     session.require_writable()
-    removals = _by_element(session, members)
-    for element, rids in removals:
-        present = set(_present(session, rid, element))
+    removals: list[tuple[Element, dict[str, Row]]] = []
+    changes = Changes()
+    for element, rids in _by_element(session, members):
+        present = _links(session, rid, element)
         absent = [member for member in rids if member not in present]
         if absent:
-            raise DerivaMLDataError(f"Dataset {rid} has no such members: {_few(absent)}")
-    for element, rids in removals:
-        association = table(element.association.schema, element.association.name)
-        for chunk in chunks(rids):
-            session.catalog.delete(association.where(both(eq(element.holder, rid), any_of(element.member, chunk))))
-    return sum(len(rids) for _element, rids in removals)
+            raise DerivaMLDataError(
+                f"Dataset {rid} has no such members: {_few(absent)}",
+                hint="members of nested datasets are taken out of those",
+            )
+        if _is_nesting(session, element):
+            # A nested dataset that is taken out is still told of the change: the graph before it counts.
+            changes.nesting = read_nesting(session)
+        removals.append((element, {member: present[member] for member in rids}))
+    with all_or_nothing(session, changes):
+        for element, links in removals:
+            association = element.association
+            path = table(association.schema, association.name).where(eq(element.holder, rid))
+            for part in chunks(links):
+                session.catalog.delete(path.where(any_of(element.member, part)))
+                changes.removed(association.schema, association.name, [links[member] for member in part])
+    return changes
 
 
 def list_members(
@@ -215,12 +306,34 @@ def list_members(
 def _rows(session: Session, holders: Sequence[str], element: Element, limit: int | None) -> list[Row]:
     found: dict[str, Row] = {}
     for chunk in chunks(holders):
-        path = (
-            table(element.association.schema, element.association.name)
-            .where(any_of(element.holder, chunk))
-            .link(element.table.schema, element.table.name, on=[(element.member, element.key)], alias="member")
-            .sorted("RID")
-        )
+        path = _members(element, chunk).sorted("RID")
         path = path if limit is None else path.limited(limit)
         found.update((str(row["RID"]), row) for row in session.catalog.rows(path))
     return list(found.values())[:limit]
+
+
+def member_stamps(session: Session, rid: str) -> dict[str, dict[str, str]]:
+    """When each member of a dataset, and of those nested in it, was last changed: by table, then by RID.
+
+    Nested datasets have no such moment: their rows change with each version, and what is in them is listed itself.
+    """
+    holders = [rid, *read_nesting(session).descendants(rid)]
+    known = session_elements(session)
+    names = labels(element.table for element in known.values())
+    found: dict[str, dict[str, str]] = {}
+    for name, element in known.items():
+        stamps = found[names[name]] = {}
+        for chunk in chunks(holders):
+            rows = session.catalog.attributes(_members(element, chunk), "RID", "RMT")
+            nested = _is_nesting(session, element)
+            stamps.update((str(row["RID"]), "" if nested else str(row["RMT"])) for row in rows)
+    return found
+
+
+def _members(element: Element, holders: Sequence[str]) -> Path:
+    """The members of one kind that some datasets have."""
+    return (
+        table(element.association.schema, element.association.name)
+        .where(any_of(element.holder, holders))
+        .link(element.table.schema, element.table.name, on=[(element.member, element.key)], alias="member")
+    )

@@ -1,16 +1,32 @@
-"""Versions of datasets: the history, and making the next one.
+"""Versions of datasets: how they are kept, and the history. :mod:`deriva_ml.dataset.numbering` makes the next one.
 
 1. A version is complete with one row: its number, and as its moment the row's creation time, which is the catalog's
    snaptime of the very transaction that wrote it. What was committed before that belongs to the version; what anyone
    commits afterwards does not, even if it comes before our next request.
 2. The columns ``Dataset_Version.Snapshot`` and ``Dataset.Version`` repeat this for readers that look there. They are
    written by the two requests that follow the row. If the process dies in between, a version whose ``Snapshot`` is
-   empty is read by rule 1, and the current version of a dataset is the highest in its history: nothing is lost.
+   empty is read by rule 1, and the current version of a dataset is the highest in its history: nothing is lost, and the
+   next version of the dataset fills both in.
 3. The snapshot of a version shows the version's row without its own ``Snapshot``, as that is written later.
 4. Numbers are unique per dataset by a key of the catalog. Who loses a race for a number reads the history again and
    takes the next one.
-5. Changed members and the version that announces them are two transactions: a process that dies in between leaves
-   members that the next version will show.
+5. The newest version has the highest number. Who finds, having written, that another had taken a higher number before
+   (a major version beside a minor one), takes one more: else what he changed would be in no current version.
+6. Having written the pointer, the writer reads the history once more, and writes again if the highest number is another
+   by then. So whoever writes last has seen the last version, and leaves the pointer at it.
+7. Changed members and the version that announces them are two transactions: a process that dies in between leaves
+   members that the next version will show. ``Dataset.is_dirty`` tells of them.
+
+How releases (``X.Y.Z``) and development versions (``X.Y.Z.devN``) live together:
+
+- A dataset is in development while the highest entry of its history is a development version: from ``mark_dev`` on,
+  until ``release``. Whatever changes it meanwhile gives it the next development version, and it gets no release
+  otherwise, also if a neighbour does. A dataset that is not in development gets a release for each change.
+- ``mark_dev`` and ``release`` change nothing that is in the dataset, so they number that dataset alone; a change takes
+  all along that are connected by nesting, each in its own way.
+- A development version is named for the patch that follows the last release, so that every release, of whatever part,
+  comes after it.
+- Each is a row like any other: it has its moment, its members can be listed, and its bag is the same bytes for ever.
 """
 
 from __future__ import annotations
@@ -21,47 +37,54 @@ from datetime import UTC, datetime, timedelta
 from deriva_ml.core.codes import encode
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import (
-    DerivaMLCatalogError,
     DerivaMLDatasetNotFound,
-    DerivaMLException,
+    DerivaMLRidsNotFound,
     DerivaMLVersionNotFound,
 )
-from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion, VersionPart
-from deriva_ml.dataset.nesting import Nesting, read_nesting
+from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Json
 
 __all__ = [
     "INITIAL_VERSION",
-    "add_versions",
     "current",
     "entries",
+    "entry_of",
     "find_version",
+    "histories",
     "history",
-    "increment",
+    "moment_of",
+    "not_a_dataset",
+    "number_of",
+    "read_versions",
+    "require_dataset",
+    "require_execution",
     "snapshot_of",
 ]
 
 INITIAL_VERSION = DatasetVersion(0, 1, 0)
-_RACES = 8
-"""How often a lost race for a version number is run again."""
-_CONFLICT = 409
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def snapshot_of(row: Mapping[str, Json]) -> str:
+Row = Mapping[str, Json]
+
+
+def moment_of(row: Row) -> datetime:
+    """When a row was written."""
+    created = datetime.fromisoformat(str(row["RCT"]))
+    return created.replace(tzinfo=UTC) if created.tzinfo is None else created
+
+
+def snapshot_of(row: Row) -> str:
     """The snapshot that shows a version: the recorded one, or the moment in which the version's row was written."""
     recorded = row.get("Snapshot")
-    if recorded:
-        return str(recorded)
-    created = datetime.fromisoformat(str(row["RCT"]))
-    if created.tzinfo is None:
-        created = created.replace(tzinfo=UTC)
-    return encode((created - _EPOCH) // _MICROSECOND)
+    return str(recorded) if recorded else encode((moment_of(row) - _EPOCH) // _MICROSECOND)
 
 
-def _entry(row: Mapping[str, Json]) -> DatasetHistory:
+def entry_of(row: Row) -> DatasetHistory:
+    """The entry of the history that a row of ``Dataset_Version`` describes."""
+
     def text(column: str) -> str | None:
         value = row.get(column)
         return None if value is None else str(value)
@@ -78,16 +101,16 @@ def _entry(row: Mapping[str, Json]) -> DatasetHistory:
     )
 
 
-def entries(rows: Iterable[Mapping[str, Json]]) -> list[DatasetHistory]:
+def entries(rows: Iterable[Row]) -> list[DatasetHistory]:
     """The versions that rows of ``Dataset_Version`` describe, the oldest number first.
 
-    Rows of other software whose number is not of the form X.Y.Z (such as ``1.2.0.dev3``) are left out: they cannot be
-    named as an input.
+    Rows of other software whose number is of another form (such as ``1.2.0rc1``) are left out: they cannot be named as
+    an input.
     """
-    return sorted((_entry(row) for row in rows if _is_number(row)), key=lambda entry: entry.dataset_version)
+    return sorted((entry_of(row) for row in rows if _is_number(row)), key=lambda entry: entry.dataset_version)
 
 
-def _is_number(row: Mapping[str, Json]) -> bool:
+def _is_number(row: Row) -> bool:
     try:
         DatasetVersion.parse(str(row["Version"]))
     except ValueError:
@@ -100,12 +123,24 @@ def current(entries: Iterable[DatasetHistory]) -> DatasetVersion:
     return max((entry.dataset_version for entry in entries), default=INITIAL_VERSION)
 
 
-def _read(session: Session, rids: Sequence[str]) -> dict[str, list[DatasetHistory]]:
-    found: dict[str, list[DatasetHistory]] = {rid: [] for rid in rids}
-    rows = session.catalog.rows_by(session.ml_schema, MLTable.dataset_version.value, "Dataset", list(rids))
-    for entry in entries(rows):
-        found[entry.dataset_rid].append(entry)
+def read_versions(session: Session, rids: Iterable[str], columns: Sequence[str] | None = None) -> dict[str, list[Row]]:
+    """The rows of the versions of some datasets, however many, by dataset."""
+    found: dict[str, list[Row]] = {rid: [] for rid in rids}
+    name = MLTable.dataset_version.value
+    for row in session.catalog.rows_by(session.ml_schema, name, "Dataset", list(found), columns=columns):
+        if _is_number(row):
+            found[str(row["Dataset"])].append(row)
     return found
+
+
+def number_of(row: Row) -> DatasetVersion:
+    """The number of a version."""
+    return DatasetVersion.parse(str(row["Version"]))
+
+
+def histories(session: Session, rids: Iterable[str]) -> dict[str, list[DatasetHistory]]:
+    """The versions of many datasets, the oldest first; in a number of requests that does not grow with them."""
+    return {rid: entries(rows) for rid, rows in read_versions(session, rids).items()}
 
 
 def history(session: Session, rid: str) -> list[DatasetHistory]:
@@ -114,7 +149,7 @@ def history(session: Session, rid: str) -> list[DatasetHistory]:
     Raises:
         DerivaMLDatasetNotFound: There is no such dataset; the error says what the RID names instead.
     """
-    found = _read(session, [rid])[rid]
+    found = histories(session, [rid])[rid]
     if not found:
         require_dataset(session, rid)
     return found
@@ -159,72 +194,14 @@ def find_version(session: Session, rid: str, version: DatasetVersion, *, source:
     raise DerivaMLVersionNotFound(rid, str(version), numbers, source=source)
 
 
-def add_versions(
-    session: Session, numbers: Mapping[str, DatasetVersion], description: str, execution_rid: str | None
-) -> list[DatasetHistory]:
-    """Record one new version for each of some datasets, all at the same moment.
-
-    Args:
-        session: The catalog.
-        numbers: The new number of each dataset.
-        description: What changed.
-        execution_rid: The execution that changed it, if one did.
+def require_execution(session: Session, execution_rid: str, error: Exception | None = None) -> None:
+    """Refuse an execution that does not exist.
 
     Raises:
-        DerivaMLCatalogError: A number is taken (409); nothing was written then.
+        DerivaMLRidsNotFound: There is none.
     """
-    wanted: list[dict[str, Json]] = [
-        {"Dataset": rid, "Version": str(number), "Description": description, "Execution": execution_rid}
-        for rid, number in numbers.items()
-    ]
-    if not wanted:
-        return []
-    rows = session.catalog.insert(session.ml_schema, MLTable.dataset_version.value, wanted)
-    catalog, schema = session.catalog, session.ml_schema
-    seen: list[dict[str, Json]] = [{"RID": row["RID"], "Snapshot": snapshot_of(row)} for row in rows]
-    catalog.update(schema, MLTable.dataset_version.value, seen, columns=("Snapshot",))
-    pointers: list[dict[str, Json]] = [{"RID": row["Dataset"], "Version": row["RID"]} for row in rows]
-    catalog.update(schema, MLTable.dataset.value, pointers, columns=("Version",))
-    return [_entry(row) for row in rows]
-
-
-def increment(
-    session: Session,
-    rid: str,
-    component: VersionPart,
-    description: str = "",
-    execution_rid: str | None = None,
-    *,
-    nesting: Nesting | None = None,
-) -> DatasetVersion:
-    """Give a dataset, and every dataset connected with it by nesting, its next version.
-
-    Args:
-        session: The catalog.
-        rid: The dataset.
-        component: What to increment; each dataset counts from its own current version.
-        description: What changed.
-        execution_rid: The execution that changed it, if one did.
-        nesting: The graph of datasets, if it is known.
-
-    Returns:
-        The new version of ``rid``.
-    """
-    session.require_writable()
-    affected = (rid, *(nesting or read_nesting(session)).connected(rid))
-    for attempt in range(_RACES):
-        known = _read(session, affected)
-        numbers = {
-            dataset: current(past).increment_version(component) if past else INITIAL_VERSION
-            for dataset, past in known.items()
-        }
-        try:
-            add_versions(session, numbers, description, execution_rid)
-        except DerivaMLCatalogError as error:
-            if error.status != _CONFLICT or attempt == _RACES - 1:
-                raise
-            if not known[rid]:
-                require_dataset(session, rid)
-        else:
-            return numbers[rid]
-    raise DerivaMLException(f"Dataset {rid} got no new version: others took {_RACES} numbers in a row.")
+    name = MLTable.execution.value
+    if not session.catalog.rows_by(session.ml_schema, name, "RID", [execution_rid], columns=["RID"]):
+        raise DerivaMLRidsNotFound(
+            [execution_rid], source="execution of the new version", hint="name a run of this catalog, or none"
+        ) from error

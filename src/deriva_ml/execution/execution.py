@@ -24,7 +24,7 @@ from deriva_ml.asset.staging import AssetStage
 from deriva_ml.asset.upload import Patience
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import Status
-from deriva_ml.core.exceptions import DerivaMLReadOnlyError
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLReadOnlyError
 from deriva_ml.execution import execution_record as records
 from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
@@ -243,10 +243,30 @@ class Execution:
 
     def download_dataset_bag(self, dataset: DatasetSpec) -> DatasetBag:
         """Bring another dataset during the run; that the run consumed it is recorded."""
+        self._declare(dataset)
+        return self._inputs.bring_dataset(dataset)
+
+    def add_input_dataset(self, dataset_rid: str, version: DatasetVersion | str | None = None) -> None:
+        """Record that the run consumes another dataset, without bringing it.
+
+        Args:
+            dataset_rid: The dataset.
+            version: The version that is consumed; by default the current one.
+
+        Raises:
+            DerivaMLDatasetNotFound: There is no such dataset.
+            DerivaMLVersionNotFound: The dataset has no such version.
+        """
+        from deriva_ml.dataset.aux_classes import DatasetSpec
+        from deriva_ml.dataset.versions import current, history
+
+        chosen = current(history(self._session, dataset_rid)) if version is None else version
+        self._declare(DatasetSpec.model_validate({"rid": dataset_rid, "version": chosen}))
+
+    def _declare(self, dataset: DatasetSpec) -> None:
         (item,) = check_inputs(self._session, ExecutionConfiguration(datasets=[dataset])).datasets
         if not self.dry_run:
             record_datasets(self._session, self.execution_rid, [item])
-        return self._inputs.bring_dataset(dataset)
 
     def download_asset(
         self,
@@ -276,7 +296,7 @@ class Execution:
 
         self._require_catalog("list the inputs")
         uses = list_input_datasets(self._session, self.execution_rid)
-        return [Dataset(self._session, use.rid, use.description, self.execution_rid) for use in uses]
+        return [Dataset(self._ml_object, use.rid, use.description, self.execution_rid) for use in uses]
 
     def list_assets(self, asset_role: str | None = None) -> list[Asset]:
         """The files that the catalog says the run consumed and made.
@@ -410,7 +430,7 @@ class Execution:
         from deriva_ml.dataset.dataset import Dataset
 
         self._require_catalog("create a dataset")
-        return Dataset.create_dataset(self._session, self.execution_rid, dataset_types, description, version)
+        return Dataset.create_dataset(self._ml_object, self.execution_rid, dataset_types, description, version)
 
     def upload_execution_outputs(
         self,
@@ -504,10 +524,13 @@ class Execution:
 
 def create_execution(
     ml: HasSession,
-    configuration: ExecutionConfiguration,
+    configuration: ExecutionConfiguration | None = None,
     workflow: Workflow | str | None = None,
     dry_run: bool = False,
     *,
+    datasets: Iterable[DatasetSpec] | None = None,
+    assets: Iterable[Any] | None = None,
+    description: str | None = None,
     parent: str | None = None,
     sequence: int | None = None,
 ) -> Execution:
@@ -515,15 +538,26 @@ def create_execution(
 
     Args:
         ml: The catalog.
-        configuration: What the run is given.
+        configuration: What the run is given; or, in its place, ``datasets``, ``assets`` and ``description``.
         workflow: The code, as a ``Workflow`` or the RID of one; by default the configuration's.
         dry_run: Check everything and write nothing to the catalog.
+        datasets: Datasets to bring, each in a version.
+        assets: Assets to bring.
+        description: What the run is for.
         parent: A run that this one is part of.
         sequence: Its place among the parts.
 
     Raises:
-        DerivaMLConfigurationError: There is no workflow.
+        DerivaMLConfigurationError: There is no workflow, or the run is configured twice.
         DerivaMLWorkflowError: The code cannot be identified, or has uncommitted changes.
         DerivaMLDataError: An input does not exist, or is not what it is taken for.
     """
+    given = {"datasets": datasets, "assets": assets, "description": description}
+    named = {name: value for name, value in given.items() if value is not None}
+    if configuration is None:
+        configuration = ExecutionConfiguration.model_validate(named)
+    elif named:
+        raise DerivaMLConfigurationError(
+            f"The run is given a configuration, and {', '.join(named)} beside it.", hint="give the one or the other"
+        )
     return Execution(configuration, ml, workflow=workflow, dry_run=dry_run, parent=parent, sequence=sequence)

@@ -12,6 +12,7 @@ from datetime import datetime
 from deriva_ml.asset.asset import asset_executions
 from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLCycleError, DerivaMLRidsNotFound, DerivaMLTableTypeError
+from deriva_ml.dataset.executions import DatasetRole, dataset_executions
 from deriva_ml.execution.states import parse_status
 from deriva_ml.execution.uses import number, text
 from deriva_ml.schema.session import Session
@@ -24,6 +25,7 @@ __all__ = [
     "add_nested_execution",
     "find_executions",
     "list_asset_executions",
+    "list_dataset_executions",
     "list_nested_executions",
     "list_parent_executions",
     "lookup_execution",
@@ -181,6 +183,23 @@ def list_asset_executions(session: Session, asset_rid: str, asset_role: str | No
         DerivaMLTableTypeError: It is not an asset.
     """
     return lookup_executions(session, [rid for rid, _role in asset_executions(session, asset_rid, asset_role)])
+
+
+def list_dataset_executions(
+    session: Session, dataset_rid: str, dataset_role: DatasetRole = "any"
+) -> list[ExecutionRecord]:
+    """The runs that consumed or made a dataset, each once, those that came first first.
+
+    Args:
+        session: The catalog.
+        dataset_rid: The dataset.
+        dataset_role: Only those that consumed it (``input``), only those that made it (``output``), or ``any``.
+
+    Raises:
+        DerivaMLValidationError: There is no such role.
+    """
+    uses = dataset_executions(session, dataset_rid, dataset_role)
+    return lookup_executions(session, [use.execution_rid for use in uses])
 
 
 def add_nested_execution(session: Session, parent: str, child: str, sequence: int | None = None) -> None:

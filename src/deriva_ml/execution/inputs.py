@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -351,15 +351,44 @@ def _has_column(session: Session, table: str, column: str) -> bool:
 
 
 def record_datasets(session: Session, execution_rid: str, inputs: Iterable[DatasetInput]) -> None:
-    """Note in the catalog which versions of which datasets a run consumes; may be repeated."""
+    """Note in the catalog which versions of which datasets a run consumes; may be repeated.
+
+    A dataset that the run has made itself is linked with it already, without a version: the link gets the version.
+
+    Raises:
+        DerivaMLValidationError: The run consumes another version of the dataset already.
+    """
     table = str(MLTable.dataset_execution)
     with_version = _has_column(session, table, "Dataset_Version")
-    rows: list[dict[str, Any]] = []
-    for item in inputs:
-        row = {"Dataset": item.spec.rid, "Execution": execution_rid}
-        rows.append(row | ({"Dataset_Version": item.version.version_rid} if with_version else {}))
-    if rows:
-        session.catalog.insert(session.ml_schema, table, rows, on_conflict_skip=True)
+    wanted = {item.spec.rid: item.version.version_rid for item in inputs}
+    rows: list[dict[str, Any]] = [
+        {"Dataset": rid, "Execution": execution_rid} | ({"Dataset_Version": version} if with_version else {})
+        for rid, version in wanted.items()
+    ]
+    if not rows:
+        return
+    made = session.catalog.insert(session.ml_schema, table, rows, on_conflict_skip=True)
+    if with_version and len(made) < len(rows):
+        _complete_links(session, execution_rid, wanted)
+
+
+def _complete_links(session: Session, execution_rid: str, wanted: Mapping[str, str]) -> None:
+    """Give links that were there before the version that is consumed."""
+    table = str(MLTable.dataset_execution)
+    links = session.catalog.rows_by(session.ml_schema, table, "Execution", [execution_rid])
+    ours = {str(link["Dataset"]): link for link in links if link["Dataset"] in wanted}
+    for rid, link in ours.items():
+        if link["Dataset_Version"] not in (None, wanted[rid]):
+            raise DerivaMLValidationError(
+                f"Execution {execution_rid} consumes dataset {rid} in another version already.",
+                hint="a run consumes a dataset in one version",
+            )
+    empty = [
+        {"RID": link["RID"], "Dataset_Version": wanted[rid]}
+        for rid, link in ours.items()
+        if link["Dataset_Version"] is None
+    ]
+    session.catalog.update(session.ml_schema, table, empty, columns=("Dataset_Version",))
 
 
 def record_asset_inputs(session: Session, execution_rid: str, inputs: Iterable[AssetInput]) -> None:

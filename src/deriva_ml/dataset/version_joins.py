@@ -1,0 +1,64 @@
+"""The joined tables of a dataset's versions: the methods of ``Dataset`` for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from deriva_ml.dataset import live_denormalize as live
+from deriva_ml.dataset.aux_classes import DatasetVersion
+from deriva_ml.dataset.clones import session_at
+from deriva_ml.dataset.reference import DatasetRef
+from deriva_ml.schema.session import Session
+from deriva_ml.wire.model import Json, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "cache_denormalized",
+    "denormalize_as_dataframe",
+    "denormalize_as_dict",
+    "denormalize_columns",
+    "denormalize_info",
+]
+
+Tables = Sequence[str | Table]
+Version = DatasetVersion | str | None
+
+
+def _at(dataset: DatasetRef, version: Version) -> Session:
+    return session_at(dataset.session, dataset.dataset_rid, version)
+
+
+def denormalize_columns(dataset: DatasetRef, include_tables: Tables) -> list[tuple[str, str]]:
+    """The columns that joining some tables gives, with their types.
+
+    Raises:
+        DerivaMLTableNotFound: There is no such table.
+    """
+    return live.denormalize_columns(dataset.session, include_tables)
+
+
+def denormalize_info(dataset: DatasetRef, include_tables: Tables, version: Version = None) -> dict[str, Any]:
+    """What joining some tables would read, as of a version; see ``live_denormalize.denormalize_info``."""
+    return live.denormalize_info(_at(dataset, version), include_tables)
+
+
+def denormalize_as_dict(
+    dataset: DatasetRef, include_tables: Tables, version: Version = None
+) -> Iterator[dict[str, Json]]:
+    """Join tables into one, as of a version; see ``live_denormalize.denormalize_as_dict``."""
+    return live.denormalize_as_dict(_at(dataset, version), dataset.dataset_rid, include_tables)
+
+
+def denormalize_as_dataframe(dataset: DatasetRef, include_tables: Tables, version: Version = None) -> pd.DataFrame:
+    """The same as a data frame; see ``live_denormalize.denormalize_as_dict``."""
+    return live.denormalize_as_dataframe(_at(dataset, version), dataset.dataset_rid, include_tables)
+
+
+def cache_denormalized(
+    dataset: DatasetRef, include_tables: Tables, version: Version = None, force: bool = False
+) -> pd.DataFrame:
+    """The same, kept in the working directory; see ``live_denormalize.cache_denormalized``."""
+    return live.cache_denormalized(_at(dataset, version), dataset.dataset_rid, include_tables, force)
