@@ -311,6 +311,8 @@ class DerivaML:
     list_feature_values = of_session(lambda: values.list_feature_values)
     cache_features = of_session(lambda: frames.cache_features)
     fetch_table_features = of_session(lambda: values.fetch_table_features)
+    feature_values = of_session(lambda: values.feature_values)
+    select_by_workflow = of_session(lambda: values.select_by_workflow)
 
     # -- datasets ------------------------------------------------------------------------------------------------
 

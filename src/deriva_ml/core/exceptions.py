@@ -15,6 +15,7 @@ The branches follow what the caller can do about it:
     │   │   └── DerivaMLInvalidTerm
     │   ├── DerivaMLTableTypeError
     │   ├── DerivaMLValidationError
+    │   ├── DerivaMLMaterializeLimitExceeded
     │   └── DerivaMLCycleError
     ├── DerivaMLExecutionError             a run went wrong
     │   ├── DerivaMLWorkflowError
@@ -51,6 +52,7 @@ __all__ = [
     "DerivaMLExecutionError",
     "DerivaMLInvalidTerm",
     "DerivaMLInvalidTransition",
+    "DerivaMLMaterializeLimitExceeded",
     "DerivaMLMissingExtra",
     "DerivaMLModelError",
     "DerivaMLNotFoundError",
@@ -212,6 +214,15 @@ class DerivaMLTableTypeError(DerivaMLDataError):
 
 class DerivaMLValidationError(DerivaMLDataError):
     """Values do not satisfy the rules for them."""
+
+
+class DerivaMLMaterializeLimitExceeded(DerivaMLDataError):
+    """There is more than the caller was ready to take; ``limit`` is that number, ``what`` says of what."""
+
+    def __init__(self, what: str, limit: int, *, hint: str | None = None) -> None:
+        super().__init__(f"There are more than {limit} {what}.", hint=hint)
+        self.what = what
+        self.limit = limit
 
 
 class DerivaMLCycleError(DerivaMLDataError):

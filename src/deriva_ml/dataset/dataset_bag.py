@@ -21,6 +21,7 @@ from deriva_ml.dataset.versions import current, entries
 from deriva_ml.feature.feature import Feature, features_of_model
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.select import Selector
+from deriva_ml.feature.values import selected
 from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Json, Table
 
@@ -284,12 +285,7 @@ class DatasetBag:
     def _values(self, feature: Feature, selector: Selector | None) -> list[FeatureRecord]:
         record = feature.feature_record_class()
         records = [record.from_row(row) for row in self._database.rows(feature.feature_table)]
-        if selector is None:
-            return list(records)
-        by_target: dict[str, list[FeatureRecord]] = {}
-        for each in records:
-            by_target.setdefault(each.target_rid, []).append(each)
-        return [selector(values) for values in by_target.values()]
+        return list(records) if selector is None else selected(records, selector)
 
     # ------------------------------------------------------------------------------------------ joined tables
 
