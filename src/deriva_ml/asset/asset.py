@@ -89,7 +89,10 @@ def create_asset(
     _check_columns(asset_name, document)
     # the type first: a table that cannot be given its own type would be of no use
     add_term(session, MLVocab.asset_type.value, asset_name, comment or f"A file of {asset_name}.")
-    session.catalog.create_tables(list(asset_table_documents(where, document, session.ml_schema)))
+    ml = session.ml_schema
+    types, roles = (session.table(f"{ml}:{each.value}") for each in (MLVocab.asset_type, MLVocab.asset_role))
+    made = asset_table_documents(where, document, ml, type_key=_key_column(types), role_key=_key_column(roles))
+    session.catalog.create_tables(list(made))
     return session.catalog.table(where, asset_name)
 
 

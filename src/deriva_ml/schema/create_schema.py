@@ -160,15 +160,25 @@ def _dataset_tables(schema: str) -> Iterator[Document]:
     )
 
 
-def asset_table_documents(schema: str, asset: Document, ml_schema: str) -> Iterator[Document]:
-    """The documents of an asset table and of its two companions: its types and its executions."""
+def asset_table_documents(
+    schema: str, asset: Document, ml_schema: str, *, type_key: str = "Name", role_key: str = "Name"
+) -> Iterator[Document]:
+    """The documents of an asset table and of its two companions: its types and its executions.
+
+    Args:
+        schema: Where they are made.
+        asset: The document of the asset table.
+        ml_schema: Name of the ML schema.
+        type_key: The column of ``Asset_Type`` that holds a term's name; older catalogs have lower-case columns.
+        role_key: The same of ``Asset_Role``.
+    """
     name = str(asset["table_name"])
     yield asset
     own = Associate(schema, name)
     yield association_document(
         schema,
         f"{name}_Asset_Type",
-        [own, Associate(ml_schema, "Asset_Type", "Name")],
+        [own, Associate(ml_schema, "Asset_Type", type_key)],
         comment=f"Kinds of each {name}.",
     )
     yield association_document(
@@ -176,7 +186,7 @@ def asset_table_documents(schema: str, asset: Document, ml_schema: str) -> Itera
         f"{name}_Execution",
         [own, Associate(ml_schema, "Execution")],
         [ColumnDef("Asset_Role", nullok=False, comment="Input or Output.")],
-        [ForeignKeyDef(["Asset_Role"], ml_schema, "Asset_Role", ["Name"])],
+        [ForeignKeyDef(["Asset_Role"], ml_schema, "Asset_Role", [role_key])],
         comment=f"Executions that read or made each {name}.",
     )
 
