@@ -1,8 +1,8 @@
 """A catalog as others make it: the ML schema of the specification (2.1 to 2.3) and no more, by the ``deriva`` package.
 
-It has none of the columns that are ours alone (times and upload state of executions, the version that was consumed), its
-vocabularies have lower-case columns as those of older catalogs, every table refers to ``ERMrest_Client`` as that package
-has it, and features and assets of the project are tables that were made so too.
+It has none of the columns that are ours alone (times and upload state of executions, the version that was consumed).
+Its vocabularies have lower-case columns, as those of older catalogs; every table refers to ``ERMrest_Client``, as that
+package has it; features and assets of the project are tables that were made so too.
 """
 
 from __future__ import annotations

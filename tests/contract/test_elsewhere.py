@@ -166,9 +166,8 @@ def _features(ml: DerivaML, run: Execution, images: list[str]) -> None:
     found = {
         name: {value.target_rid: value for value in values} for name, values in ml.fetch_table_features("Image").items()
     }
-    assert {name: set(values) for name, values in found.items()} == dict.fromkeys(
-        ("Quality", "Outline", "Size"), set(images)
-    )
+    assert set(found) == {"Quality", "Outline", "Size"}
+    assert all(set(values) == set(images) for values in found.values())
     masks = {asset.asset_rid for asset in ml.list_assets("Mask")}
     assert {value.column_value("Mask") for value in found["Outline"].values()} == masks
     for workflow in ("VGG19", run.workflow_rid):

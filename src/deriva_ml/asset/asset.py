@@ -29,6 +29,7 @@ from deriva_ml.schema.tables import asset_document, is_asset, is_vocabulary
 from deriva_ml.schema.vocabulary import add_term, check_terms
 from deriva_ml.wire.model import Table
 from deriva_ml.wire.path import both, eq, table
+from deriva_ml.wire.path import table as rows_of
 
 __all__ = [
     "Asset",
@@ -291,15 +292,15 @@ def lookup_asset(owner: Owner, rid: str) -> Asset:
     return _assets(owner, found, rows, _types_of(session, type_companion(session, found), rid))[0]
 
 
-def list_assets(owner: Owner, asset: str | Table) -> list[Asset]:
+def list_assets(owner: Owner, table: str | Table) -> list[Asset]:
     """The assets of a table with their types, in two requests.
 
     Raises:
         DerivaMLTableTypeError: The table is no asset table.
     """
     session = session_of(owner)
-    found = asset_table(session, asset)
-    rows = session.catalog.rows(table(*found.qualified))
+    found = asset_table(session, table)
+    rows = session.catalog.rows(rows_of(*found.qualified))
     return _assets(owner, found, rows, _types_of(session, type_companion(session, found)))
 
 

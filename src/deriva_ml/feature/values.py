@@ -139,7 +139,7 @@ def _feature(session: Session, target: Table, feature_name: str) -> Feature:
 
 def list_feature_values(
     session: Session,
-    target_table: str | Table,
+    table: str | Table,
     feature_name: str,
     selector: select.Selector | None = None,
     *,
@@ -151,7 +151,7 @@ def list_feature_values(
 
     Args:
         session: The catalog.
-        target_table: The table that the feature describes.
+        table: The table that the feature describes.
         feature_name: The feature.
         selector: Takes one value where a record has several; without it all are given.
         execution: Only values that this execution made.
@@ -163,7 +163,7 @@ def list_feature_values(
     """
     return feature_values(
         session,
-        target_table,
+        table,
         feature_name,
         selector,
         execution_rids=None if execution is None else [execution],
@@ -278,7 +278,7 @@ def _require_workflow(session: Session, workflow: str) -> None:
 
 def fetch_table_features(
     session: Session,
-    target_table: str | Table,
+    table: str | Table,
     feature_name: str | None = None,
     selector: select.Selector | None = None,
 ) -> dict[str, list[FeatureRecord]]:
@@ -287,7 +287,7 @@ def fetch_table_features(
     Raises:
         DerivaMLNotFoundError: There is no feature of this name.
     """
-    target = session.table(target_table)
+    target = session.table(table)
     names = [feature.feature_name for feature in find_features(session, target)]
     wanted = names if feature_name is None else [feature_name]
     return {name: list_feature_values(session, target, name, selector) for name in wanted}
