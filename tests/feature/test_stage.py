@@ -10,7 +10,7 @@ from deriva_ml.asset.asset import create_asset
 from deriva_ml.asset.staging import AssetStage
 from deriva_ml.asset.transfer import upload
 from deriva_ml.core.ermrest import ColumnDef, TableDef
-from deriva_ml.core.exceptions import DerivaMLValidationError
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLValidationError
 from deriva_ml.feature.feature import create_feature, delete_feature, lookup_feature
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.stage import FeatureStage, stage_features, upload_features
@@ -178,3 +178,28 @@ def test_values_that_were_stored_by_other_means_are_not_taken_for_those_that_wer
     run.session.catalog.delete(rows_of(*table.qualified).where(eq("Subject", run.subjects[1])))
     assert run.upload() == ({"Subject:Health": 1}, {})
     assert run.stored()[run.subjects[1]].column_value("Score") == 2
+
+
+def test_stages_of_one_run_see_what_each_other_has_staged(run: Run) -> None:
+    one, other = FeatureStage(run.manifest, run.directory), FeatureStage(run.manifest, run.directory)
+    assert one.add([run.value(0, Score=1)], run.rid) == other.add([run.value(1, Score=1)], run.rid) == 1
+    for stage, number in ((one, 1), (other, 0)):
+        with pytest.raises(DerivaMLValidationError, match=f"for record {run.subjects[number]} already"):
+            stage.add([run.value(number, Score=2)], run.rid)
+    one.add([run.value(2, Score=1)], run.rid)
+    (entry,) = run.manifest.features.values()
+    assert entry.rows == 3
+    assert run.upload() == ({"Subject:Health": 3}, {})
+
+
+def test_each_staged_line_is_read_once_however_many_calls_there_are(run: Run) -> None:
+    stage = FeatureStage(run.manifest, run.directory)
+    for number in range(3):
+        stage.add([run.value(number, Score=1)], run.rid)
+    (path,) = (run.directory / "feature").rglob("*.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    # what was read is not read again: a stage that has seen the lines does not mind that they cannot be read
+    path.write_bytes(b"x" * (len(lines[0]) - 1) + b"\n" + b"".join(lines[1:]))
+    assert stage.add([run.value(3, Score=1)], run.rid) == 1
+    with pytest.raises(DerivaMLDataError, match="Line 1 of"):
+        FeatureStage(run.manifest, run.directory).add([run.value(4, Score=1)], run.rid)

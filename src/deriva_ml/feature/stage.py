@@ -60,7 +60,7 @@ class FeatureStage:
     def __init__(self, manifest: Manifest, run_dir: Path) -> None:
         self._manifest = manifest
         self._run_dir = run_dir
-        self._staged: dict[str, set[str]] = {}
+        self._staged: dict[str, _Staged] = {}
 
     def add(self, records: Iterable[FeatureRecord], execution_rid: str) -> int:
         """Stage values; they are stored when the run's outputs are uploaded.
@@ -113,13 +113,20 @@ class FeatureStage:
         return value
 
     def _check_targets(self, shape: FeatureShape, rows: list[dict[str, Any]]) -> None:
+        there = self._there(shape)
+        there.take(there.file.read())
+        self._refuse_second(shape, rows)
+
+    def _there(self, shape: FeatureShape) -> _Staged:
+        """What is known to be staged of a feature."""
         key = _key(shape)
         if key not in self._staged:
-            self._staged[key] = {
-                str(row[shape.target_column]) for row in _staged_rows(self._run_dir / _values_path(shape))
-            }
+            self._staged[key] = _Staged(self._run_dir / _values_path(shape), shape.target_column)
+        return self._staged[key]
+
+    def _refuse_second(self, shape: FeatureShape, rows: list[dict[str, Any]]) -> None:
         given = Counter(str(row[shape.target_column]) for row in rows)
-        twice = {target for target, count in given.items() if count > 1} | (given.keys() & self._staged[key])
+        twice = {target for target, count in given.items() if count > 1} | (given.keys() & self._there(shape).targets)
         if twice:
             raise DerivaMLValidationError(
                 f"This run has a value of feature {shape} for {'record' if len(twice) == 1 else 'records'} "
@@ -141,12 +148,29 @@ class FeatureStage:
                     asset_columns=tuple(sorted(column.name for column in shape.asset_columns)),
                 )
             )
-        file = LineFile(self._run_dir / _values_path(shape))
-        with file.writing() as writer:
-            before = len(writer.unread())
+        there = self._there(shape)
+        with there.file.writing() as writer:
+            there.take(writer.unread())
+            self._refuse_second(shape, rows)  # whoever had the turn before may have staged the same
             writer.append([encode(row) for row in rows])
-        self._manifest.update_feature(key, rows=before + len(rows), status=PENDING)
-        self._staged[key].update(str(row[shape.target_column]) for row in rows)
+            there.targets.update(str(row[shape.target_column]) for row in rows)
+            there.count += len(rows)
+        self._manifest.update_feature(key, rows=there.count, status=PENDING)
+
+
+class _Staged:
+    """The staged values of one feature, as far as they were read: each line is read once."""
+
+    def __init__(self, path: Path, target_column: str) -> None:
+        self.file = LineFile(path)
+        self.targets: set[str] = set()
+        self.count = 0
+        self._target_column = target_column
+
+    def take(self, lines: list[tuple[int, bytes]]) -> None:
+        """Note what others have staged."""
+        self.targets.update(str(row[self._target_column]) for row in _parsed(self.file.path, lines))
+        self.count += len(lines)
 
 
 def _key(shape: FeatureShape) -> str:
@@ -160,8 +184,12 @@ def _values_path(shape: FeatureShape) -> str:
 
 
 def _staged_rows(path: Path) -> list[dict[str, Any]]:
+    return _parsed(path, LineFile(path).read())
+
+
+def _parsed(path: Path, lines: list[tuple[int, bytes]]) -> list[dict[str, Any]]:
     rows = []
-    for number, line in LineFile(path).read():
+    for number, line in lines:
         try:
             rows.append(dict(json.loads(line)))
         except (ValueError, TypeError) as error:
