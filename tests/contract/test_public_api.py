@@ -25,7 +25,7 @@ DerivaML.delete_cached_bag DerivaML.denormalize_info DerivaML.add_files DerivaML
 Dataset.list_executions Dataset.denormalize_as_dataframe Dataset.denormalize_as_dict Dataset.denormalize_columns
 Dataset.denormalize_info Dataset.cache_denormalized Dataset.download_dataset_bag Dataset.estimate_bag_size
 Dataset.bag_info Dataset.cache Dataset.prefetch Dataset.get_chaise_url Dataset.to_markdown Dataset.display_markdown
-Dataset.mark_dev Dataset.release Dataset.release_diff Dataset.compare_versions Dataset.feature_values
+Dataset.mark_dev Dataset.release Dataset.release_diff Dataset.compare_versions
 DatasetBag.feature_values DatasetBag.denormalize_info DatasetBag.restructure_assets DatasetBag.materialize
 DatasetBag.as_torch_dataset DerivaMLDatabase.lookup_dataset DerivaMLDatabase.find_datasets DerivaMLDatabase.lookup_term
 DerivaMLDatabase.get_table_as_dict DerivaMLDatabase.get_table_as_dataframe DerivaMLDatabase.list_dataset_element_types
@@ -205,7 +205,7 @@ mark_dev(description)
 release(bump, description)
 release_diff()
 compare_versions(a, b)
-feature_values(table, feature_name, selector=None)
+feature_values(table, feature_name, selector=None, materialize_limit=None, execution_rids=None)
 """
 
 DATASET_BAG = """
@@ -491,7 +491,9 @@ def objections(line: str) -> list[str]:
     return found_wrong
 
 
-@pytest.mark.parametrize("line", [line for line in lines(CLASSES) + lines(FUNCTIONS) if called(line) not in PENDING])
+@pytest.mark.parametrize(
+    "line", [line for line in lines(CLASSES) + lines(FUNCTIONS) if called(line) not in PENDING], ids=called
+)
 def test_a_function_takes_what_is_documented(line: str) -> None:
     assert objections(line) == []
 

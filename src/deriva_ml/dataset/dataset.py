@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLDatasetNotFound
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec, DatasetVersion, VersionPart
 from deriva_ml.dataset.dataset_types import add_types, insert_types, list_types, remove_type
 from deriva_ml.dataset.edit import DatasetEdit
+from deriva_ml.dataset.member_features import values_of_members
 from deriva_ml.dataset.members import (
     add_members,
     delete_members,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from deriva_ml.core.ermrest import VocabularyTerm
     from deriva_ml.dataset.bag import Notice
     from deriva_ml.dataset.dataset_bag import DatasetBag
+    from deriva_ml.feature.records import FeatureRecord
+    from deriva_ml.feature.select import Selector
 
 __all__ = ["Dataset", "delete_dataset", "find_datasets", "lookup_dataset"]
 
@@ -327,6 +330,44 @@ class Dataset:
             DerivaMLTableNotFound: There is no such table.
         """
         return find_features(self._session, table)
+
+    def feature_values(
+        self,
+        table: str | Table,
+        feature_name: str,
+        selector: Selector | None = None,
+        materialize_limit: int | None = None,
+        execution_rids: Collection[str] | None = None,
+        *,
+        workflow: str | None = None,
+        version: DatasetVersion | str | None = None,
+    ) -> list[FeatureRecord]:
+        """The values of a feature for the members of this dataset and of those nested in it.
+
+        Args:
+            table: The table that the feature describes.
+            feature_name: The feature.
+            selector: Takes one value where a record has several; a record for which it gives None is left out.
+            materialize_limit: The greatest number of values that may be read.
+            execution_rids: Only values that one of these executions made.
+            workflow: Only values made by executions of this workflow (a RID), or of workflows of this type.
+            version: As of this version; by default as of now.
+
+        Raises:
+            DerivaMLNotFoundError: There is no such feature.
+            DerivaMLTableTypeError: Records of the table are no members of datasets.
+            DerivaMLMaterializeLimitExceeded: There are more values than ``materialize_limit``.
+        """
+        return values_of_members(
+            self._at(version),
+            self.dataset_rid,
+            table,
+            feature_name,
+            selector,
+            materialize_limit=materialize_limit,
+            execution_rids=execution_rids,
+            workflow=workflow,
+        )
 
     def list_execution_rids(self) -> list[str]:
         """The executions that made or consumed the dataset."""

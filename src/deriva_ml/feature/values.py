@@ -185,7 +185,8 @@ def feature_values(
 ) -> list[FeatureRecord]:
     """The values of a feature.
 
-    What is asked for is asked of the catalog: values that are not wanted do not travel.
+    What is asked for is asked of the catalog: values that are not wanted do not travel, unless they are of records
+    that are too many to be listed.
 
     Args:
         session: The catalog.
@@ -204,9 +205,12 @@ def feature_values(
     feature = _feature(session, session.table(table), feature_name)
     cls = feature.feature_record_class()
     records: list[FeatureRecord] = []
-    for path in _paths(session, feature, execution_rids, workflow, targets):
-        wanted = path if materialize_limit is None else path.limited(materialize_limit - len(records) + 1)
-        records.extend(cls.from_row(row) for row in session.catalog.rows(wanted))
+    # a long list of records would be many requests: then all values travel, in one
+    chosen = frozenset(targets) if targets is not None and len(targets) > MANY_TARGETS else None
+    for path in _paths(session, feature, execution_rids, workflow, targets if chosen is None else None):
+        limit = None if chosen is not None or materialize_limit is None else materialize_limit - len(records) + 1
+        rows = session.catalog.rows(path if limit is None else path.limited(limit))
+        records.extend(cls.from_row(row) for row in rows if chosen is None or row[feature.target_column] in chosen)
         if materialize_limit is not None and len(records) > materialize_limit:
             raise DerivaMLMaterializeLimitExceeded(
                 f"values of feature {feature}",
@@ -217,6 +221,9 @@ def feature_values(
         _require_workflow(session, workflow)
     return records if selector is None else selected(records, selector)
 
+
+MANY_TARGETS = 1000
+"""More records than these are not listed in requests."""
 
 VALUES_BYTES = 4000
 """What a list of RIDs may take of a request; hosts take about 8,000 bytes in all."""
