@@ -29,6 +29,10 @@ class Counting:
         return self.inner.body_limit if self._body_limit is None else self._body_limit
 
     @property
+    def bulk(self) -> None:
+        """Nothing goes past the requests."""
+
+    @property
     def count(self) -> int:
         """How many requests there were."""
         return len(self.requests)

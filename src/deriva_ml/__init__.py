@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         DerivaMLInvalidTerm,
         DerivaMLTableTypeError,
     )
+    from deriva_ml.core.filespec import FileSpec
     from deriva_ml.core.ml_config import DerivaMLConfig
     from deriva_ml.execution.execution import Execution
     from deriva_ml.feature.records import FeatureRecord
@@ -75,6 +76,7 @@ __all__ = [
     "ExecMetadataType",
     "Execution",
     "FeatureRecord",
+    "FileSpec",
     "FileUploadState",
     "ForeignKeyDefinition",
     "KeyDefinition",
@@ -123,6 +125,7 @@ _HOMES = MappingProxyType(
             "DerivaMLInvalidTerm",
             "DerivaMLTableTypeError",
         ),
+        "core.filespec": ("FileSpec",),
         "core.ml_config": ("DerivaMLConfig",),
         "execution.execution": ("Execution",),
         "feature.records": ("FeatureRecord",),

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from deriva_ml.catalog.client import CatalogClient
@@ -23,7 +25,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLConfigurationError,
 )
 from deriva_ml.core.files import unusable_directory
-from deriva_ml.wire.http import Request
+from deriva_ml.wire.http import Request, Response
 
 if TYPE_CHECKING:
     from deriva_ml.catalog.deriva import DerivaHandles
@@ -114,7 +116,10 @@ def _open_folder(place: Place, *, create: bool) -> Connection:
         raise unusable_directory(root, error) from error
     client = local_client()
     transport = InProcess(
-        partial(_serve, service, client), close=service.close, local_path=partial(_file, service, client)
+        partial(_serve, service, client),
+        close=service.close,
+        local_path=partial(_file, service, client),
+        bulk=_Bulk(service, client),
     )
     return Connection(place, transport, service.identity, client.id)
 
@@ -127,6 +132,24 @@ def _serve(service: Any, client: Any, request: Request) -> Any:
     if response.status == 500:
         name_damage(service.root)
     return response
+
+
+class _Bulk:
+    """The store of a folder, for many objects at once, as one client uses it."""
+
+    def __init__(self, service: Any, client: Any) -> None:
+        self._service = service
+        self._client = client
+
+    def take_in(self, source: Path, progress: Callable[[int], None]) -> Any:
+        return self._service.take_in(source, progress)
+
+    def put(self, requests: Sequence[Request], taken: Sequence[Any]) -> list[Response]:
+        from deriva_ml.server.damage import damage_named
+
+        with damage_named(self._service.root):
+            answers: list[Response] = self._service.put_taken(requests, taken, self._client)
+        return answers
 
 
 def _file(service: Any, client: Any, url: str) -> Any:
@@ -157,7 +180,8 @@ def _missing_folder(place: Place) -> DerivaMLConfigurationError:
     return DerivaMLConfigurationError(
         f"There is no catalog folder at {place.root}.",
         source=f"hostname {place.hostname!r}",
-        hint=f"check the path, or make a catalog there: create-demo-catalog --host {place.hostname}",
+        hint=f"check the path, or make a catalog there: deriva-ml-catalog create --root {place.root}, or "
+        f"create-demo-catalog --host {place.hostname}",
     )
 
 

@@ -17,10 +17,10 @@ from deriva_ml.schema.display import AnnotationDraft
 from deriva_ml.schema.opening import DEFAULT_CATALOG, READY_TAG, find_context, open_session
 
 if TYPE_CHECKING:
-    from deriva_ml.asset import asset, asset_record
+    from deriva_ml.asset import asset, asset_record, cached
     from deriva_ml.asset import tables as asset_tables
     from deriva_ml.core.ml_config import DerivaMLConfig
-    from deriva_ml.dataset import bag, dataset, members
+    from deriva_ml.dataset import bag, clones, dataset, files, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
     from deriva_ml.feature import feature, frames, values
@@ -35,13 +35,16 @@ else:
     asset_record = Room("deriva_ml.asset.asset_record")
     asset_tables = Room("deriva_ml.asset.tables")
     bag = Room("deriva_ml.dataset.bag")
+    cached = Room("deriva_ml.asset.cached")
     chaise = Room("deriva_ml.schema.chaise")
+    clones = Room("deriva_ml.dataset.clones")
     dataset = Room("deriva_ml.dataset.dataset")
     execution = Room("deriva_ml.execution.execution")
     execution_record = Room("deriva_ml.execution.execution_record")
     experiment = Room("deriva_ml.execution.experiment")
     feature = Room("deriva_ml.feature.feature")
     frames = Room("deriva_ml.feature.frames")
+    files = Room("deriva_ml.dataset.files")
     members = Room("deriva_ml.dataset.members")
     provenance = Room("deriva_ml.schema.provenance")
     references = Room("deriva_ml.schema.references")
@@ -303,6 +306,10 @@ class DerivaML:
     find_assets = of_owner(lambda: asset.find_assets)
     list_asset_tables = of_session(lambda: asset_tables.asset_tables)
     list_asset_executions = of_session(lambda: execution_record.list_asset_executions)
+    list_cached_assets = of_session(lambda: cached.list_cached_assets)
+    delete_cached_asset = of_session(lambda: cached.delete_cached_asset)
+    add_files = of_session(lambda: files.add_files)
+    list_files = of_session(lambda: files.list_files)
 
     # -- features ------------------------------------------------------------------------------------------------
 
@@ -326,6 +333,7 @@ class DerivaML:
     list_dataset_element_types = of_session(lambda: members.list_dataset_element_types)
     add_dataset_element_type = of_session(lambda: members.add_dataset_element_type)
     download_dataset_bag = of_session(lambda: bag.download_dataset_bag)
+    reinitialize_dataset_versions = of_session(lambda: clones.reinitialize_dataset_versions)
 
     # -- workflows and executions --------------------------------------------------------------------------------
 

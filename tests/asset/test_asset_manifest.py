@@ -12,9 +12,9 @@ from deriva_ml.asset.manifest import AssetEntry, AssetManifest, FeatureEntry
 def test_the_documented_methods(tmp_path: Path) -> None:
     manifest = AssetManifest(tmp_path / "m.jsonl", "1-ABCD")
     assert (manifest.path, manifest.execution_rid) == (tmp_path / "m.jsonl", "1-ABCD")
-    manifest.add_asset("Image/a", AssetEntry("", "Image", "demo", "a", "assets/a"))
-    manifest.add_asset("Image/a", AssetEntry("", "Image", "demo", "a", "assets/a", description="again"))
-    manifest.add_asset("Image/b", AssetEntry("", "Image", "demo", "b", "assets/b"))
+    manifest.add_asset("Image/a", AssetEntry("Image", "demo"))
+    manifest.add_asset("Image/a", AssetEntry("Image", "demo", description="again"))
+    manifest.add_asset("Image/b", AssetEntry("Image", "demo"))
     manifest.update_asset_metadata("Image/a", {"Width": 1})
     manifest.update_asset_types("Image/a", ["Image"])
     manifest.mark_uploaded("Image/a", "1-0001")
@@ -25,6 +25,7 @@ def test_the_documented_methods(tmp_path: Path) -> None:
     assert [(entry.key, entry.error) for entry in again.pending_assets()] == [("Image/b", "why")]
     entry = again.assets["Image/a"]
     assert (entry.metadata, entry.asset_types, entry.description) == ({"Width": 1}, ("Image",), "again")
+    assert (entry.file_name, again.file_of(entry)) == ("a", tmp_path / "assets" / "Image" / "a")
     assert list(again.features) == ["F"]
     with pytest.raises(KeyError, match="Asset 'k' not in manifest"):
         manifest.mark_uploaded("k", "1-0001")

@@ -109,7 +109,9 @@ def test_copies_for_other_processes_keep_the_values(path: AssetFilePath) -> None
 
 def test_bound_to_a_manifest_there_is_no_other_copy(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path / "m.jsonl", "1-ABCD")
-    manifest.add(AssetEntry("k", "Image", "demo", "a.txt", "assets/Image/k/a.txt", ("Image",), {"Width": 3}))
+    manifest.add(
+        AssetEntry("Image", "demo", ("Image",), {"Width": 3}, key="k", file_name="a.txt", path="assets/Image/k/a.txt")
+    )
     path = AssetFilePath(tmp_path / "a.txt", "Image", "a.txt", binding=Binding(manifest, "k"))
     assert (path.metadata, path.asset_types, path.asset_rid, path.key) == ({"Width": 3}, ["Image"], None, "k")
     path.metadata = {"Width": 5}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.asset.sessions import Run, new_execution, over
+from tests.asset.sessions import Run, new_execution, no_file_longer_than, over
 from tests.fakes import Counting, Failing
 
 from deriva_ml.asset.asset import create_asset
@@ -154,6 +154,16 @@ def test_a_connection_that_is_lost_leaves_nothing_and_the_next_attempt_succeeds(
         download(session, rid, tmp_path / "inputs")
     assert not [path for path in (tmp_path / "inputs").rglob("*") if path.is_file()]
     assert download(run.session, rid, tmp_path / "inputs").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_a_disk_that_is_full_in_the_middle_leaves_nothing(run: Run, tmp_path: Path, use_cache: bool) -> None:
+    (rid,) = add(run, "a.png", content=b"x" * (9 << 20))
+    with no_file_longer_than(1 << 20), pytest.raises(DerivaMLException, match="File too large"):
+        download(run.session, rid, tmp_path / "inputs", use_cache=use_cache)
+    assert [path for path in (tmp_path / "inputs").rglob("*") if path.is_file()] == []
+    assert [path for path in run.session.cache_dir.rglob("*.png*") if path.is_file()] == []
+    assert download(run.session, rid, tmp_path / "inputs", use_cache=use_cache).stat().st_size == 9 << 20
 
 
 @pytest.mark.parametrize("count", [10, 200])

@@ -263,7 +263,7 @@ root, path, rid, at, when = sys.argv[1:]
 class Deadly:
     '''Kills the process before, or after, one request.'''
     def __init__(self, inner):
-        self.inner, self.number, self.body_limit = inner, 0, inner.body_limit
+        self.inner, self.number, self.body_limit, self.bulk = inner, 0, inner.body_limit, None
     def send(self, request):
         self.number += 1
         if self.number == int(at) and when == "before":

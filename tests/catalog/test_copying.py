@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,8 +18,12 @@ from deriva_ml.catalog.copying import Copied, copy_catalog
 from deriva_ml.catalog.transport import Http
 from deriva_ml.connect import Connection, open_connection
 from deriva_ml.core.config import Settings
+from deriva_ml.core.ermrest import ColumnDef, TableDef
+from deriva_ml.dataset import DatasetSpec
 from deriva_ml.ml import DerivaML
+from deriva_ml.schema.tables import table_document
 from deriva_ml.server.app import local_client, open_service
+from deriva_ml.wire.http import Request
 from deriva_ml.wire.path import table
 
 TOKEN = "token"
@@ -196,6 +203,92 @@ def test_the_deriva_client_s_own_clone_works(
             close = getattr(handle, "_close_session", None)
             if close:
                 close()
+
+
+@pytest.mark.parametrize("to", WAYS)
+def test_objects_keep_their_names_and_the_rights_that_they_have_of_their_own(
+    versions: list[tuple[str, str, int]], catalog_root: Path, tmp_path: Path, to: Callable[[Path], Any]
+) -> None:
+    with served(catalog_root) as source, to(tmp_path / "target") as target:
+        ours, theirs = source.objects(), target.objects()
+        client = source.catalog(1)
+        named = [ours.put(f"/hatrac/lab/{n}%2Fx.bin", f"content {n}".encode()) for n in range(20)]
+        host = str(source.place.base_url)
+        urls = [*named[:18], host + named[18], f"{host}/hatrac/lab/19%2Fx.bin", "https://example.org/hatrac/lab/0:1"]
+        client.insert("demo-schema", "Subject", [{"Name": url} for url in urls])
+        for change in ("lab;acl/subtree-read/team", "lab/3%2Fx.bin;acl/read/ann%20b", f"{named[4][8:]};acl/read/bob"):
+            source.transport.send(Request("PUT", f"/hatrac/{change}")).read()
+        theirs.create_namespace("/hatrac/a%20b")
+        made = copy_catalog(client, ours, target.create_catalog("copy"), theirs, origin=host)
+        assert made.missing == []
+        assert made.objects == 21
+        found = [str(row["Name"]) for row in target.catalog("copy").rows(table("demo-schema", "Subject").sorted("RID"))]
+        brought = found[-len(urls) :]
+        assert brought[-1] == urls[-1]
+        for n, url in enumerate(brought[:-1]):
+            assert url.partition(":")[0] == f"/hatrac/lab/{n}%2Fx.bin"
+            assert (":" in url) == (n != 19)
+            path = tmp_path / str(n)
+            theirs.fetch(url, path)
+            assert path.read_bytes() == f"content {n}".encode()
+
+        def lists(url: str) -> dict[str, list[str]]:
+            answer = target.transport.send(Request("GET", f"{url};acl"))
+            return {name: roles for name, roles in json.loads(answer.read()).items() if roles and name != "owner"}
+
+        assert lists("/hatrac/lab") == {"subtree-read": ["team"]}
+        assert lists("/hatrac/lab/3%2Fx.bin") == {"read": ["ann b"]}
+        assert lists(brought[4]) == {"read": ["bob"]}
+        assert lists("/hatrac/lab/5%2Fx.bin") == {}
+
+
+def _bag_tables(root: Path, rid: str, version: str) -> dict[str, list[dict[str, str]]]:
+    """The tables of a version's bag, by file."""
+    with DerivaML(str(root), 1) as ml:
+        ml.download_dataset_bag(DatasetSpec(rid=rid, version=version))
+        (mark,) = ml.session.cache_dir.rglob("bagit.txt")
+        data = mark.parent / "data"
+        found = {
+            str(path.relative_to(data)): list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+            for path in data.rglob("*.csv")
+        }
+        ml.clear_cache()
+    return found
+
+
+def test_a_version_s_bag_differs_only_in_what_is_the_other_catalog_s(
+    versions: list[tuple[str, str, int]], catalog_root: Path, tmp_path: Path
+) -> None:
+    with open_connection(str(catalog_root)) as source, in_process(tmp_path / "target") as target:
+        copy_catalog(source.catalog(1), source.objects(), target.create_catalog("1"), target.objects())
+    for rid, version, _ in versions:
+        before, after = (_bag_tables(root, rid, version) for root in (catalog_root, tmp_path / "target"))
+        assert before.keys() == after.keys()
+        assert before
+        for name, rows in before.items():
+            differing = {
+                column
+                for old, new in zip(rows, after[name], strict=True)
+                for column in old
+                if old[column] != new[column]
+            }
+            assert differing <= ({"RMT", "Snapshot"} if "Dataset_Version" in name else {"RMT"}), name
+
+
+def test_the_next_number_of_a_copy_is_free(ml: DerivaML, catalog_root: Path, tmp_path: Path) -> None:
+    client = ml.session.catalog
+    columns = [ColumnDef("Note"), ColumnDef("Number", "serial4", nullok=False)]
+    client.create_table("demo-schema", table_document("demo-schema", TableDef("Numbered", columns)))
+    client.create_key("demo-schema", "Numbered", {"unique_columns": ["Number"]})
+    client.insert("demo-schema", "Numbered", [{"Note": str(n)} for n in range(5)])
+    with open_connection(str(catalog_root)) as source, in_process(tmp_path / "target") as target:
+        _, copy = do(source, target)
+        fresh = target.create_catalog("clone")
+        theirs, ours = source.deriva().catalog("1"), target.deriva().catalog("clone")
+        theirs.clone_catalog(ours)
+        for catalog in (copy, fresh):
+            (row,) = catalog.insert("demo-schema", "Numbered", [{"Note": "next"}])
+            assert row["Number"] == 6
 
 
 def test_an_object_that_is_gone_is_named_and_the_rest_arrives(

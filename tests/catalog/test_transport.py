@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from deriva_ml.catalog.transport import Http, InProcess, Retry, stored_credential
+from deriva_ml.catalog.transport import Http, InProcess, Retry, stored_credential, tuned
 from deriva_ml.core.exceptions import DerivaMLUnreachable
 from deriva_ml.wire.http import Request, Response
 
@@ -161,3 +161,29 @@ def test_an_in_process_service_is_closed_once() -> None:
     transport.close()
     transport.close()
     assert closed == [1]
+
+
+def test_the_same_connections_with_another_patience() -> None:
+    with scripted(503, 503, 503, 503) as (url, seen):
+        http_ = Http(url, retry=Retry(attempts=1))
+        slept: list[float] = []
+        patient = tuned(http_, retry=Retry(4, 8.0, sleep=slept.append, jitter=lambda: 1.0), body_limit=7)
+        assert patient.body_limit == 7
+        assert patient.send(Request("PUT", "/x", {}, b"a")).status == 503
+        assert len(seen) == 4
+        assert slept == [8.0, 16.0, 16.0]
+        assert http_.send(Request("PUT", "/x", {}, b"a")).status == 200
+        assert http_.body_limit != 7
+        http_.close()
+    inside = InProcess(lambda request: Response(200))
+    assert tuned(inside, retry=Retry(9), timeout=(1, 1), body_limit=1) is inside
+
+
+def test_what_the_connection_repeated_in_vain_is_told_apart() -> None:
+    with scripted(0, 0, 0) as (url, _seen):
+        http_ = Http(url, retry=Retry(2, sleep=lambda _seconds: None))
+        for method, repeated in (("PUT", True), ("POST", False)):
+            with pytest.raises(DerivaMLUnreachable) as caught:
+                http_.send(Request(method, "/x", {}, b"a"))
+            assert caught.value.was_repeated is repeated
+        http_.close()

@@ -43,7 +43,7 @@ def test_a_catalog_is_copied_and_exported(catalog_root: Path, tmp_path: Path) ->
     refused = run("copy", str(catalog_root), f"{other}#lab", code=2)
     assert "already" in refused
     assert "next number" in refused
-    assert "catalog none" in run("copy", f"{catalog_root}#none", str(other), code=1)
+    assert "catalog none" in run("copy", f"{catalog_root}#none", str(other), code=2)
     bag = tmp_path / "bag"
     assert "1 objects" in run("export", "--host", str(other), "--catalog", "lab", str(bag), "--objects")
     assert (bag / "manifest-sha256.txt").exists()

@@ -148,6 +148,35 @@ def _upload(root: Path) -> Iterator[Act]:
         yield lambda: send(service, "POST", "/hatrac/ns/gone;upload", {"chunk-length": 9, "content-length": 9})
 
 
+def _bulk(root: Path) -> Iterator[Act]:
+    """Many objects at once: files are taken in, and get their names together."""
+    folder = root.parent.parent / "sources"
+    folder.mkdir(exist_ok=True)
+    contents = {"one": b"one" * 5000, "two": b"two" * 5000, "old": b"old" * 3000, "again": b"one" * 5000, "empty": b""}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    with closing(open_service(root)) as service:
+        yield lambda: put_all(service, {f"/hatrac/many/{name}": folder / name for name in contents})
+        yield lambda: put_all(service, {"/hatrac/many/one": folder / "one", "/hatrac/ns/more": folder / "two"})
+
+
+def put_all(service: Service, sources: dict[str, Path]) -> None:
+    """Store files under names, all at once."""
+    taken = []
+    try:
+        for path in sources.values():
+            taken.append(service.take_in(path, lambda _count: None))
+        requests = [Request("PUT", f"{url}?parents=true", {}) for url in sources]
+        for answer in service.put_taken(requests, taken, local_client()):
+            if answer.status >= 400:
+                raise Refused(f"{answer.status}: {answer.read().decode(errors='replace')}", answer.status)
+    except OSError as error:
+        raise Refused(f"507: {error}", 507) from error
+    finally:
+        for one in taken:
+            one.discard()
+
+
 def _backups(root: Path) -> Iterator[Act]:
     for name in ("b", "b.tar", "b.tar.gz"):
         yield lambda name=name: back_up(root, root.parent / name, link=name != "b")
@@ -260,6 +289,7 @@ SCENES: dict[str, Scene] = {
             ("DELETE", "/hatrac/ns", None),
         ),
     ),
+    "bulk": Scene(_prepared(*FILLED), _bulk),
     "upload": Scene(_prepared(*FILLED), _upload),
     "backup": Scene(_prepared(*FILLED), _backups),
     "migration": Scene(_prepared(*FILLED), _migration),

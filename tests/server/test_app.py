@@ -75,7 +75,7 @@ def test_a_folder_has_one_identity_for_good(tmp_path: Path) -> None:
 def test_what_is_not_a_folder_of_ours_is_named(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="not a catalog"):
         open_service(tmp_path)
-    with pytest.raises(FolderError, match="not a catalog"):
+    with pytest.raises(FolderError, match="There is no catalog folder"):
         open_service(tmp_path / "absent")
     file = tmp_path / "file"
     file.write_text("x")

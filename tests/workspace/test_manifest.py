@@ -226,9 +226,9 @@ def test_a_write_that_the_disk_refuses_changes_nothing(manifest: Manifest) -> No
             assert list(manifest.assets) == ["before"], manifest.assets
         def batch():
             with manifest.batch():
-                manifest.add(AssetEntry("one", "Image", "demo", "a", "p"))
-                manifest.add(AssetEntry("two", "Image", "demo", "a", "p"))
-        full(lambda: manifest.add(AssetEntry("one", "Image", "demo", "a", "p")))
+                manifest.add(AssetEntry("Image", "demo", key="one", file_name="a", path="p"))
+                manifest.add(AssetEntry("Image", "demo", key="two", file_name="a", path="p"))
+        full(lambda: manifest.add(AssetEntry("Image", "demo", key="one", file_name="a", path="p")))
         full(batch)
         resource.setrlimit(resource.RLIMIT_FSIZE, ({resource.RLIM_INFINITY}, {resource.RLIM_INFINITY}))
         batch()

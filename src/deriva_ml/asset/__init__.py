@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from deriva_ml.asset.asset import Asset
     from deriva_ml.asset.asset_record import AssetRecord, asset_record_class
     from deriva_ml.asset.aux_classes import AssetFilePath, AssetSpec
+    from deriva_ml.asset.cached import CachedAsset
+    from deriva_ml.asset.local_file import LocalFile
     from deriva_ml.asset.manifest import AssetManifest
-    from deriva_ml.asset.spec_config import AssetSpecConfig
+    from deriva_ml.asset.spec_config import AssetSpecConfig, LocalFileConfig
 
 __all__ = [
     "Asset",
@@ -19,6 +21,9 @@ __all__ = [
     "AssetRecord",
     "AssetSpec",
     "AssetSpecConfig",
+    "CachedAsset",
+    "LocalFile",
+    "LocalFileConfig",
     "asset_record_class",
 ]
 
@@ -29,6 +34,9 @@ _HOMES = {
     "AssetRecord": "deriva_ml.asset.asset_record",
     "AssetSpec": "deriva_ml.asset.aux_classes",
     "AssetSpecConfig": "deriva_ml.asset.spec_config",
+    "CachedAsset": "deriva_ml.asset.cached",
+    "LocalFile": "deriva_ml.asset.local_file",
+    "LocalFileConfig": "deriva_ml.asset.spec_config",
     "asset_record_class": "deriva_ml.asset.asset_record",
 }
 

@@ -22,6 +22,7 @@ from deriva_ml.core.json_types import Json
 from deriva_ml.feature.feature import Feature, find_features
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.values import list_feature_values
+from deriva_ml.schema.chaise import refresh_menu
 from deriva_ml.schema.create_schema import asset_table_documents
 from deriva_ml.schema.rids import resolve_rid
 from deriva_ml.schema.session import HasSession, Session, session_of
@@ -61,6 +62,7 @@ def create_asset(
     referenced_tables: Iterable[Table | str] | None = None,
     comment: str = "",
     schema: str | None = None,
+    update_navbar: bool = True,
 ) -> Table:
     """Make an asset table, with the tables of its types and of its executions, and a type of its name.
 
@@ -73,6 +75,7 @@ def create_asset(
             to by its terms' names.
         comment: What the files are.
         schema: Where the table is made; by default in the default schema.
+        update_navbar: Let the table join the menu of the catalog's web interface, if it has one.
 
     Raises:
         DerivaMLDataError: There is a table of this name, or two columns have one name.
@@ -94,6 +97,8 @@ def create_asset(
     types, roles = (session.table(f"{ml}:{each.value}") for each in (MLVocab.asset_type, MLVocab.asset_role))
     made = asset_table_documents(where, document, ml, type_key=_key_column(types), role_key=_key_column(roles))
     session.catalog.create_tables(list(made))
+    if update_navbar:
+        refresh_menu(session)
     return session.catalog.table(where, asset_name)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from deriva_ml.asset.aux_classes import AssetFilePath
+from deriva_ml.asset.cached import asset_key
 from deriva_ml.asset.tables import ROLE, execution_companion, metadata_columns, type_companion
 from deriva_ml.core.enums import AssetRole
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableTypeError
@@ -175,16 +176,10 @@ def _from_cache(session: Session, wanted: _Wanted, url: str, target: Path) -> No
         digests = session.objects.fetch(url, directory / wanted.name, md5=wanted.md5, length=_length(wanted))
         return {wanted.name: digests}
 
-    # one cache may serve several catalogs
-    key = f"assets/{_plain(session.identity)}-{_plain(session.catalog_id)}/{_plain(wanted.rid)}_{wanted.md5}"
+    key = asset_key(session, wanted.rid, str(wanted.md5))
     entry = cache_of(session).populate(key, fill)
     (name,) = entry.files
     place_file(entry.path / name, target)
-
-
-def _plain(text: str) -> str:
-    """Text as a part of a cache key: a host name may have a port, an identity may begin with a dot."""
-    return "".join(each if each.isalnum() or each in "-_" else "_" for each in text)
 
 
 def _is_there(wanted: _Wanted, target: Path) -> bool:

@@ -20,9 +20,17 @@ class AssetManifest(Manifest):
     """
 
     def add_asset(self, key: str, entry: AssetEntry) -> None:
-        """Register an output, or replace the entry with this key."""
+        """Register an output, or replace the entry with this key.
+
+        Args:
+            key: The key; where the entry names no file, ``<asset table>/<file name>`` names it, in ``assets``.
+            entry: The output.
+        """
+        name = entry.file_name or key.rpartition("/")[2]
+        types, path = tuple(entry.asset_types), entry.path or f"assets/{key}"
+        entry = replace(entry, key=key, file_name=name, path=path, asset_types=types)
         if key not in self.assets:
-            self.add(replace(entry, key=key))
+            self.add(entry)
             return
         values = entry.to_dict()
         del values["key"]

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +22,7 @@ from deriva_ml.asset.aux_classes import AssetFilePath, Binding
 from deriva_ml.asset.tables import asset_table
 from deriva_ml.core.enums import MLVocab
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError, DerivaMLInvalidTerm
-from deriva_ml.core.files import atomic_write, nearest
+from deriva_ml.core.files import atomic_write, copy_in_kernel, nearest
 from deriva_ml.core.json_types import Json
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import list_vocabulary_terms
@@ -150,8 +149,10 @@ class AssetStage:
     def _stage(self, table: Table, key: str, name: str, source: Path | None) -> Path:
         place = self._run_dir / "assets" / table.name.replace("/", "%2F") / key
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.mkdir()
+            try:
+                place.mkdir()
+            except FileNotFoundError:
+                place.mkdir(parents=True)
             if source is not None:
                 _copy(source, place / name)
         except OSError as error:
@@ -218,23 +219,9 @@ def _merged(metadata: AssetRecord | Mapping[str, Any] | None, more: Mapping[str,
 def _copy(source: Path, target: Path) -> None:
     """Copy a file so that the two are independent; the kernel shares the content where the file system can."""
     with source.open("rb") as content, atomic_write(target) as out:
-        if not _copy_in_kernel(content.fileno(), out.fileno()):
+        while copy_in_kernel(content.fileno(), out.fileno(), 1 << 30):
+            continue
+        if not out.seek(0, os.SEEK_END):
+            # the kernel cannot, or some file system of its own claims to be empty
             shutil.copyfileobj(content, out, 1 << 20)
         os.fchmod(out.fileno(), 0o644)
-
-
-def _copy_in_kernel(source: int, target: int) -> bool:
-    """Copy the whole content; False, with nothing copied, where the system or the file systems cannot."""
-    copy = getattr(os, "copy_file_range", None)
-    if copy is None:
-        return False
-    copied = 0
-    try:
-        while part := copy(source, target, 1 << 30):
-            copied += part
-    except OSError as error:
-        if not copied and error.errno in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
-            return False
-        raise
-    # some file systems of the kernel's own claim to be empty
-    return copied > 0

@@ -6,44 +6,94 @@
 3. Every output has a row of its own, whatever its content. Identical content of one name would have one object URL,
    and URLs are unique: the first keeps the name ``<md5>.<name>``, the others have ``<md5>.<RID>.<name>``. A store that
    is content-addressed, as the embedded one is, holds the bytes once all the same.
-4. A file that fails does not keep the others back: its error is recorded with its entry. What concerns all files, a
+4. A file is read once: it is hashed, and taken into a store that is in this process, at the same time.
+5. A lost connection and a fault that may pass (500, 502, 503, 504) are met by trying again, with growing pauses, as
+   :class:`Patience` says; what the catalog refuses (4xx) is not tried again.
+6. A file that fails does not keep the others back: its error is recorded with its entry. What concerns all files, a
    catalog that cannot be reached or does not know the caller, ends the attempt at once.
-5. One process at a time uploads the outputs of a run.
+7. One process at a time uploads the outputs of a run.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
-from urllib.parse import quote
 
-from deriva_ml.asset.tables import ROLE, asset_table, execution_companion, metadata_columns, type_companion
-from deriva_ml.core.enums import AssetRole
+from deriva_ml.asset.tables import asset_table
+from deriva_ml.asset.upload_rows import Item, RowWriter, catalog_name, object_name, patiently
+from deriva_ml.catalog.bulk import Content, Naming, Outgoing
+from deriva_ml.catalog.objects import ObjectClient
+from deriva_ml.catalog.sending import JobNotes
+from deriva_ml.catalog.transport import Retry, tuned
 from deriva_ml.core.ermrest import UploadCallback, UploadProgress
 from deriva_ml.core.exceptions import (
     DerivaMLAuthenticationError,
-    DerivaMLCatalogError,
     DerivaMLException,
     DerivaMLUnreachable,
     DerivaMLUploadError,
 )
-from deriva_ml.core.files import Digests, file_lock, hash_file, human_size
-from deriva_ml.core.json_types import Json
+from deriva_ml.core.files import HASH_BLOCK, file_lock, human_size
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Table
 from deriva_ml.workspace.manifest import AssetEntry, Manifest, Uploaded
 
-__all__ = ["BATCH", "UploadReport", "catalog_name", "object_name", "upload"]
+__all__ = ["BATCH", "Patience", "UploadReport", "catalog_name", "object_name", "upload"]
 
 BATCH = 500
 """How many outputs are committed together."""
 
 THREADS = 4
 """How many objects are on their way at once."""
+
+BATCH_BYTES = 1 << 29
+"""A batch ends with the file that makes it larger than this, so that little is lost if the attempt is broken off."""
+
+JOBS_NAME = "upload-jobs.json"
+"""The file, beside the manifest, that says how far files that are sent in chunks have come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How an upload meets a service that is slow or away; in a folder of this machine there is nothing to wait for.
+
+    Attributes:
+        max_retries: How often a request is tried again.
+        retry_delay: Seconds before the first time; doubled before each further one.
+        timeout: Seconds to connect, and to wait for the next bytes; by default the connection's own.
+        chunk_size: Files longer than this are sent in chunks of so many bytes; by default the connection decides.
+    """
+
+    max_retries: int = 0
+    retry_delay: float = 5.0
+    timeout: tuple[float, float] | None = None
+    chunk_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            DerivaMLUploadError: A number is negative, or a chunk has no bytes.
+        """
+        if self.max_retries < 0 or self.retry_delay < 0 or (self.chunk_size is not None and self.chunk_size < 1):
+            raise DerivaMLUploadError(
+                f"Not a way to upload: max_retries={self.max_retries}, retry_delay={self.retry_delay}, "
+                f"chunk_size={self.chunk_size}.",
+                allowed=["max_retries >= 0", "retry_delay >= 0", "chunk_size >= 1, or None"],
+            )
+
+    def retry(self) -> Retry:
+        """When to try again."""
+        return Retry(self.max_retries + 1, self.retry_delay)
+
+    def over(self, session: Session) -> ObjectClient:
+        """The session's objects, over a connection with this patience."""
+        retry = self.retry() if self.max_retries else None
+        way = tuned(session.objects.transport, retry=retry, timeout=self.timeout, body_limit=self.chunk_size)
+        return ObjectClient(way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +129,6 @@ class UploadReport:
             )
 
 
-@dataclass(slots=True)
-class _Item:
-    """One output while it is uploaded."""
-
-    entry: AssetEntry
-    path: Path
-    digests: Digests
-    url: str = ""
-    exists: bool = False
-
-
-def catalog_name(file_name: str) -> str:
-    """A file name as the catalog can hold it: bytes that are not UTF-8 are written out in hexadecimal."""
-    return os.fsencode(file_name).decode("utf-8", "backslashreplace")
-
-
-def object_name(table: str, md5: str, file_name: str, rid: str | None = None) -> str:
-    """The name of an output's object; with the RID where the plain name belongs to another output."""
-    between = f"{rid}." if rid else ""
-    return f"/hatrac/{quote(table, safe='')}/{md5}.{between}{quote(os.fsencode(file_name), safe='')}"
-
-
 def upload(
     session: Session,
     execution_rid: str,
@@ -109,6 +137,7 @@ def upload(
     progress: UploadCallback | None = None,
     batch: int = BATCH,
     threads: int = THREADS,
+    patience: Patience | None = None,
 ) -> UploadReport:
     """Bring the outputs of a run into the catalog; those that are there already are left as they are.
 
@@ -116,9 +145,10 @@ def upload(
         session: The catalog.
         execution_rid: The execution that made them.
         manifest: The run's manifest.
-        progress: Is told of each file that has been sent.
+        progress: Is told of the bytes that have been sent.
         batch: How many outputs are committed together.
         threads: How many objects are on their way at once.
+        patience: What to do if the service is slow or away; by default each request is tried as the connection does.
 
     Returns:
         What was done, and what failed; a file that was registered and never written is among the failures.
@@ -133,25 +163,35 @@ def upload(
         pending = manifest.pending_assets()
         if not pending:
             return UploadReport()
-        fresh = _lease(session, manifest, pending)
-        run = _Upload(session, execution_rid, manifest, progress, threads, fresh)
-        run.begin(pending)
-        for group in _by_table(manifest.asset(entry.key) for entry in pending):
-            for start in range(0, len(group), batch):
-                run.commit(group[start : start + batch])
+        patience = patience or Patience()
+        fresh = _lease(session, manifest, pending, patience)
+        entries = [manifest.asset(entry.key) for entry in pending]
+        sizes = {entry.key: _size(manifest.file_of(entry)) for entry in entries}
+        meter = _Meter(progress, sum(sizes.values()))
+        run = _Upload(session, execution_rid, manifest, meter, threads, fresh, patience)
+        for group in _by_table(entries):
+            for part in _batches(group, sizes, batch):
+                run.commit(part)
         return UploadReport(
             tuple(manifest.asset(key) for key in run.done), tuple(manifest.asset(key) for key in run.failed)
         )
 
 
-def _lease(session: Session, manifest: Manifest, entries: Iterable[AssetEntry]) -> frozenset[str]:
+def _lease(session: Session, manifest: Manifest, entries: Iterable[AssetEntry], patience: Patience) -> frozenset[str]:
     """Give every entry the RID that its row will have; the RIDs that are new, and that no row can have yet."""
     without = [entry.key for entry in entries if entry.rid is None]
     if not without:
         return frozenset()
-    leased = session.catalog.lease_rids(len(without))
+    leased = patiently(patience.retry(), lambda: session.catalog.lease_rids(len(without)))
     manifest.lease(dict(zip(without, leased, strict=True)))
     return frozenset(leased)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # the commit says what is wrong with it
 
 
 def _by_table(entries: Iterable[AssetEntry]) -> list[list[AssetEntry]]:
@@ -161,198 +201,49 @@ def _by_table(entries: Iterable[AssetEntry]) -> list[list[AssetEntry]]:
     return list(groups.values())
 
 
-class _Upload:
-    """One attempt to commit a run's outputs."""
+def _batches(entries: Sequence[AssetEntry], sizes: dict[str, int], limit: int) -> Iterator[list[AssetEntry]]:
+    part: list[AssetEntry] = []
+    size = 0
+    for entry in entries:
+        part.append(entry)
+        size += sizes[entry.key]
+        if len(part) == limit or size > BATCH_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
-    def __init__(
-        self,
-        session: Session,
-        execution_rid: str,
-        manifest: Manifest,
-        progress: UploadCallback | None,
-        threads: int,
-        fresh: frozenset[str],
-    ) -> None:
-        self._session = session
-        self._execution = execution_rid
-        self._manifest = manifest
+
+class _Meter:
+    """Tells how many bytes have been sent; may be told so by several threads."""
+
+    def __init__(self, progress: UploadCallback | None, total: int) -> None:
         self._progress = progress
-        self._threads = threads
-        self._fresh = fresh
-        self._names: dict[str, str] = {}
+        self._total = total
         self._sent = 0
-        self._total = 0
-        self.done: list[str] = []
-        self.failed: list[str] = []
+        self._lock = threading.Lock()
+        self._counted: dict[str, int] = {}
+        self._whole: set[str] = set()
 
-    def begin(self, entries: Iterable[AssetEntry]) -> None:
-        """Note how much there is to send."""
-        for entry in entries:
-            try:
-                self._total += self._manifest.file_of(entry).stat().st_size
-            except OSError:
-                # the commit says what is wrong with it
-                continue
+    def advance(self, item: Item, count: int) -> None:
+        """Count bytes of a large file that is on its way."""
+        if self._progress is not None and item.length > HASH_BLOCK and item.entry.key not in self._whole:
+            with self._lock:
+                self._counted[item.entry.key] = self._counted.get(item.entry.key, 0) + count
+                self._tell(item, count)
 
-    def commit(self, entries: Sequence[AssetEntry]) -> None:
-        """Bring outputs of one table into the catalog."""
-        errors: dict[str, str] = {}
-        try:
-            table = asset_table(self._session, f"{entries[0].schema}:{entries[0].asset_table}")
-            items = self._hash(entries, errors)
-            self._name(table, items)
-            items = self._send(items, errors)
-            items = self._insert(table, items, errors)
-            self._link(table, items)
-        except (DerivaMLUnreachable, DerivaMLAuthenticationError):
-            raise
-        except DerivaMLException as error:
-            # nothing of the batch is marked: its rows are found by their RIDs next time
-            items, errors = [], {entry.key: errors.get(entry.key, str(error)) for entry in entries}
-        self._mark(items, errors)
+    def finish(self, item: Item) -> None:
+        """Count what is left of a file that has been sent; once."""
+        if self._progress is not None and item.entry.key not in self._whole:
+            self._whole.add(item.entry.key)
+            with self._lock:
+                known = self._counted.pop(item.entry.key, 0)
+                if known < item.length or not item.length:
+                    self._tell(item, item.length - known)
 
-    def _hash(self, entries: Sequence[AssetEntry], errors: dict[str, str]) -> list[_Item]:
-        items = []
-        for entry in entries:
-            path = self._manifest.file_of(entry)
-            if not path.is_file():
-                errors[entry.key] = _absence(path)
-                continue
-            try:
-                items.append(_Item(entry, path, hash_file(path)))
-            except OSError as error:
-                errors[entry.key] = f"{path} cannot be read: {error.strerror or error}"
-        return items
-
-    def _name(self, table: Table, items: list[_Item]) -> None:
-        """Choose object names, and find the rows that an earlier attempt has made."""
-        earlier = [item.entry.rid for item in items if item.entry.rid not in self._fresh]
-        rows = self._session.catalog.rows_by(*table.qualified, "RID", earlier, columns=["RID", "URL", "MD5", "Length"])
-        present = {str(row["RID"]): row for row in rows}
-        for item in items:
-            rid = cast("str", item.entry.rid)
-            if rid in present:
-                row = present[rid]
-                item.exists, item.url = True, str(row["URL"])
-                # The file may have been written again since its row was made: what counts is what the catalog has.
-                item.digests = replace(item.digests, md5=str(row["MD5"]), length=int(cast("int", row["Length"])))
-                continue
-            name = object_name(table.name, item.digests.md5, item.entry.file_name)
-            if self._names.setdefault(name, rid) != rid:
-                name = object_name(table.name, item.digests.md5, item.entry.file_name, rid)
-            item.url = name
-
-    def _send(self, items: list[_Item], errors: dict[str, str], *, report: bool = True) -> list[_Item]:
-        """Store the bytes; give the items whose bytes are stored."""
-        sent: list[_Item] = []
-        with ThreadPoolExecutor(self._threads, "deriva-ml-upload") as pool:
-            try:
-                for item, outcome in zip(items, pool.map(self._put, items), strict=True):
-                    if isinstance(outcome, str):
-                        item.url = outcome
-                        sent.append(item)
-                    else:
-                        errors[item.entry.key] = str(outcome)
-                    if report:
-                        self._report(item)
-            except BaseException:
-                # what ends the attempt must not wait for hundreds of others to fail the same way
-                pool.shutdown(cancel_futures=True)
-                raise
-        return sent
-
-    def _put(self, item: _Item) -> str | DerivaMLException:
-        if item.exists:
-            return item.url
-        try:
-            return self._session.objects.put(
-                item.url, item.path, digests=item.digests, filename=catalog_name(item.entry.file_name)
-            )
-        except (DerivaMLUnreachable, DerivaMLAuthenticationError):
-            raise
-        except DerivaMLException as error:
-            return error
-        except OSError as error:
-            return DerivaMLUploadError(f"{item.path} cannot be read: {error.strerror or error}")
-
-    def _insert(self, table: Table, items: list[_Item], errors: dict[str, str]) -> list[_Item]:
-        """Make the rows that are not there; where one is refused the others are still made."""
-        fresh = [item for item in items if not item.exists]
-        if not self._accepted(table, fresh):
-            self._rename_taken(table, fresh, errors)
-            self._insert_halves(table, [item for item in fresh if item.entry.key not in errors], errors)
-        return [item for item in items if item.entry.key not in errors]
-
-    def _accepted(self, table: Table, items: list[_Item], errors: dict[str, str] | None = None) -> bool:
-        """Insert rows at once; False, with the error noted for each, if the catalog refuses one of them."""
-        if not items:
-            return True
-        try:
-            self._session.catalog.insert(*table.qualified, _rows(table, items), nondefaults=("RID",))
-        except DerivaMLCatalogError as error:
-            if error.status >= 500:
-                raise
-            if errors is not None:
-                errors.update({item.entry.key: str(error) for item in items})
-            return False
-        return True
-
-    def _rename_taken(self, table: Table, items: list[_Item], errors: dict[str, str]) -> None:
-        """Give outputs other object names where those chosen belong to assets of the catalog already."""
-        urls = [item.url for item in items]
-        taken = {row["URL"] for row in self._session.catalog.rows_by(*table.qualified, "URL", urls, columns=["URL"])}
-        renamed = [item for item in items if item.url in taken]
-        for item in renamed:
-            item.url = object_name(table.name, item.digests.md5, item.entry.file_name, item.entry.rid)
-        self._send(renamed, errors, report=False)
-
-    def _insert_halves(self, table: Table, items: list[_Item], errors: dict[str, str]) -> None:
-        """Insert rows by halves, until those that the catalog refuses stand alone."""
-        if self._accepted(table, items, errors if len(items) == 1 else None):
-            return
-        if len(items) == 1:
-            self._insert_renamed(table, items, errors)
-            return
-        half = len(items) // 2
-        self._insert_halves(table, items[:half], errors)
-        self._insert_halves(table, items[half:], errors)
-
-    def _insert_renamed(self, table: Table, items: list[_Item], errors: dict[str, str]) -> None:
-        """Try one output again under a name with its RID, if another run has taken its name in the meantime."""
-        (item,) = items
-        refusal, plain = errors.pop(item.entry.key), item.url
-        self._rename_taken(table, items, errors)
-        if item.url == plain:
-            errors[item.entry.key] = refusal
-        elif item.entry.key not in errors:
-            self._accepted(table, items, errors)
-
-    def _link(self, table: Table, items: list[_Item]) -> None:
-        """Say which execution made the outputs, and of which types they are; what is said already is left."""
-        made = execution_companion(self._session, table)
-        catalog = self._session.catalog
-        rows: list[dict[str, Json]] = [
-            {made.asset: item.entry.rid, made.other: self._execution, ROLE: AssetRole.output.value} for item in items
-        ]
-        catalog.insert(*made.table.qualified, rows, on_conflict_skip=True)
-        typed = type_companion(self._session, table)
-        rows = [{typed.asset: item.entry.rid, typed.other: name} for item in items for name in item.entry.asset_types]
-        catalog.insert(*typed.table.qualified, rows, on_conflict_skip=True)
-
-    def _mark(self, items: list[_Item], errors: dict[str, str]) -> None:
-        with self._manifest.batch():
-            self._manifest.mark_uploaded(
-                Uploaded(item.entry.key, cast("str", item.entry.rid), item.url, item.digests.md5, item.digests.length)
-                for item in items
-            )
-            self._manifest.mark_failed(errors)
-        self.done.extend(item.entry.key for item in items)
-        self.failed.extend(errors)
-
-    def _report(self, item: _Item) -> None:
-        self._sent += item.digests.length
-        if self._progress is None:
-            return
+    def _tell(self, item: Item, count: int) -> None:
+        assert self._progress is not None
+        self._sent += count
         total = max(self._total, self._sent)
         self._progress(
             UploadProgress(
@@ -367,23 +258,134 @@ class _Upload:
         )
 
 
-def _rows(table: Table, items: Sequence[_Item]) -> list[dict[str, Json]]:
-    """The rows of outputs; a column for which none of them has a value is left to the catalog."""
-    defaults = {column.name: column.default for column in metadata_columns(table)}
-    used = {name: defaults.get(name) for item in items for name in item.entry.metadata}
-    return [
-        {
-            **used,
-            **item.entry.metadata,
-            "RID": item.entry.rid,
-            "URL": item.url,
-            "Filename": catalog_name(item.entry.file_name),
-            "Description": item.entry.description,
-            "Length": item.digests.length,
-            "MD5": item.digests.md5,
-        }
-        for item in items
-    ]
+class _Upload:
+    """One attempt to commit a run's outputs."""
+
+    def __init__(
+        self,
+        session: Session,
+        execution_rid: str,
+        manifest: Manifest,
+        meter: _Meter,
+        threads: int,
+        fresh: frozenset[str],
+        patience: Patience,
+    ) -> None:
+        self._session = session
+        self._manifest = manifest
+        self._meter = meter
+        self._threads = threads
+        self._fresh = fresh
+        self._names: dict[str, str] = {}
+        self._out = Outgoing(patience.over(session), threads, JobNotes(manifest.path.with_name(JOBS_NAME)))
+        self._rows = RowWriter(session, execution_rid, patience.retry(), self._store)
+        self.done: list[str] = []
+        self.failed: list[str] = []
+
+    def commit(self, entries: Sequence[AssetEntry]) -> None:
+        """Bring outputs of one table into the catalog."""
+        errors: dict[str, str] = {}
+        every = [Item(entry, self._manifest.file_of(entry)) for entry in entries]
+        try:
+            table = asset_table(self._session, f"{entries[0].schema}:{entries[0].asset_table}")
+            self._find(table, every)
+            items = self._prepare(every, errors)
+            self._name(table, items)
+            items = self._send(items, errors)
+            items = self._rows.insert(table, items, errors)
+            self._rows.link(table, items)
+        except (DerivaMLUnreachable, DerivaMLAuthenticationError):
+            raise
+        except DerivaMLException as error:
+            # nothing of the batch is marked: its rows are found by their RIDs next time
+            items, errors = [], {entry.key: errors.get(entry.key, str(error)) for entry in entries}
+        finally:
+            for item in every:
+                if item.content is not None:
+                    item.content.discard()
+        self._mark(items, errors)
+
+    def _find(self, table: Table, items: Sequence[Item]) -> None:
+        """Find the rows that an earlier attempt has made."""
+        earlier = [str(item.entry.rid) for item in items if item.entry.rid not in self._fresh]
+        present = self._rows.present(table, earlier)
+        for item in items:
+            row = present.get(str(item.entry.rid))
+            if row is not None:
+                # The file may have been written again since its row was made: what counts is what the catalog has.
+                item.exists, item.url = True, str(row["URL"])
+                item.md5, item.length = str(row["MD5"]), int(cast("int", row["Length"]))
+
+    def _prepare(self, items: Sequence[Item], errors: dict[str, str]) -> list[Item]:
+        """Hash the files that have no row yet, several at a time; give the items that can be sent."""
+        ready: list[Item] = []
+        with ThreadPoolExecutor(self._threads, "deriva-ml-upload") as pool:
+            try:
+                for item, outcome in zip(items, pool.map(self._read, items), strict=True):
+                    if outcome is not None:
+                        errors[item.entry.key] = outcome
+                        continue
+                    ready.append(item)
+                    if item.exists or self._out.takes_in:
+                        self._meter.finish(item)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return ready
+
+    def _read(self, item: Item) -> str | None:
+        """Hash one file; why it cannot be, if so."""
+        if item.exists:
+            return None
+        if not item.path.is_file():
+            return _absence(item.path)
+        try:
+            item.length = item.path.stat().st_size
+            item.content = self._out.prepare(item.path, lambda count: self._meter.advance(item, count))
+        except OSError as error:
+            return f"{item.path} cannot be read: {error.strerror or error}"
+        except DerivaMLException as error:
+            return str(error)
+        item.md5, item.length = item.content.digests.md5, item.content.digests.length
+        return None
+
+    def _name(self, table: Table, items: Sequence[Item]) -> None:
+        """Choose object names."""
+        for item in items:
+            if item.exists:
+                continue
+            rid = cast("str", item.entry.rid)
+            name = object_name(table.name, item.md5, item.entry.file_name)
+            if self._names.setdefault(name, rid) != rid:
+                name = object_name(table.name, item.md5, item.entry.file_name, rid)
+            item.url = name
+
+    def _send(self, items: list[Item], errors: dict[str, str]) -> list[Item]:
+        """Store the bytes of what has no row yet; give the items whose bytes are stored."""
+        self._store([item for item in items if not item.exists], errors)
+        return [item for item in items if item.entry.key not in errors]
+
+    def _store(self, items: list[Item], errors: dict[str, str]) -> None:
+        by_url = {item.url: item for item in items}
+        namings = [
+            Naming(item.url, cast("Content", item.content), catalog_name(item.entry.file_name)) for item in items
+        ]
+        answers = self._out.put(namings, lambda naming, count: self._meter.advance(by_url[naming.url], count))
+        for item, answer in zip(items, answers, strict=True):
+            if isinstance(answer, str):
+                item.url = answer
+                self._meter.finish(item)
+            else:
+                errors[item.entry.key] = str(answer)
+
+    def _mark(self, items: list[Item], errors: dict[str, str]) -> None:
+        with self._manifest.batch():
+            self._manifest.mark_uploaded(
+                Uploaded(item.entry.key, cast("str", item.entry.rid), item.url, item.md5, item.length) for item in items
+            )
+            self._manifest.mark_failed(errors)
+        self.done.extend(item.entry.key for item in items)
+        self.failed.extend(errors)
 
 
 def _absence(path: Path) -> str:
@@ -391,4 +393,6 @@ def _absence(path: Path) -> str:
         return f"{path} is a directory, not a file"
     if path.is_symlink():
         return f"{path} is a symbolic link to a file that does not exist"
+    if path.exists():
+        return f"{path} is not a plain file"
     return f"{path} was registered and never written"

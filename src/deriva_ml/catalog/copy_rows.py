@@ -36,6 +36,7 @@ class CopiedRows:
         model: Its model.
         fit: Makes a row fit the copy's table.
         wrote: Told of rows that were written: the table, and how many.
+        ahead: Told the rows of each page before they are made to fit.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class CopiedRows:
         model: CopiedModel,
         fit: Callable[[TableName, Row], Row],
         wrote: Callable[[TableName, int], None],
+        ahead: Callable[[TableName, list[Row]], None],
     ) -> None:
         self._target = target
         self._model = model
         self._fit = fit
         self._wrote = wrote
+        self._ahead = ahead
 
     def fill(self, view: CatalogClient, then: Then) -> None:
         """Bring all rows of a moment into empty tables, while no reference is there that they could break."""
@@ -103,7 +106,9 @@ class CopiedRows:
         path = path.sorted("RID").limited(PAGE)
         page = view.rows(path)
         while page:
-            yield [then.row(name, row) for row in page]
+            rows = [then.row(name, row) for row in page]
+            self._ahead(name, rows)
+            yield rows
             page = view.rows(path.after(str(page[-1]["RID"]))) if len(page) == PAGE else []
 
     @staticmethod

@@ -34,6 +34,9 @@ __all__ = ["Copied", "copy_catalog"]
 
 VERSION_TABLE, VERSION_COLUMN = "Dataset_Version", "Snapshot"
 
+OBJECTS = 50
+"""Objects that are brought between two reports of progress."""
+
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many rows are done, and how many there are; 0 where that is not known."""
 
@@ -75,6 +78,7 @@ def copy_catalog(
     target_objects: ObjectClient,
     *,
     same_store: bool = False,
+    origin: str | None = None,
     about: dict[str, Any] | None = None,
     progress: Progress = lambda _what, _done, _all: None,
 ) -> Copied:
@@ -87,6 +91,7 @@ def copy_catalog(
             all is there.
         target_objects: Where its objects are to be.
         same_store: Both have the same objects, so that URLs stay as they are.
+        origin: The address of the source's host, by which rows may name its objects.
         about: What the mark of the unfinished copy is to say.
         progress: Told what is going on.
 
@@ -104,7 +109,10 @@ def copy_catalog(
         )
     mark(target, {"catalog": source.catalog_id, "snaptime": snaptime, **(about or {})})
     made = Copied(target.catalog_id, snaptime)
-    carrier = None if same_store else Carrier(source_objects, target_objects, made.count_object, made.missing.append)
+    carrier = None
+    if not same_store:
+        notes = (made.count_object, made.missing.append)
+        carrier = Carrier(source_objects, target_objects, *notes, origin=origin)
     _Copy(now, target, document, carrier, made, progress).run()
     return made
 
@@ -128,7 +136,7 @@ class _Copy:
         self.today = Then(self.model, document)
         self.total = 0
         self.written = 0
-        self.rows = CopiedRows(target, self.model, self._fit, self._wrote)
+        self.rows = CopiedRows(target, self.model, self._fit, self._wrote, self._objects)
         self.snapshots: dict[str, str] = {}
         self.standing: dict[str, str] = {}
         """Keys and references that stand, by identity, with the targets that name them."""
@@ -245,10 +253,22 @@ class _Copy:
             made[VERSION_COLUMN] = self.snapshots.get(_moment_of(row))
         if self.carrier is not None:
             for key, value in made.items():
-                if isinstance(value, str) and value.startswith("/hatrac/"):
-                    made[key] = self.carrier.carry(value, f"{name[0]}:{name[1]} RID {row['RID']}")
-                    self._tell(f"{name[0]}:{name[1]}, {self.made.objects} objects")
+                if self.carrier.is_object(value):
+                    made[key] = self.carrier.carry(str(value))
         return made
+
+    def _objects(self, name: TableName, rows: list[Row]) -> None:
+        """Bring the objects that rows name."""
+        if self.carrier is None:
+            return
+        is_object = self.carrier.is_object
+        said = f"{name[0]}:{name[1]}"
+        wanted = [
+            (str(value), f"{said} RID {row['RID']}") for row in rows for value in row.values() if is_object(value)
+        ]
+        for at in range(0, len(wanted), OBJECTS):
+            self.carrier.bring(wanted[at : at + OBJECTS])
+            self._tell(f"{said}, {self.made.objects} objects")
 
     def _advance(self, view: CatalogClient, then: Then, before: str, earlier: Then) -> None:
         """Bring the rows to the next moment; without keys and references, if they stand in the way."""

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
-import json
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from deriva_ml.catalog.exchange import check, read_whole
+from deriva_ml.catalog.sending import JobNotes, Sender
 from deriva_ml.catalog.transport import Retry, Transport
 from deriva_ml.core.exceptions import (
-    DerivaMLCatalogError,
     DerivaMLDataError,
     DerivaMLException,
     DerivaMLUnreachable,
@@ -30,10 +28,7 @@ from deriva_ml.core.files import Digests, atomic_write, hash_file, hash_parts
 from deriva_ml.wire.hatrac import NAMESPACE_TYPE, parse_object_target
 from deriva_ml.wire.http import Request, Response
 
-__all__ = ["Head", "ObjectClient"]
-
-SMALL = 1 << 20
-"""Files up to this size are read at once."""
+__all__ = ["Head", "ObjectClient", "is_same", "object_headers"]
 
 PLAIN = {"accept-encoding": "identity"}
 """Content travels as it is: its length and its ranges are those of the file."""
@@ -83,6 +78,7 @@ class ObjectClient:
         content_type: str | None = None,
         filename: str | None = None,
         progress: Progress | None = None,
+        jobs: JobNotes | None = None,
     ) -> str:
         """Store content under a name, unless it is there already; namespaces on the way are made.
 
@@ -93,6 +89,7 @@ class ObjectClient:
             content_type: Its media type.
             filename: The name under which a browser saves it; by default the last part of ``name``.
             progress: Called with the number of bytes each time some have been sent.
+            jobs: Where it is noted how far content that is sent in chunks has come, so that another attempt goes on.
 
         Returns:
             The URL path with the version.
@@ -106,75 +103,14 @@ class ObjectClient:
         if digests is None:
             digests = hash_parts([source]) if isinstance(source, bytes) else hash_file(source)
         present = self.find(target.url)
-        if present is not None and _is_same(present, digests):
+        if present is not None and is_same(present, digests):
+            if jobs is not None:
+                jobs.drop(target.url)
             return present.url
-        headers = {"content-md5": digests.md5_base64, "content-sha256": digests.sha256_base64}
+        headers = object_headers(digests, filename)
         if content_type:
             headers["content-type"] = content_type
-        if filename:
-            headers["content-disposition"] = f"filename*=UTF-8''{_quoted(filename)}"
-        limit = self.transport.body_limit
-        if limit is not None and digests.length > limit:
-            return self._put_chunks(target.url, source, digests, headers, limit, progress or _ignore)
-        return self._put_whole(target.url, source, digests, headers, progress or _ignore)
-
-    def _put_whole(
-        self, url: str, source: Path | bytes, digests: Digests, headers: dict[str, str], progress: Progress
-    ) -> str:
-        fields = {"content-type": "application/octet-stream", **headers, "content-length": str(digests.length)}
-        with _open(source, digests) as body:
-            content = body.read() if digests.length <= SMALL else cast("IO[bytes]", _Counted(body, progress))
-            request = Request("PUT", f"{url}?parents=true", fields, content)
-            answer = self._stored(request, source)
-            if digests.length <= SMALL:
-                progress(digests.length)
-        return answer
-
-    def _stored(self, request: Request, source: Path | bytes) -> str:
-        """Send content; give the URL of what was stored."""
-        try:
-            return check(request, self.transport.send(request)).read().decode().strip()
-        except DerivaMLCatalogError as error:
-            if error.status == 400 and "does not match" in error.detail and isinstance(source, Path):
-                raise DerivaMLValidationError(
-                    f"{source} has changed since it was hashed: {error.detail}",
-                    source=str(source),
-                    hint="do not write to a file while it is uploaded",
-                ) from error
-            raise
-
-    def _put_chunks(
-        self,
-        url: str,
-        source: Path | bytes,
-        digests: Digests,
-        headers: dict[str, str],
-        chunk: int,
-        progress: Progress,
-    ) -> str:
-        document = {"chunk-length": chunk, "content-length": digests.length, **headers}
-        document.setdefault("content-type", "application/octet-stream")
-        json_type = {"content-type": "application/json"}
-        begin = Request("POST", f"{url};upload?parents=true", json_type, json.dumps(document).encode())
-        job = check(begin, self.transport.send(begin)).read().decode().strip()
-        try:
-            with _open(source, digests) as body:
-                for position in range(-(-digests.length // chunk)):
-                    part = body.read(chunk)
-                    # Each chunk is a request of its own that the transport repeats if need be.
-                    sending = Request("PUT", f"{job}/{position}", {"content-type": "application/octet-stream"}, part)
-                    check(sending, self.transport.send(sending)).read()
-                    progress(len(part))
-            return self._stored(Request("POST", job), source)
-        except BaseException:
-            self._cancel(job)
-            raise
-
-    def _cancel(self, job: str) -> None:
-        try:
-            self.transport.send(Request("DELETE", job)).read()
-        except DerivaMLUnreachable:
-            return  # the first error is the one to show; the store forgets the job in time
+        return Sender(self.transport, jobs).put(target.url, source, digests, headers, progress or _ignore)
 
     def create_namespace(self, name: str) -> None:
         """Make a namespace and those that it lies in; nothing happens if it is there."""
@@ -357,53 +293,8 @@ class _Download:
             raise _BrokenOff(f"{self._url} broke off after {self._length} bytes: {error}") from error
 
 
-class _Counted(io.RawIOBase):
-    """A file that tells how much of it has been read; it can be wound back, to be sent again."""
-
-    def __init__(self, source: IO[bytes], progress: Progress) -> None:
-        self._source = source
-        self._progress = progress
-        self._furthest = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return self._source.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._source.tell()
-
-    def fileno(self) -> int:
-        return self._source.fileno()
-
-    def read(self, size: int = -1, /) -> bytes:
-        part = self._source.read(size)
-        if (at := self._source.tell()) > self._furthest:
-            self._progress(at - self._furthest)
-            self._furthest = at
-        return part
-
-
 def _ignore(_count: int) -> None:
     """Report nothing: the default of ``progress``."""
-
-
-def _open(source: Path | bytes, digests: Digests) -> IO[bytes]:
-    if isinstance(source, bytes):
-        return io.BytesIO(source)
-    opened = source.open("rb")
-    if source.stat().st_size != digests.length:
-        opened.close()
-        raise DerivaMLValidationError(
-            f"{source} has changed since it was hashed: it has {source.stat().st_size} bytes, not {digests.length}.",
-            source=str(source),
-            hint="do not write to a file while it is uploaded",
-        )
-    return opened
 
 
 def _relative(url: str) -> str:
@@ -415,6 +306,14 @@ def _relative(url: str) -> str:
     if not url.startswith("/hatrac/"):
         raise DerivaMLDataError(f"Not an object of this catalog's store: {url}", hint="such a URL begins with /hatrac/")
     return url
+
+
+def object_headers(digests: Digests, filename: str | None) -> dict[str, str]:
+    """What a request says of the content that it brings: its digests, and the name under which a browser saves it."""
+    headers = {"content-md5": digests.md5_base64, "content-sha256": digests.sha256_base64}
+    if filename:
+        headers["content-disposition"] = f"filename*=UTF-8''{_quoted(filename)}"
+    return headers
 
 
 def _quoted(filename: str) -> str:
@@ -445,7 +344,7 @@ def _stored_sha256(field: str) -> str | None:
     return _hex(found[1]) if found else None
 
 
-def _is_same(head: Head, digests: Digests) -> bool:
+def is_same(head: Head, digests: Digests) -> bool:
     """Whether the store has the very content; without any digest it may not have."""
     if head.length != digests.length:
         return False

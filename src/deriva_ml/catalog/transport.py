@@ -14,18 +14,20 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.core.files import Digests
 from deriva_ml.wire.http import Request, Response
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Http", "InProcess", "Retry", "Transport", "stored_credential"]
+__all__ = ["Bulk", "Http", "InProcess", "Retry", "TakenContent", "Transport", "stored_credential", "tuned"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 PASSING = frozenset({500, 502, 503, 504})
@@ -40,12 +42,41 @@ CHUNK = 25 << 20
 Handler = Callable[[Request], Response]
 
 
+class TakenContent(Protocol):
+    """What a store in this process has taken in and that has no name yet."""
+
+    @property
+    def digests(self) -> Digests:
+        """What it is."""
+
+    def discard(self) -> None:
+        """Remove it, unless it has got a name."""
+
+
+class Bulk(Protocol):
+    """What a store in this process does at once for many objects; over HTTP each takes requests of its own."""
+
+    def take_in(self, source: Path, progress: Callable[[int], None]) -> Any:
+        """Take in a file, hashing it on the way.
+
+        Raises:
+            OSError: It cannot be read, or the disk of the store refuses.
+        """
+
+    def put(self, requests: Sequence[Request], taken: Sequence[Any]) -> list[Response]:
+        """Answer ``PUT`` requests whose content has been taken in."""
+
+
 class Transport(Protocol):
     """What carries a request to a catalog service and brings the answer."""
 
     @property
     def body_limit(self) -> int | None:
         """The longest body to send in one request, or None if any length will do."""
+
+    @property
+    def bulk(self) -> Bulk | None:
+        """The way to store many objects at once, where the store is in this process."""
 
     def send(self, request: Request) -> Response:
         """Send a request.
@@ -81,6 +112,7 @@ class InProcess:
         handler: The service; it knows who asks.
         close: Called once, when the transport is closed.
         local_path: Finds the file behind an object, for a store that keeps its objects as files of this machine.
+        bulk: Stores many objects at once.
     """
 
     body_limit: int | None = None
@@ -91,7 +123,9 @@ class InProcess:
         close: Callable[[], None] = _nothing,
         *,
         local_path: Callable[[str], Path | None] = _nowhere,
+        bulk: Bulk | None = None,
     ) -> None:
+        self.bulk = bulk
         self._handler = handler
         self._close = close
         self._local_path = local_path
@@ -155,6 +189,7 @@ class Http:
     """
 
     body_limit: int | None = CHUNK
+    bulk: Bulk | None = None
 
     def __init__(
         self,
@@ -182,6 +217,14 @@ class Http:
             self._session.merge_environment_settings(self._base_url, {}, True, None, None)
         )
 
+    def tuned(self, retry: Retry | None, timeout: tuple[float, float] | None, body_limit: int | None) -> Http:
+        """The same connections with another patience; see the function of this name."""
+        made = copy(self)
+        made._retry = retry or self._retry  # noqa: SLF001 - it is one of us
+        made._timeout = timeout or self._timeout  # noqa: SLF001
+        made.body_limit = body_limit or self.body_limit
+        return made
+
     def send(self, request: Request) -> Response:
         """Send a request, again if that may help."""
         start = _start_of(request.body)
@@ -196,13 +239,15 @@ class Http:
             attempt += 1
         if answer is not None:
             return answer
-        raise DerivaMLUnreachable(
+        lost = DerivaMLUnreachable(
             f"No answer from {self._base_url}: {error}",
             source=f"{request.method} {request.target[:200]}",
             hint="its certificate is not known here: name the file with it in REQUESTS_CA_BUNDLE"
             if "CERTIFICATE_VERIFY_FAILED" in str(error)
             else "check the host name, the network, and that the service is running; then try again",
-        ) from error
+        )
+        lost.was_repeated = may
+        raise lost from error
 
     def _attempt(self, request: Request) -> tuple[Response | None, Exception | None, bool]:
         """Send once: the answer, or the error and whether the service cannot have seen the request."""
@@ -234,6 +279,24 @@ class Http:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+
+def tuned(
+    transport: Transport,
+    *,
+    retry: Retry | None = None,
+    timeout: tuple[float, float] | None = None,
+    body_limit: int | None = None,
+) -> Transport:
+    """The same way to the service with another patience; connections are shared. In this process there is no waiting.
+
+    Args:
+        transport: The way.
+        retry: When to try again.
+        timeout: Seconds to connect, and to wait for the next bytes.
+        body_limit: The longest body to send in one request.
+    """
+    return transport.tuned(retry, timeout, body_limit) if isinstance(transport, Http) else transport
 
 
 def _identification(credential: Mapping[str, str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ DEFAULT_PORT = 8765
 TIME_LIMIT = 15.0
 """Seconds for a request over HTTP, as the original has it."""
 
-MODULES = ("catalog_folder", "catalog_check", "catalog_backup", "catalog_copy")
+MODULES = ("catalog_folder", "catalog_check", "catalog_backup", "catalog_copy", "catalog_versions")
 """The modules of this room that add commands: each has ``register(commands)``, which sets what runs as ``run``."""
 
 
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
     serve.add_argument(
         "--time-limit",
-        type=float,
+        type=_seconds,
         default=TIME_LIMIT,
         metavar="SECONDS",
         help="refuse a request that works on the database for longer; 0 for no limit (default: %(default)s)",
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add_root(serve)
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     serve.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help="the port; 0 for any that is free (default: %(default)s)"
+        "--port", type=_port, default=DEFAULT_PORT, help="the port; 0 for any that is free (default: %(default)s)"
     )
     serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak HTTPS with this certificate chain (PEM)")
     serve.add_argument("--tls-key", type=Path, metavar="FILE", help="the private key of the certificate (PEM)")
@@ -72,6 +72,20 @@ def parser() -> argparse.ArgumentParser:
     for module in MODULES:
         import_module(f"deriva_ml.cli.{module}").register(commands)
     return top
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text}; 0 for no limit")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 16:
+        raise argparse.ArgumentTypeError(f"not a port: {text}; there are 0 to 65535")
+    return value
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deriva_ml.cli.catalog_flags import step_bar
+from deriva_ml.cli.catalog_flags import known_catalog, step_bar
 from deriva_ml.cli.place import add_place
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _copy(arguments: argparse.Namespace) -> int:
 
     (from_place, source_id), (to_place, target_id) = _place(arguments.source), _place(arguments.target)
     with open_connection(from_place, credential=_credential(arguments.source_token_file)) as source:
-        client = source.catalog(source_id or "1")
+        client = known_catalog(source, source_id or "1", f"SRC {arguments.source}")
         name = arguments.name or client.info().get("name")
         with open_connection(to_place, create=True, credential=_credential(arguments.target_token_file)) as target:
             identities = [service_info(one.transport).get("identity", one.identity) for one in (source, target)]
@@ -81,6 +81,7 @@ def _copy(arguments: argparse.Namespace) -> int:
                         copy,
                         target.objects(),
                         same_store=identities[0] == identities[1],
+                        origin=source.place.base_url,
                         about=about,
                         progress=progress,
                     )
@@ -213,7 +214,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     with open_connection(arguments.host) as connection, step_bar() as progress:
         made = export_catalog(
-            connection.catalog(arguments.catalog),
+            known_catalog(connection, arguments.catalog, "--catalog"),
             connection.objects(),
             arguments.target.expanduser().absolute(),
             form=arguments.format,

@@ -7,8 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["Commands", "add_json", "add_root", "folder_of", "progress_bar", "step_bar"]
+if TYPE_CHECKING:
+    from deriva_ml.catalog.client import CatalogClient
+    from deriva_ml.connect import Connection
+
+__all__ = ["Commands", "add_json", "add_root", "folder_of", "known_catalog", "progress_bar", "step_bar"]
 
 Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -27,6 +32,34 @@ def folder_of(arguments: argparse.Namespace) -> Path:
     """The folder that ``--root`` names."""
     root: Path = arguments.root
     return root.expanduser().absolute()
+
+
+def known_catalog(connection: Connection, catalog_id: str, source: str) -> CatalogClient:
+    """A catalog that is there.
+
+    Args:
+        connection: The way to its service.
+        catalog_id: The catalog, or a snapshot of it.
+        source: What named it, for the error.
+
+    Raises:
+        DerivaMLConfigurationError: There is none of this id, or it was deleted.
+    """
+    from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLConfigurationError
+
+    client = connection.catalog(catalog_id)
+    try:
+        connection.catalog(client.catalog_id).info()
+    except DerivaMLCatalogError as error:
+        if error.status not in {404, 409}:
+            raise
+        raise DerivaMLConfigurationError(
+            f"There is no catalog {client.catalog_id} at {connection.place}.",
+            source=source,
+            allowed=connection.catalog_ids(),
+            hint="name one that is there",
+        ) from error
+    return client
 
 
 @contextmanager

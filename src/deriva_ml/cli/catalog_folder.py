@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deriva_ml.cli.catalog_flags import add_json, add_root, folder_of
+from deriva_ml.cli.catalog_flags import add_json, add_root, folder_of, known_catalog
 
 if TYPE_CHECKING:
+    from deriva_ml.catalog.client import CatalogClient
     from deriva_ml.connect import Connection
 
 __all__ = ["register"]
@@ -33,7 +34,12 @@ def register(commands: Any) -> None:
         add_json(command)
         command.set_defaults(run=run)
 
-    delete = commands.add_parser("delete", help="delete a catalog with all of its history; its objects are kept")
+    delete = commands.add_parser(
+        "delete",
+        help="delete a catalog with all of its history; its objects are kept",
+        description="Delete a catalog with all of its history. It asks for the id first. Objects are kept, and the id "
+        "is not given out again. Nothing brings the catalog back but a backup that was made before.",
+    )
     add_root(delete)
     delete.add_argument("--catalog", required=True, metavar="ID", help="the catalog")
     delete.add_argument("--yes", action="store_true", help="do not ask")
@@ -42,15 +48,35 @@ def register(commands: Any) -> None:
 
 def _create(arguments: argparse.Namespace) -> int:
     from deriva_ml.connect import open_connection
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
     from deriva_ml.schema.create_schema import create_ml_schema
 
     root = folder_of(arguments)
+    if arguments.project is not None and not arguments.project.strip():
+        raise DerivaMLConfigurationError(
+            "The project has no name.", source="--project", hint="name it, or leave it out"
+        )
     with open_connection(str(root), create=True) as connection:
-        client = connection.create_catalog(arguments.catalog, name=arguments.name)
+        client = _new(connection, arguments.catalog, arguments.name)
         if arguments.project:
             create_ml_schema(client, project_name=arguments.project)
         print(f"Made catalog {client.catalog_id} in {root}")
     return 0
+
+
+def _new(connection: Connection, catalog_id: str | None, name: str | None) -> CatalogClient:
+    from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLConfigurationError
+
+    try:
+        return connection.create_catalog(catalog_id, name=name)
+    except DerivaMLCatalogError as error:
+        if error.status != 409:
+            raise
+        raise DerivaMLConfigurationError(
+            f"The id {catalog_id} is taken at {connection.place}: a catalog has it, or had it before it was deleted.",
+            source="--catalog",
+            hint="name another id, or none for the next number",
+        ) from error
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -137,7 +163,7 @@ def _delete(arguments: argparse.Namespace) -> int:
 
     root = folder_of(arguments)
     with open_connection(str(root)) as connection:
-        about = connection.catalog(arguments.catalog).info()
+        about = known_catalog(connection, arguments.catalog, "--catalog").info()
         if not arguments.yes and not _agreed(arguments.catalog, about.get("name"), root):
             raise DerivaMLConfigurationError(
                 f"Catalog {arguments.catalog} was not deleted.",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from deriva_ml.cli.catalog_flags import add_json, known_catalog
+
 if TYPE_CHECKING:
     from deriva_ml.server.users import Users
 
@@ -77,7 +79,9 @@ def _add_users(actions: Commands, add_root: AddRoot) -> None:
     )
     _finish(add, add_root, _add)
 
-    _finish(actions.add_parser("list", help="show the users"), add_root, _list)
+    users = actions.add_parser("list", help="show the users")
+    add_json(users)
+    _finish(users, add_root, _list)
 
     remove = actions.add_parser("remove", help="remove a user; tokens and sessions end at once")
     remove.add_argument("name", metavar="NAME")
@@ -95,7 +99,9 @@ def _add_users(actions: Commands, add_root: AddRoot) -> None:
 
 
 def _add_groups(actions: Commands, add_root: AddRoot) -> None:
-    _finish(actions.add_parser("list", help="show the groups and their members"), add_root, _list_groups)
+    groups = actions.add_parser("list", help="show the groups and their members")
+    add_json(groups)
+    _finish(groups, add_root, _list_groups)
     for name, text, run in (
         ("add", "put users into a group", _join),
         ("remove", "take users out of a group", _leave),
@@ -148,8 +154,15 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from deriva_ml.cli.printer import show_json
+
     with _users(arguments) as users:
         found = users.users()
+    if arguments.json:
+        show_json([asdict(user) for user in found])
+        return 0
     if not found:
         print("No users. Make one: deriva-ml-catalog user add NAME")
     width = max((len(user.name) for user in found), default=0)
@@ -189,9 +202,14 @@ def _password(arguments: argparse.Namespace) -> int:
 
 
 def _list_groups(arguments: argparse.Namespace) -> int:
+    from deriva_ml.cli.printer import show_json
+
     with _users(arguments) as users:
         found = users.users()
     groups = sorted({group for user in found for group in user.groups})
+    if arguments.json:
+        show_json({group: [user.name for user in found if group in user.groups] for group in groups})
+        return 0
     if not groups:
         print("No groups. Put a user into one: deriva-ml-catalog group add GROUP NAME")
     for group in groups:
@@ -227,6 +245,7 @@ def _grant(arguments: argparse.Namespace) -> int:
         found = users.users()
         is_known = who == "*" or any(who == user.name or who in user.groups for user in found)
         with open_connection(str(users.path.parent)) as connection:
+            known_catalog(connection, arguments.catalog, "--catalog")
             grant(connection.transport, arguments.catalog, who, arguments.level)
     article = "an" if arguments.level == "owner" else "a"
     print(f"{who} is {article} {arguments.level} of catalog {arguments.catalog}, and of the objects in the folder.")
@@ -240,6 +259,7 @@ def _revoke(arguments: argparse.Namespace) -> int:
     from deriva_ml.connect import open_connection
 
     with _users(arguments) as users, open_connection(str(users.path.parent)) as connection:
+        known_catalog(connection, arguments.catalog, "--catalog")
         revoke(connection.transport, arguments.catalog, arguments.who)
     print(
         f"{arguments.who} is in no access list of catalog {arguments.catalog} or of the object store's root any more."

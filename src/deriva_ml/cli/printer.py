@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from deriva_ml.asset.aux_classes import AssetSpec
 from deriva_ml.cli.errors import exit_code, show_error
 from deriva_ml.core.config import place_flags, resolve_place
 from deriva_ml.core.error_text import error_text
@@ -200,7 +201,7 @@ def _show_checked(outcome: Outcome) -> None:
     for spec in configuration.datasets:
         grid.add_row("Dataset", f"{spec.rid} version {spec.version}  {_escape(spec.description)}".rstrip())
     for asset in configuration.assets:
-        grid.add_row("Asset", asset.rid)
+        grid.add_row("Asset", asset.rid if isinstance(asset, AssetSpec) else _escape(str(asset.path)))
     where = f"{_escape(outcome.catalog_id)} at {_escape(str(resolve_place(outcome.hostname)))}"
     if checked.inputs is None:
         where += " (does not exist yet; a run makes it)"

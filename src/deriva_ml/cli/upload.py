@@ -60,11 +60,12 @@ def _upload(flags: argparse.Namespace) -> int:
 
 
 def _one(ml: DerivaML, rid: str, *, abandon: bool, debug: bool) -> int:
+    from deriva_ml.asset.upload import Patience
     from deriva_ml.core.exceptions import DerivaMLException, DerivaMLUnreachable
     from deriva_ml.execution.outputs import commit_run
 
     try:
-        report = commit_run(ml, rid, abandon=abandon)
+        report = commit_run(ml, rid, abandon=abandon, patience=Patience(max_retries=3))
         print(f"{rid}: {_summary(report)}")
         report.require_complete()
     except DerivaMLUnreachable:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         UploadProgress,
     )
     from deriva_ml.core.exceptions import DerivaMLException, DerivaMLInvalidTerm, DerivaMLTableTypeError
+    from deriva_ml.core.filespec import FileSpec
     from deriva_ml.core.logging_config import (
         LOGGER_NAME,
         LoggerMixin,
@@ -46,6 +47,7 @@ __all__ = [
     "DerivaSystemColumns",
     "ExecAssetType",
     "ExecMetadataType",
+    "FileSpec",
     "FileUploadState",
     "ForeignKeyDefinition",
     "KeyDefinition",
@@ -77,6 +79,7 @@ _HOMES = MappingProxyType(
             "UploadProgress",
         ),
         "core.exceptions": ("DerivaMLException", "DerivaMLInvalidTerm", "DerivaMLTableTypeError"),
+        "core.filespec": ("FileSpec",),
         "core.logging_config": (
             "LOGGER_NAME",
             "LoggerMixin",

@@ -102,7 +102,7 @@ def resolve_place(hostname: str, settings: Settings | None = None) -> Place:
     ``http://`` and ``https://`` begin a URL; anything else is the name of a host that answers HTTPS.
 
     Raises:
-        DerivaMLConfigurationError: Nothing was given.
+        DerivaMLConfigurationError: Nothing was given, or a folder here is named like a host.
     """
     settings = settings or Settings.read()
     text = str(hostname or "").strip()
@@ -118,6 +118,13 @@ def resolve_place(hostname: str, settings: Settings | None = None) -> Place:
         return Place(text, None, text.rstrip("/"))
     if "/" in text or text.startswith((".", "~")):
         return Place(text, Path(text).expanduser().absolute(), None)
+    if "." not in text and (Path(text) / MARKER).is_file():
+        raise DerivaMLConfigurationError(
+            f"{text} is read as the name of a host, and there is a catalog folder of that name here.",
+            source=f"hostname {text!r}",
+            allowed=[f"./{text} for the folder", f"https://{text} for the host"],
+            hint=f"write ./{text}",
+        )
     return Place(text, None, f"https://{text}")
 
 

@@ -44,6 +44,7 @@ from deriva_ml.core.ermrest import (
     rid_regex,
     snapshot_part,
 )
+from deriva_ml.core.filespec import FileSpec
 
 __all__ = [
     "DRY_RUN_RID",
@@ -59,6 +60,7 @@ __all__ = [
     "DerivaSystemColumns",
     "ExecAssetType",
     "ExecMetadataType",
+    "FileSpec",
     "FileUploadState",
     "ForeignKeyDef",
     "ForeignKeyDefinition",

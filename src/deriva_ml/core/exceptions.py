@@ -305,7 +305,13 @@ class DerivaMLCatalogError(DerivaMLException):
 
 
 class DerivaMLUnreachable(DerivaMLException):
-    """The catalog could not be reached."""
+    """The catalog could not be reached.
 
+    Attributes:
+        was_repeated: The request was tried again, as often as the connection does, and in vain; else it was sent once,
+            since whoever sent it did not know whether it may be repeated.
+    """
+
+    was_repeated = False
     exit_code = 5
     http_status = 503

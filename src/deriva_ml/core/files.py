@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import importlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLMissingExtra
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = [
     "Digests",
     "atomic_write",
-    "copy_hashed",
+    "copy_hashing",
+    "copy_in_kernel",
     "file_lock",
     "fsync_directory",
+    "hash_blocks",
     "hash_file",
     "human_size",
     "make_directory",
     "nearest",
     "require",
     "unusable_directory",
+    "write_all",
 ]
 
 BLOCK = 1 << 20
+HASH_BLOCK = 4 << 20
+"""Bytes of a large file that are hashed at a time."""
+
+HASH_WINDOW = 1 << 26
+"""Bytes of a large file that are copied ahead of being hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +88,130 @@ def read_parts(source: IO[bytes], size: int = BLOCK) -> Iterator[bytes]:
         yield part
 
 
+def hash_blocks(parts: Iterable[bytes], out: IO[bytes] | None = None) -> Digests:
+    """Hash content, writing it on the way; the two digests are computed side by side once it proves to be large."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    length = 0
+    pool: ThreadPoolExecutor | None = None
+    pending: list[Future[None]] = []
+    try:
+        for part in parts:
+            length += len(part)
+            if pool is None and length > HASH_BLOCK:
+                from concurrent.futures import ThreadPoolExecutor  # threads are loaded by who needs them
+
+                pool = ThreadPoolExecutor(2, thread_name_prefix="digest")
+            if pool is None:
+                md5.update(part)
+                sha256.update(part)
+            else:
+                # One block is in the digests' hands at a time: while it is hashed, it is written and the next is read.
+                for done in pending:
+                    done.result()
+                pending = [pool.submit(md5.update, part), pool.submit(sha256.update, part)]
+            if out is not None:
+                write_all(out, part)
+        for done in pending:
+            done.result()
+    finally:
+        if pool is not None:
+            pool.shutdown()
+    return Digests(md5.hexdigest(), sha256.hexdigest(), length)
+
+
+def write_all(out: IO[bytes], part: bytes) -> None:
+    """Write all of a part to an unbuffered file, which may take it in pieces."""
+    rest = memoryview(part)
+    while rest:
+        rest = rest[out.write(rest) :]
+
+
+def copy_in_kernel(source: int, target: int, length: int) -> int:
+    """Copy bytes between open files at their positions; the content is shared where the file system can.
+
+    Args:
+        source: Descriptor of the file to read.
+        target: Descriptor of the file to write.
+        length: How many bytes at most.
+
+    Returns:
+        How many bytes were copied; 0 at the end of the source, and where the system or the file systems cannot do it.
+    """
+    copy = getattr(os, "copy_file_range", None)
+    if copy is None:
+        return 0
+    copied = 0
+    try:
+        while copied < length and (part := copy(source, target, length - copied)):
+            copied += part
+    except OSError as error:
+        if not copied and error.errno in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+            return 0
+        raise
+    return copied
+
+
+def copy_hashing(source: IO[bytes], out: IO[bytes], progress: Callable[[int], None]) -> Digests:
+    """Copy a file to another and hash what has been copied; what the source grows by meanwhile is left.
+
+    A large file is copied by the kernel, and read for hashing while it is still in memory; the two digests are computed
+    side by side.
+
+    Args:
+        source: The file, unbuffered, at its beginning.
+        out: An empty file, unbuffered, open for reading and writing.
+        progress: Called with the number of bytes each time some have been hashed.
+    """
+    size = os.fstat(source.fileno()).st_size
+    window = min(size, HASH_WINDOW)
+    copied = copy_in_kernel(source.fileno(), out.fileno(), window) if size > HASH_BLOCK else 0
+    if not copied:
+        return hash_blocks(_counted(source, size, progress), out)
+    from concurrent.futures import ThreadPoolExecutor
+
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    start = 0
+    pending: list[Future[None]] = []
+    with ThreadPoolExecutor(2, thread_name_prefix="digest") as pool:
+        while copied:
+            for done in pending:
+                done.result()
+            pending = [
+                pool.submit(_hash_range, out.fileno(), md5, start, copied, progress),
+                pool.submit(_hash_range, out.fileno(), sha256, start, copied),
+            ]
+            start += copied
+            # the next part is copied while this one is hashed
+            copied = copy_in_kernel(source.fileno(), out.fileno(), min(HASH_WINDOW, size - start))
+        for done in pending:
+            done.result()
+    return Digests(md5.hexdigest(), sha256.hexdigest(), start)
+
+
+def _hash_range(
+    handle: int, hasher: Any, start: int, length: int, progress: Callable[[int], None] = lambda _count: None
+) -> None:
+    buffer = memoryview(bytearray(HASH_BLOCK))
+    while length:
+        count = os.preadv(handle, [buffer[: min(HASH_BLOCK, length)]], start)
+        if not count:
+            raise OSError(errno.EIO, "a file has become shorter while it was hashed")
+        hasher.update(buffer[:count])
+        progress(count)
+        start, length = start + count, length - count
+
+
+def _counted(source: IO[bytes], size: int, progress: Callable[[int], None]) -> Iterator[bytes]:
+    while size > 0 and (part := source.read(min(HASH_BLOCK, size))):
+        yield part
+        progress(len(part))
+        size -= len(part)
+
+
 def hash_file(path: Path) -> Digests:
     """Read a file once and give its size, MD5 and SHA-256."""
-    with path.open("rb") as source:
-        return hash_parts(read_parts(source))
-
-
-def copy_hashed(source: IO[bytes], out: IO[bytes]) -> Digests:
-    """Copy an open file to another and hash it on the way."""
-    return hash_parts(read_parts(source), out)
+    with path.open("rb", buffering=0) as source:
+        return hash_blocks(read_parts(source, HASH_BLOCK))
 
 
 def fsync_directory(path: Path) -> None:

@@ -23,6 +23,7 @@ from deriva_ml.dataset.bag_database import BagDatabase, build_database
 from deriva_ml.dataset.bag_layout import ASSETS, Payload, bag_name, read_fetch, read_manifest, schema_facts
 from deriva_ml.dataset.bag_payload import BagProgress, Notice, fetch_payload
 from deriva_ml.dataset.bag_writer import write_bag
+from deriva_ml.dataset.clones import at_version
 from deriva_ml.dataset.dataset_bag import DatasetBag
 from deriva_ml.dataset.reach import reach
 from deriva_ml.dataset.versions import find_version
@@ -64,7 +65,7 @@ def download_dataset_bag(
     """
     session = session_of(catalog)
     entry = find_version(session, spec.rid, spec.version, source=source)
-    return _Download(session, spec, entry, progress).open()
+    return _Download(session, spec, entry, progress, source).open()
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class _Download:
     spec: DatasetSpec
     version: DatasetHistory
     progress: Notice | None = None
+    source: str | None = None
 
     @property
     def snapshot(self) -> str:
@@ -148,8 +150,8 @@ class _Download:
 
     def _written(self, directory: Path, bag: Path) -> dict[str, Digests]:
         bag.mkdir()
-        at_version = self.session.snapshot(self.snapshot)
-        content = reach(at_version, self.spec.rid, self.spec.exclude_tables or ())
+        then = at_version(self.session, self.version, source=self.source)
+        content = reach(then, self.spec.rid, self.spec.exclude_tables or ())
         facts = {
             "External-Identifier": f"{self.spec.rid}@{self.snapshot}",
             "External-Description": self.version.description,

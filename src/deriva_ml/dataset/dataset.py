@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLDatasetNotFound
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec, DatasetVersion, VersionPart
+from deriva_ml.dataset.clones import at_version
 from deriva_ml.dataset.dataset_types import add_types, insert_types, list_types, remove_type
 from deriva_ml.dataset.edit import DatasetEdit
 from deriva_ml.dataset.member_features import values_of_members
@@ -182,7 +183,7 @@ class Dataset:
         if version is None:
             return self._session
         entry = find_version(self._session, self.dataset_rid, DatasetVersion.of(version))
-        return self._session.snapshot(str(entry.snapshot))
+        return at_version(self._session, entry)
 
     # ------------------------------------------------------------------------------------------ types
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deriva_ml.asset.aux_classes import AssetSpec
-    from deriva_ml.asset.spec_config import AssetSpecConfig
+    from deriva_ml.asset.local_file import LocalFile
+    from deriva_ml.asset.spec_config import AssetSpecConfig, LocalFileConfig
     from deriva_ml.execution.base_config import (
         BaseConfig,
         DerivaBaseConfig,
@@ -42,6 +43,8 @@ __all__ = [
     "Execution",
     "ExecutionConfiguration",
     "ExecutionRecord",
+    "LocalFile",
+    "LocalFileConfig",
     "MultirunSpec",
     "Workflow",
     "base_defaults",
@@ -58,7 +61,8 @@ __all__ = [
 _HOMES = MappingProxyType(
     {
         "deriva_ml.asset.aux_classes": ("AssetSpec",),
-        "deriva_ml.asset.spec_config": ("AssetSpecConfig",),
+        "deriva_ml.asset.local_file": ("LocalFile",),
+        "deriva_ml.asset.spec_config": ("AssetSpecConfig", "LocalFileConfig"),
         "deriva_ml.execution.base_config": (
             "BaseConfig",
             "DerivaBaseConfig",

@@ -19,7 +19,9 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from deriva_ml.asset.directory import file_state, metrics_file, register_directory
 from deriva_ml.asset.staging import AssetStage
+from deriva_ml.asset.upload import Patience
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLReadOnlyError
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
     from deriva_ml.asset.asset import Asset
     from deriva_ml.asset.asset_record import AssetRecord
     from deriva_ml.asset.aux_classes import AssetFilePath
-    from deriva_ml.core.ermrest import UploadCallback
+    from deriva_ml.core.ermrest import FileUploadState, UploadCallback
+    from deriva_ml.core.filespec import FileSpec
     from deriva_ml.dataset.aux_classes import DatasetSpec, DatasetVersion
     from deriva_ml.dataset.dataset import Dataset
     from deriva_ml.dataset.dataset_bag import DatasetBag
@@ -92,7 +95,6 @@ class Execution:
         self._ml_object = ml_object
         self._session = session_of(ml_object)
         self._now = now
-        self.configuration = configuration
         self.dry_run = dry_run or reload == DRY_RUN_RID
         self.uploaded_assets: dict[str, list[AssetFilePath]] | None = None
         self.reports: list[CommitReport] = []
@@ -103,6 +105,7 @@ class Execution:
         else:
             around = Surroundings(now, parent, sequence, getattr(ml_object, "hydra_runtime_output_dir", None))
             opened = open_run(self._session, configuration, workflow, around, dry_run=self.dry_run)
+        self.configuration = opened.configuration
         self.workflow = opened.workflow
         self.workflow_rid = opened.workflow_rid
         self.execution_rid = opened.ledger.execution_rid
@@ -278,7 +281,7 @@ class Execution:
         self._require_catalog("list the assets")
         return [
             Asset(
-                self._session,
+                self._ml_object,
                 use.rid,
                 use.table,
                 use.file_name,
@@ -298,7 +301,7 @@ class Execution:
         asset_name: str,
         file_name: str | PurePath,
         asset_types: str | Iterable[str] | None = None,
-        copy_file: bool = True,  # noqa: ARG002 - the specification's; a file is always copied, so that it is sealed
+        copy_file: bool = False,  # noqa: ARG002 - the specification's; a file is always copied, so that it is sealed
         rename_file: str | None = None,
         metadata: AssetRecord | Mapping[str, Any] | None = None,
         description: str | None = None,
@@ -326,6 +329,52 @@ class Execution:
             description=description,
             **kwargs,
         )
+
+    def metrics_file(self, filename: str = "metrics.jsonl") -> AssetFilePath:
+        """The file that the run adds its metrics to, a JSON object on each line; it is an output of the run.
+
+        The file is there, empty, when it is first asked for; who asks again gets the same one.
+
+        Args:
+            filename: Its name in the catalog.
+        """
+        return metrics_file(self._assets, self._manifest, filename)
+
+    def upload_assets(self, assets_dir: str | Path) -> dict[str, FileUploadState]:
+        """Upload the files of a directory that has the name of an asset table, now.
+
+        Args:
+            assets_dir: The directory; files in directories below it are uploaded too.
+
+        Returns:
+            What became of each file, by ``<table>/<path below the directory>``; nothing in a dry run.
+
+        Raises:
+            DerivaMLTableTypeError: The directory has not the name of an asset table.
+            DerivaMLDataError: There is no such directory, or something in it is no plain file.
+        """
+        staged = register_directory(self._assets, Path(assets_dir))
+        if self.dry_run:
+            return {}
+        try:
+            report = commit(self._session, self._manifest, self._ledger, settle=is_final(self.status))
+        finally:
+            self._close(remove=False)
+        self.reports.append(report)
+        return {name: file_state(self._manifest.asset(str(path.key))) for name, path in staged.items()}
+
+    def add_files(
+        self, files: Iterable[FileSpec], dataset_types: str | list[str] | None = None, description: str = ""
+    ) -> Dataset:
+        """Enter files into the catalog by reference, as outputs of this run; see ``DerivaML.add_files``.
+
+        Raises:
+            DerivaMLReadOnlyError: This is a dry run.
+        """
+        from deriva_ml.dataset.files import add_files
+
+        self._require_catalog("add files")
+        return add_files(self._session, files, self.execution_rid, dataset_types, description)
 
     def add_features(self, features: Iterable[FeatureRecord]) -> int:
         """Stage values of features; they are stored when the outputs are uploaded.
@@ -359,21 +408,22 @@ class Execution:
         self,
         clean_folder: bool | None = None,
         progress_callback: UploadCallback | None = None,
-        max_retries: int = 3,  # noqa: ARG002 - see below
-        retry_delay: float = 5.0,  # noqa: ARG002
-        timeout: tuple[float, float] | None = None,  # noqa: ARG002
-        chunk_size: int | None = None,  # noqa: ARG002
+        max_retries: int = 3,
+        retry_delay: float = 5.0,
+        timeout: tuple[float, float] | None = None,
+        chunk_size: int | None = None,
     ) -> dict[str, list[AssetFilePath]]:
         """Bring what the run has registered into the catalog; may be called in and after the block, several times.
 
         Args:
             clean_folder: Remove inputs and staged files afterwards, if the run has ended and everything is uploaded;
                 by default as ``clean_execution_dir`` of the ``DerivaML`` says.
-            progress_callback: Is told of each file that has been sent.
-            max_retries: Accepted from existing projects; the transport repeats and times requests as it must.
-            retry_delay: Likewise.
-            timeout: Likewise.
-            chunk_size: Likewise; the service says how much it takes at once.
+            progress_callback: Is told of the bytes that have been sent.
+            max_retries: How often a request is tried again after a lost connection or a fault that may pass.
+            retry_delay: Seconds before the first time; doubled before each further one.
+            timeout: Seconds to connect, and to wait for the next bytes; by default the connection's own.
+            chunk_size: Files longer than this are sent in chunks of so many bytes, and go on at the chunk that was
+                reached; by default the connection decides. Nothing is sent to a folder of this machine.
 
         Returns:
             The files that this call brought into the catalog, by ``<schema>/<table>``; none in a dry run.
@@ -388,7 +438,8 @@ class Execution:
             self.uploaded_assets = {}
             return {}
         try:
-            report = commit(self._session, self._manifest, self._ledger, progress=progress_callback)
+            patience = Patience(max_retries, retry_delay, timeout, chunk_size)
+            report = commit(self._session, self._manifest, self._ledger, progress=progress_callback, patience=patience)
         finally:
             self._close()
         self.reports.append(report)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from deriva_ml.asset.aux_classes import AssetSpec
+from deriva_ml.asset.local_file import LocalFile
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.execution.workflow import Workflow
@@ -54,12 +56,30 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _asset_spec(item: Any) -> Any:
+    """An asset by its RID, or a file of this machine by its path, in a form that can be told apart."""
+    if isinstance(item, (AssetSpec, LocalFile, dict)):
+        return item
+    # a RID has no directory part, and a name without one would be that of a RID mistyped
+    return {"path": item} if isinstance(item, Path) or os.sep in str(item) else str(item)
+
+
+def _kind_of_asset(item: Any) -> str:
+    return "LocalFile" if isinstance(item, LocalFile) or (isinstance(item, dict) and "path" in item) else "AssetSpec"
+
+
+AssetInputSpec = Annotated[
+    Annotated[AssetSpec, Tag("AssetSpec")] | Annotated[LocalFile, Tag("LocalFile")], Discriminator(_kind_of_asset)
+]
+"""An input of a run that is one file."""
+
+
 class ExecutionConfiguration(BaseModel):
     """What a run is given.
 
     Attributes:
         datasets: Datasets to bring, each in a version.
-        assets: Assets to bring; a bare RID is enough.
+        assets: Assets to bring, by RID, and files of this machine, by path; a path is known by its directory part.
         workflow: The code.
         description: What the run is for.
         argv: The command that started it.
@@ -69,7 +89,7 @@ class ExecutionConfiguration(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     datasets: list[DatasetSpec] = Field(default_factory=list)
-    assets: list[AssetSpec] = Field(default_factory=list)
+    assets: list[AssetInputSpec] = Field(default_factory=list)
     workflow: Workflow | None = None
     description: str = ""
     argv: list[str] = Field(default_factory=lambda: list(sys.argv))
@@ -83,8 +103,7 @@ class ExecutionConfiguration(BaseModel):
     @field_validator("assets", mode="before")
     @classmethod
     def _asset_specs(cls, value: Any) -> list[Any]:
-        plain = [_plain(item) for item in value or ()]
-        return [item if isinstance(item, (AssetSpec, dict)) else str(item) for item in plain]
+        return [_asset_spec(_plain(item)) for item in value or ()]
 
     @field_validator("description", mode="before")
     @classmethod

@@ -23,12 +23,14 @@ from deriva_ml.core.exceptions import (
     DerivaMLVersionNotFound,
 )
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
+from deriva_ml.dataset.clones import require_shown
 from deriva_ml.dataset.versions import entries
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset
 
 if TYPE_CHECKING:
     from deriva_ml.asset.aux_classes import AssetFilePath, AssetSpec
+    from deriva_ml.asset.local_file import LocalFile
     from deriva_ml.dataset.dataset_bag import DatasetBag
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 
@@ -41,6 +43,7 @@ __all__ = [
     "check_inputs",
     "record_asset_inputs",
     "record_datasets",
+    "store_inputs",
 ]
 
 
@@ -63,10 +66,17 @@ class AssetInput:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that a run consumes, known to exist."""
+    """All that a run consumes, known to exist.
+
+    Attributes:
+        datasets: Datasets.
+        assets: Assets of the catalog.
+        local: Files of this machine; they become assets when the run is opened (:func:`store_inputs`).
+    """
 
     datasets: tuple[DatasetInput, ...] = ()
     assets: tuple[AssetInput, ...] = ()
+    local: tuple[LocalFile, ...] = ()
 
 
 class Datasets(Sequence["DatasetBag"]):
@@ -150,12 +160,18 @@ class RunInputs:
             # A first attempt may have broken off half-way: what it brought is not brought twice.
             self.bring_dataset(item.spec)
         self.asset_paths.clear()
+        if self.checked.local:
+            from deriva_ml.asset.local_file import bring_local_file
         if self.checked.assets:
             from deriva_ml.asset.download import download_many
 
             cached = {item.spec.rid: item.spec.cache for item in self.checked.assets}
             for path in download_many(self._session, list(cached), self._folder, use_cache=cached):
                 self.asset_paths.setdefault(path.asset_table, []).append(path)
+        for number, file in enumerate(self.checked.local):
+            # in a dry run they are no assets: they are only brought where a run would find its inputs
+            path = bring_local_file(file, self._folder / f"local-{number}")
+            self.asset_paths.setdefault(path.asset_table, []).append(path)
         self._are_here = True
 
     def bring_dataset(self, spec: DatasetSpec) -> DatasetBag:
@@ -202,10 +218,51 @@ def check_inputs(session: Session, configuration: ExecutionConfiguration) -> Inp
         DerivaMLDatasetNotFound: A dataset's RID names something else, or a dataset that was deleted.
         DerivaMLRidsNotFound: Some RIDs name nothing; all such are in the error.
         DerivaMLVersionNotFound: A dataset has no such version.
+        DerivaMLNotFoundError: A version's moment is not in the catalog's past.
         DerivaMLTableTypeError: An asset's RID names something else.
         DerivaMLValidationError: An input is named twice.
     """
-    return Inputs(_check_datasets(session, configuration), _check_assets(session, configuration))
+    local = _check_local_files(configuration)
+    return Inputs(_check_datasets(session, configuration), _check_assets(session, configuration), local)
+
+
+def _check_local_files(configuration: ExecutionConfiguration) -> tuple[LocalFile, ...]:
+    from deriva_ml.asset.local_file import LocalFile, check_local_file
+
+    found: list[LocalFile] = []
+    for at, item in enumerate(configuration.assets):
+        if isinstance(item, LocalFile):
+            source = _source(configuration, "assets", at)
+            check_local_file(item, source)
+            if item.path in [other.path for other in found]:
+                raise DerivaMLValidationError(
+                    f"The local file {item.path} is named twice.", source=source, hint="name each input once"
+                )
+            found.append(item)
+    return tuple(found)
+
+
+def store_inputs(
+    session: Session, configuration: ExecutionConfiguration, inputs: Inputs
+) -> tuple[ExecutionConfiguration, Inputs]:
+    """Make the local files among the inputs into assets; give configuration and inputs that name them by RID.
+
+    Args:
+        session: The catalog.
+        configuration: What the run is given.
+        inputs: The same, checked.
+
+    Raises:
+        DerivaMLValidationError: Two inputs are the same asset.
+    """
+    if not inputs.local:
+        return configuration, inputs
+    from deriva_ml.asset.local_file import LocalFile, store_local_files
+
+    stored = iter(store_local_files(session, inputs.local))
+    assets = [next(stored) if isinstance(item, LocalFile) else item for item in configuration.assets]
+    configuration = configuration.model_copy(update={"assets": assets})
+    return configuration, Inputs(inputs.datasets, _check_assets(session, configuration))
 
 
 def _check_datasets(session: Session, configuration: ExecutionConfiguration) -> tuple[DatasetInput, ...]:
@@ -230,6 +287,7 @@ def _check_datasets(session: Session, configuration: ExecutionConfiguration) -> 
             numbers = [str(entry.dataset_version) for entry in reversed(history[spec.rid])]
             raise DerivaMLVersionNotFound(spec.rid, str(spec.version), numbers, source=source)
         checked.append(DatasetInput(spec, version))
+    require_shown(session, {_source(configuration, "datasets", at): one.version for at, one in enumerate(checked)})
     return tuple(checked)
 
 
@@ -260,16 +318,19 @@ def _refuse_missing(
 
 
 def _check_assets(session: Session, configuration: ExecutionConfiguration) -> tuple[AssetInput, ...]:
-    specs = configuration.assets
-    rids = [spec.rid for spec in specs]
-    if not rids:
+    from deriva_ml.asset.aux_classes import AssetSpec
+
+    specs = [(at, spec) for at, spec in enumerate(configuration.assets) if isinstance(spec, AssetSpec)]
+    if not specs:
         return ()
-    _refuse_repeated(rids, configuration, "assets")
-    places = session.catalog.resolve_rids(rids)
-    _refuse_missing(session, [rid for rid in rids if rid not in places], rids, configuration, "assets")
+    _refuse_repeated([spec.rid for _at, spec in specs], configuration, "assets")
+    rids = [spec.rid if isinstance(spec, AssetSpec) else "" for spec in configuration.assets]
+    places = session.catalog.resolve_rids([spec.rid for _at, spec in specs])
+    missing = [spec.rid for _at, spec in specs if spec.rid not in places]
+    _refuse_missing(session, missing, rids, configuration, "assets")
     model = session.model()
     checked = []
-    for at, spec in enumerate(specs):
+    for at, spec in specs:
         schema, name = places[spec.rid]
         if not is_asset(model.schemas[schema].tables[name]):
             hint = "a dataset belongs into datasets, with a version" if name == str(MLTable.dataset) else None

@@ -33,7 +33,14 @@ from deriva_ml.execution.ending import close_run, end_badly
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import add_nested_execution, lookup_execution
-from deriva_ml.execution.inputs import Inputs, RunInputs, check_inputs, record_asset_inputs, record_datasets
+from deriva_ml.execution.inputs import (
+    Inputs,
+    RunInputs,
+    check_inputs,
+    record_asset_inputs,
+    record_datasets,
+    store_inputs,
+)
 from deriva_ml.execution.ledger import Ledger, open_journal
 from deriva_ml.execution.masking import Mask
 from deriva_ml.execution.metadata import describe_run, stage_metadata
@@ -79,6 +86,7 @@ class Opened:
         ledger: The run's status; it knows the RID.
         manifest: What the run has registered.
         inputs: What it consumes.
+        configuration: What it is given, with the files of this machine named by the RIDs that they have now.
         start_time: When the model started, of a run that was left.
         stop_time: When it ended, likewise.
     """
@@ -89,6 +97,7 @@ class Opened:
     ledger: Ledger
     manifest: Manifest
     inputs: RunInputs
+    configuration: ExecutionConfiguration
     start_time: datetime | None = None
     stop_time: datetime | None = None
 
@@ -136,8 +145,10 @@ def open_run(
         ledger.open(directory, {"Workflow": workflow_rid, "Description": mask.text(configuration.description)})
         if not dry_run:
             _make_directory(directory, rid)
+            configuration, inputs = store_inputs(session, configuration, inputs)
         manifest = Manifest(directory / MANIFEST_NAME, rid)
-        opened = Opened(code, workflow_rid, directory, ledger, manifest, RunInputs(session, rid, directory, inputs))
+        brought = RunInputs(session, rid, directory, inputs)
+        opened = Opened(code, workflow_rid, directory, ledger, manifest, brought, configuration)
         _describe(session, opened, configuration, mask, around)
         ledger.move(Status.initializing, "Bringing inputs.")
         if not dry_run:
@@ -224,12 +235,16 @@ def reopen_run(
         else:
             code = _choose_workflow(session, configuration, workflow)
         checked = Inputs() if is_final(ledger.status) else check_inputs(session, configuration)
+        if checked.local:
+            configuration, checked = store_inputs(session, configuration, checked)
+            record_asset_inputs(session, execution_rid, checked.assets)
         inputs = RunInputs(session, execution_rid, directory, checked)
         manifest = Manifest(directory / MANIFEST_NAME, execution_rid)
     except BaseException:
         journal.close()
         raise
-    return Opened(code, workflow_rid, directory, ledger, manifest, inputs, record.start_time, record.stop_time)
+    times = record.start_time, record.stop_time
+    return Opened(code, workflow_rid, directory, ledger, manifest, inputs, configuration, *times)
 
 
 def _choose_workflow(

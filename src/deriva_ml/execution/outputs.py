@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deriva_ml.asset.rewritten import stage_rewritten
-from deriva_ml.asset.upload import upload
+from deriva_ml.asset.upload import Patience, upload
 from deriva_ml.core.enums import Status
 from deriva_ml.core.ermrest import UploadCallback
 from deriva_ml.core.exceptions import (
@@ -117,6 +117,7 @@ def commit(
     *,
     progress: UploadCallback | None = None,
     settle: bool = True,
+    patience: Patience | None = None,
 ) -> CommitReport:
     """Bring what a run has registered into the catalog.
 
@@ -124,7 +125,8 @@ def commit(
         session: The catalog.
         manifest: The run's manifest.
         ledger: The run's status.
-        progress: Is told of each file that has been sent.
+        progress: Is told of the bytes that have been sent.
+        patience: How to meet a service that is slow or away.
         settle: Say in the catalog that the upload is done; not so for what is uploaded before the model starts.
 
     Returns:
@@ -144,7 +146,7 @@ def commit(
     if settle:
         ledger.begin_upload()
     try:
-        files = upload(session, rid, manifest, progress=progress)
+        files = upload(session, rid, manifest, progress=progress, patience=patience)
         stored, unstored = _store_features(session, manifest, rid)
     except DerivaMLException as error:
         ledger.fail_upload(str(error))
@@ -185,6 +187,7 @@ def commit_run(
     *,
     progress: UploadCallback | None = None,
     abandon: bool = False,
+    patience: Patience | None = None,
 ) -> CommitReport:
     """Bring the outputs of a run of this machine into the catalog, from this or another process.
 
@@ -193,6 +196,7 @@ def commit_run(
         execution_rid: The run.
         progress: Is told of each file that has been sent.
         abandon: Give up the outputs that were registered and never written; what was written is never given up.
+        patience: How to meet a service that is slow or away.
 
     Raises:
         DerivaMLNotFoundError: This machine has no directory of the run, or the catalog does not know it.
@@ -211,7 +215,7 @@ def commit_run(
             )
         if abandon:
             manifest.mark_abandoned(entry.key for entry in unwritten_outputs(manifest))
-        return commit(session, manifest, ledger, progress=progress)
+        return commit(session, manifest, ledger, progress=progress, patience=patience)
 
 
 def unwritten_outputs(manifest: Manifest) -> list[AssetEntry]:

@@ -31,7 +31,13 @@ class RunRequest:
     model_config: Any
     dry_run: bool = False
     ml_class: Any = None
+    upload_timeout: float = 600
+    upload_chunk_size: int = 50_000_000
     script_config: Any = None
+
+    def upload_options(self) -> dict[str, Any]:
+        """How outputs are uploaded, as `Execution.upload_execution_outputs` takes it."""
+        return {"timeout": (self.upload_timeout, self.upload_timeout), "chunk_size": self.upload_chunk_size}
 
     @property
     def model(self) -> Any:
@@ -86,7 +92,7 @@ def reason(error: BaseException) -> str:
 def _detail(item: Any) -> str:
     from deriva_ml.execution.environment import process_mask
 
-    where = ".".join(map(str, item["loc"]))
+    where = ".".join(str(part) for part in item["loc"] if part not in ("AssetSpec", "LocalFile"))
     shown = process_mask().data(item["input"], where)
     if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == RID_PATTERN:
         return f"{where}: {shown!r} is not a RID, such as 1-ABCD"

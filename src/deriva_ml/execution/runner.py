@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -150,6 +150,8 @@ def run_model(
     model_config: Any,
     dry_run: bool = False,
     ml_class: Any = None,
+    upload_timeout: float = 600,
+    upload_chunk_size: int = 50_000_000,
     script_config: Any = None,
 ) -> None:
     """Run a model once and record it.
@@ -163,13 +165,25 @@ def run_model(
         model_config: The model: a callable that takes ``ml_instance`` and ``execution``.
         dry_run: Check everything, record nothing.
         ml_class: Class that opens the catalog; ``DerivaML`` by default.
+        upload_timeout: For how many seconds an upload may wait for the service to connect, or for its next bytes.
+        upload_chunk_size: Files longer than this are sent to a service in chunks of so many bytes.
         script_config: A script to call in place of the model.
 
     Raises:
         DerivaMLException: The request is wrong, or the run failed.
     """
     request = RunRequest(
-        deriva_ml, datasets, assets, description, workflow, model_config, dry_run, ml_class, script_config
+        deriva_ml,
+        datasets,
+        assets,
+        description,
+        workflow,
+        model_config,
+        dry_run,
+        ml_class,
+        upload_timeout,
+        upload_chunk_size,
+        script_config,
     )
     outcome = perform(request, JobContext.current())
     if outcome.error is not None:
@@ -334,13 +348,14 @@ def _record(ml: Any, request: RunRequest, outcome: Outcome, child: Child | None)
             _call(request.model, ml, running)
     except DerivaMLModelError as raised:
         error = raised
-    report, error = finish(execution, error, place_flags(outcome.hostname, outcome.catalog_id))
+    flags = place_flags(outcome.hostname, outcome.catalog_id)
+    report, error = finish(execution, error, flags, request.upload_options())
     rid, description = execution.execution_rid, execution.configuration.description
     return replace(outcome, execution_rid=rid, report=report, error=error, description=description)
 
 
 def finish(
-    execution: Any, error: BaseException | None, place: str = ""
+    execution: Any, error: BaseException | None, place: str = "", upload: Mapping[str, Any] | None = None
 ) -> tuple[RunReport | None, BaseException | None]:
     """Upload what a run that has ended registered, and read back what was recorded.
 
@@ -348,6 +363,7 @@ def finish(
         execution: The run.
         error: What ended it, if it was an error; it is the news, whatever goes wrong afterwards.
         place: Flags that name the catalog in commands.
+        upload: Arguments of the upload.
 
     Returns:
         What was recorded, None if the catalog could not be asked; and the error to tell.
@@ -355,7 +371,7 @@ def finish(
     report = None
     try:
         try:
-            execution.upload_execution_outputs()
+            execution.upload_execution_outputs(**(upload or {}))
         except DerivaMLUploadError as raised:
             error = error or raised
         report = execution.describe()

@@ -7,14 +7,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from deriva_ml.core.marker import MARKER, add_place, marker_content, place_of, settle_identity
 from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.answers import no_such_page, refusal
+from deriva_ml.server.bulk import Taken
 from deriva_ml.server.damage import unusable
 from deriva_ml.server.ermrest import Ermrest
 from deriva_ml.server.errors import BadRequest, FolderError, MethodNotAllowed, ServiceError, translate, translate_file
@@ -113,10 +115,7 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_li
         content = settle_identity(root)
         identity, layout = content["identity"], content["format"]
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise FolderError(
-            f"This folder is not a catalog: {root} (there is no {MARKER} in it)",
-            hint="name a folder that holds one, or a path where nothing is yet",
-        ) from error
+        raise _no_folder(root) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FolderError(f"The marker of this catalog folder cannot be read: {marker} ({error})") from error
     if not isinstance(identity, str) or layout != FORMAT:
@@ -125,6 +124,18 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_li
             hint="use the version of deriva-ml that made it, or a later one",
         )
     return Service(root, identity, clock=clock, time_limit=time_limit, placed="place" in content)
+
+
+def _no_folder(root: Path) -> FolderError:
+    if not os.path.lexists(root):
+        return FolderError(
+            f"There is no catalog folder at {root}.",
+            hint=f"check the path, or make a catalog there: deriva-ml-catalog create --root {shlex.quote(str(root))}",
+        )
+    what = f"This is a file, not a catalog folder: {root}"
+    if root.is_dir():
+        what = f"This folder is not a catalog: {root} (there is no {MARKER} in it)"
+    return FolderError(what, hint="name a folder that holds one, or a path where nothing is yet")
 
 
 class Service:
@@ -153,11 +164,24 @@ class Service:
         self.ermrest = Ermrest(root, identity, clock=clock, time_limit=time_limit)
         self.hatrac = Hatrac(root)
 
-    def __call__(self, request: Request, client: Client) -> Response:
-        """Answer a request."""
-        if not self._placed and request.method not in ("GET", "HEAD"):
+    def take_in(self, source: Path, progress: Callable[[int], None]) -> Taken:
+        """Take a file into the object store, ahead of its name; see `deriva_ml.server.bulk`."""
+        self._place()
+        return self.hatrac.bulk.take_in(source, progress)
+
+    def put_taken(self, requests: Sequence[Request], taken: Sequence[Taken], client: Client) -> list[Response]:
+        """Answer the requests that name what was taken in."""
+        return self.hatrac.put_taken(requests, taken, client)
+
+    def _place(self) -> None:
+        if not self._placed:
             self._placed = True
             add_place(self.root)
+
+    def __call__(self, request: Request, client: Client) -> Response:
+        """Answer a request."""
+        if request.method not in ("GET", "HEAD"):
+            self._place()
         try:
             return self._route(request, client)
         except ServiceError as error:

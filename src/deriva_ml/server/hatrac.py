@@ -8,9 +8,10 @@ transaction that records it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from deriva_ml.server.bulk import Bulk, Taken
 from deriva_ml.server.errors import translate, translate_file
 from deriva_ml.server.names import Name, NameStore, Records, Version, new_id
 from deriva_ml.server.object_names import Owner, check_parent, make_name, owner_of, taken
@@ -64,6 +65,7 @@ class Hatrac:
         self._is_swept = False
         properties = ObjectProperties(self._store)
         uploads = Uploads(self._store, self._files)
+        self.bulk = Bulk(self._store, self._files, self._object, self._sweep_once)
         self._handlers: dict[tuple[str, str], Handler] = {
             ("", "GET"): self._get,
             ("", "PUT"): self._put,
@@ -81,20 +83,29 @@ class Hatrac:
             answer = self._dispatch(request, client)
         except Refusal as refusal:
             answer = readable(request, refusal.answer)
-        except sqlite3.Error as error:
-            known = translate(error, self._store.path)
-            if known is None:
-                raise
-            answer = Refusal(known.status, known.text.strip()).answer
-        except OSError as error:
-            known = translate_file(error, self._files.folder)
-            if known is None:
-                raise
-            answer = Refusal(known.status, known.text.strip()).answer
+        except (sqlite3.Error, OSError) as error:
+            answer = self._refused(error)
         if request.method == "HEAD" and answer.body:
             answer.close()
             answer.body = b""
         return answer
+
+    def put_taken(self, requests: Sequence[Request], taken: Sequence[Taken], client: Client) -> list[Response]:
+        """Answer the requests that name what was taken in, one for each."""
+        try:
+            return self.bulk.put(requests, taken, client)
+        except (sqlite3.Error, OSError) as error:
+            return [self._refused(error) for _request in requests]
+
+    def _refused(self, error: sqlite3.Error | OSError) -> Response:
+        """The answer where the database or the disk refuses."""
+        if isinstance(error, sqlite3.Error):
+            known = translate(error, self._store.path)
+        else:
+            known = translate_file(error, self._files.folder)
+        if known is None:
+            raise error
+        return Refusal(known.status, known.text.strip()).answer
 
     def close(self) -> None:
         """Close the database."""
@@ -269,14 +280,18 @@ class Hatrac:
         self, request: Request, client: Client, target: ObjectTarget, incoming: Incoming, metadata: dict[str, str]
     ) -> Response:
         version_id = new_id()
-        if not self._is_swept:  # once for each opening, and not when a folder is only read
-            self._is_swept = True
-            self.sweep()
+        self._sweep_once()
         with self._store.write() as records:
             name = self._object(request, client, target, records)
             self._files.publish(incoming)
             records.add_version(name, version_id, incoming.digests, metadata, owner_of(client))
         return created(url_of(name.path, version_id))
+
+    def _sweep_once(self) -> None:
+        """Sweep once for each opening, and not when a folder is only read."""
+        if not self._is_swept:
+            self._is_swept = True
+            self.sweep()
 
     def _post(self, request: Request, client: Client, target: ObjectTarget) -> Response:
         """Take over the versions of another object: the only command there is."""

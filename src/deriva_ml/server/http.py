@@ -293,7 +293,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
-        why = getattr(error, "strerror", None) or str(error)
+        why = (getattr(error, "strerror", None) or str(error)).rstrip(".")
         raise DerivaMLConfigurationError(
             f"Cannot listen on {host}:{port}: {why}.", source="--host, --port", hint="choose another port"
         ) from error

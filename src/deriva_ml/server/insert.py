@@ -89,6 +89,8 @@ def insert(
     if "RID" in wanted:
         _spend_leases(tx, access, table, [str(rid) for rid in inputs.values["RID"]])
     rows = add_rows(tx, table, inputs, skip=on_conflict == "skip")
+    if "RCT" in wanted:
+        _lead_serials(tx, wanted.values(), inputs)
     if not access.is_all:
         need_references(tx, access, table, "insert", rids_of(table, rows), inputs.values.keys())
     return Written(((fields_of(table.columns), rows),), inputs.media, inputs.count)
@@ -148,6 +150,18 @@ def _index(tx: Transaction, table: Table, *, is_bare: bool) -> None:
     # Only what is known to be committed is kept in mind: a transaction that fails takes its indexes with it.
     if is_large(tx.connection, table.rid) and not index_columns(tx.connection, tx.model, table):
         tx.indexed[table.rid] = tx.model_snaptime
+
+
+def _lead_serials(tx: Transaction, columns: Iterable[Column], inputs: Inputs) -> None:
+    """Move the counters of serial columns beyond the numbers of rows that came with their times.
+
+    Who gives rows their times brings them from elsewhere, and can move no counter; the next row of somebody else must
+    not meet a number that came along.
+    """
+    for column in columns:
+        if is_serial(column.type):
+            numbers = [value for value in inputs.values[column.name] if isinstance(value, int)]
+            tx.lead_serials(column, max(numbers, default=0))
 
 
 def rids_of(table: Table, rows: Iterable[StoredRow]) -> list[str]:

@@ -18,18 +18,15 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from deriva_ml.core.files import Digests, fsync_directory, read_parts
+from deriva_ml.core.files import HASH_BLOCK as BLOCK
+from deriva_ml.core.files import Digests, copy_hashing, fsync_directory, hash_blocks, read_parts, write_all
 from deriva_ml.wire.http import Body
 
 __all__ = ["Gathering", "Incoming", "ObjectFiles"]
-
-BLOCK = 4 << 20
-"""Bytes that are hashed and written at a time."""
 
 SMALL = 1 << 16
 """Content up to this size is read at once."""
@@ -113,7 +110,7 @@ class ObjectFiles:
 
     def _write(self, content: bytes) -> Path:
         with self._new_file() as (out, path):
-            _write_all(out, content)
+            write_all(out, content)
         return path
 
     def _receive_stream(self, body: IO[bytes]) -> Incoming:
@@ -121,17 +118,24 @@ class ObjectFiles:
             digests = hash_blocks(read_parts(body, BLOCK), out)
         return Incoming(digests, path, None)
 
+    def take_in(self, source: IO[bytes], progress: Callable[[int], None]) -> Incoming:
+        """Take in a file ahead of its name, hashed on the way; the caller flushes and publishes, or discards it."""
+        with self._new_file(flush=False) as (out, path):
+            digests = copy_hashing(source, out, progress)
+        return Incoming(digests, path, None)
+
     @contextmanager
-    def _new_file(self) -> Iterator[tuple[IO[bytes], Path]]:
-        """A new file below ``incoming``: whole and on the disk after the block, or gone."""
+    def _new_file(self, *, flush: bool = True) -> Iterator[tuple[IO[bytes], Path]]:
+        """A new file below ``incoming``: whole, and on the disk if it is to be, after the block, or gone."""
         self._prepare(self._incoming)
         handle, name = tempfile.mkstemp(dir=self._incoming)
         path = Path(name)
         try:
-            with os.fdopen(handle, "wb", buffering=0) as out:
+            with os.fdopen(handle, "w+b", buffering=0) as out:
                 yield out, path
                 os.fchmod(out.fileno(), 0o444)
-                os.fsync(out.fileno())
+                if flush:
+                    os.fsync(out.fileno())
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -149,8 +153,13 @@ class ObjectFiles:
         except FileNotFoundError:
             return False
 
-    def publish(self, incoming: Incoming) -> None:
-        """Give content its final name. To be called while holding the database's write lock."""
+    def publish(self, incoming: Incoming, *, flush: bool = True) -> None:
+        """Give content its final name. To be called while holding the database's write lock.
+
+        Args:
+            incoming: The content.
+            flush: Make the name durable; else the caller does, before the transaction ends.
+        """
         target = self.path(incoming.digests.sha256)
         path, content = incoming.take()
         if self._is_there(target, incoming.digests.length):
@@ -161,7 +170,8 @@ class ObjectFiles:
         ready = path if path is not None else self._write(content or b"")
         self._make_room(target)
         ready.replace(target)
-        fsync_directory(target.parent)
+        if flush:
+            fsync_directory(target.parent)
 
     def publish_job(self, job: str, digests: Digests) -> None:
         """Give what an upload job has gathered its final name. To be called while holding the database's write lock.
@@ -244,7 +254,7 @@ class ObjectFiles:
         with self._new_file() as (out, copy), os.fdopen(os.dup(handle), "rb", buffering=0) as source:
             source.seek(0)
             for part in read_parts(source, BLOCK):
-                _write_all(out, part)
+                write_all(out, part)
         copy.chmod(0o600)
         copy.replace(path)
 
@@ -322,42 +332,6 @@ def _open_job(path: Path) -> tuple[int, bool]:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o600), True
     except PermissionError:
         return os.open(path, os.O_RDONLY), False
-
-
-def hash_blocks(parts: Iterator[bytes], out: IO[bytes] | None = None) -> Digests:
-    """Hash content, writing it on the way; the two digests are computed side by side once it proves to be large."""
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    length = 0
-    pool: ThreadPoolExecutor | None = None
-    pending: list[Future[None]] = []
-    try:
-        for part in parts:
-            length += len(part)
-            if pool is None and length > BLOCK:
-                pool = ThreadPoolExecutor(2, thread_name_prefix="digest")
-            if pool is None:
-                md5.update(part)
-                sha256.update(part)
-            else:
-                # One block is in the digests' hands at a time: while it is hashed, it is written and the next is read.
-                for done in pending:
-                    done.result()
-                pending = [pool.submit(md5.update, part), pool.submit(sha256.update, part)]
-            if out is not None:
-                _write_all(out, part)
-        for done in pending:
-            done.result()
-    finally:
-        if pool is not None:
-            pool.shutdown()
-    return Digests(md5.hexdigest(), sha256.hexdigest(), length)
-
-
-def _write_all(out: IO[bytes], part: bytes) -> None:
-    """Write all of a part to an unbuffered file, which may take it in pieces."""
-    rest = memoryview(part)
-    while rest:
-        rest = rest[out.write(rest) :]
 
 
 def _at_most(source: IO[bytes], length: int) -> Iterator[bytes]:

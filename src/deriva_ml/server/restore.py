@@ -37,6 +37,8 @@ from deriva_ml.server.formats import format_of, refuse_later
 
 __all__ = ["identity_of", "restore"]
 
+MADE_BY = "name what deriva-ml-catalog backup made"
+
 
 def identity_of(backup: Path) -> str:
     """The identity of the folder that a backup was made of.
@@ -52,7 +54,7 @@ def identity_of(backup: Path) -> str:
             content = archive.extractfile(member) if member is not None else None
             return str(_manifest(content.read() if content is not None else b"", backup)["identity"])
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise FolderError(f"{backup} cannot be read as a backup: {error}") from error
+        raise FolderError(f"{backup} cannot be read as a backup: {_first_line(error)}", hint=MADE_BY) from error
 
 
 def restore(backup: Path, root: Path, *, identity: str | None = None, progress: Progress = silent) -> Backup:
@@ -69,6 +71,10 @@ def restore(backup: Path, root: Path, *, identity: str | None = None, progress: 
     """
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         raise FolderError(f"There is something already: {root}", hint="a backup is restored only where nothing is yet")
+    if not backup.exists():
+        raise FolderError(f"There is no backup: {backup}", hint=MADE_BY)
+    if backup.is_dir() and not (backup / MANIFEST).is_file():
+        raise FolderError(f"{backup} is not a backup: it has no {MANIFEST}", hint=MADE_BY)
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         part = draft_of(root)
@@ -88,9 +94,16 @@ def restore(backup: Path, root: Path, *, identity: str | None = None, progress: 
         if error.errno in FULL:
             raise unusable(error, root) from error
         raise FolderError(f"{backup} cannot be restored to {root}: {error}") from error
+    except tarfile.ReadError as error:
+        raise FolderError(f"{backup} is not a backup, or is not whole: {_first_line(error)}", hint=MADE_BY) from error
     except (sqlite3.Error, tarfile.TarError, zlib.error, ValueError, KeyError, TypeError, EOFError) as error:
         raise FolderError(f"{backup} cannot be restored to {root}: {error}") from error
     return described(root, {**manifest, "identity": identity})
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, without the list of all that was tried."""
+    return str(error).partition("\n")[0].rstrip(": ")
 
 
 def _new_identity() -> str:
@@ -114,8 +127,6 @@ def _bring(backup: Path, part: Path, progress: Progress) -> dict[str, Any]:
             done += (part / name).stat().st_size
             progress(min(done, manifest["size"]), manifest["size"])
         return manifest
-    if not backup.exists():
-        raise FolderError(f"There is no backup: {backup}", hint="name what deriva-ml-catalog backup made")
     return _extract(backup, part, progress)
 
 

@@ -113,6 +113,15 @@ class Transaction(View):
         self._touched = True
         return range(row[0] - n + 1, row[0] + 1)
 
+    def lead_serials(self, column: Column, number: int) -> None:
+        """Let the counter of a serial column go on after a number, if it has not come so far."""
+        self.connection.execute(
+            "INSERT INTO serials VALUES (:storage, :number) "
+            "ON CONFLICT (storage) DO UPDATE SET last = max(last, :number)",
+            {"storage": column.storage, "number": max(number, 0)},
+        )
+        self._touched = True
+
     def put(self, value: Model | Schema | Table) -> None:
         """Make this the current version of a table, of a schema (its tables aside), or of the catalog's own part."""
         part, text = write_part(value)

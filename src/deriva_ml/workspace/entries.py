@@ -39,38 +39,38 @@ class AssetEntry:
     """One output file of a run.
 
     Attributes:
-        key: Identifies the entry within the manifest.
         asset_table: Name of the asset table.
         schema: Schema of the asset table.
-        file_name: The name that the file has in the catalog.
-        path: The staged file, relative to the manifest's directory, or absolute.
         asset_types: Terms of ``Asset_Type``.
         metadata: Values of the table's metadata columns.
         description: Description of the row.
         status: ``pending``, ``uploaded``, ``failed``, or ``abandoned``: registered, never written, and given up.
         rid: RID of the row; leased before the row is made.
+        uploaded_at: When it was uploaded (UTC, ISO 8601).
+        error: Why the last attempt failed.
+        key: Identifies the entry within the manifest.
+        file_name: The name that the file has in the catalog.
+        path: The staged file, relative to the manifest's directory, or absolute.
         md5: MD5 of the content that was uploaded.
         length: Its size in bytes.
         url: Where the object store holds it.
-        uploaded_at: When it was uploaded (UTC, ISO 8601).
-        error: Why the last attempt failed.
     """
 
-    key: str
     asset_table: str
     schema: str
-    file_name: str
-    path: str
     asset_types: tuple[str, ...] = ()
     metadata: Mapping[str, Json] = field(default_factory=dict)
     description: str | None = None
     status: str = PENDING
     rid: str | None = None
-    md5: str | None = None
-    length: int | None = None
-    url: str | None = None
     uploaded_at: str | None = None
     error: str | None = None
+    key: str = field(default="", kw_only=True)
+    file_name: str = field(default="", kw_only=True)
+    path: str = field(default="", kw_only=True)
+    md5: str | None = field(default=None, kw_only=True)
+    length: int | None = field(default=None, kw_only=True)
+    url: str | None = field(default=None, kw_only=True)
 
     def to_dict(self) -> dict[str, Json]:
         """The entry as a JSON object."""
@@ -185,8 +185,8 @@ _TYPES: Mapping[str, type] = MappingProxyType(
     dict.fromkeys(_TUPLES, list) | dict.fromkeys(_NUMBERS, int) | {"metadata": dict}
 )
 _REQUIRED: Mapping[type, tuple[str, ...]] = {
-    cls: tuple(f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING)
-    for cls in (AssetEntry, FeatureEntry)
+    AssetEntry: ("key", "asset_table", "schema", "file_name", "path"),
+    FeatureEntry: tuple(f.name for f in fields(FeatureEntry) if f.default is MISSING),
 }
 _OPTIONAL: Mapping[type, Mapping[str, bool]] = {
     cls: {f.name: f.default is None for f in fields(cls)} for cls in (AssetEntry, FeatureEntry)

@@ -86,7 +86,10 @@ def _now() -> datetime:
 
 
 class Journal:
-    """The journal of a working directory, seen from one catalog. Nothing is opened before the first call.
+    """The journal of a working directory, seen from one catalog.
+
+    The file is open for the time of a call, or of a block of ``with`` from its first call on: a run that is left and
+    never ended holds nothing open.
 
     Args:
         path: The SQLite file; it is made on the first write.
@@ -104,6 +107,7 @@ class Journal:
         self._now = now
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._kept = False
         self._owner = 0
 
     def open_run(
@@ -248,13 +252,13 @@ class Journal:
         ]
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, which a block of ``with`` has kept open."""
         with self._lock:
-            if self._connection is not None and self._owner == os.getpid():
-                self._connection.close()
-            self._connection = None
+            self._kept = False
+            self._give_back()
 
     def __enter__(self) -> Self:
+        self._kept = True
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -265,8 +269,7 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._translated():
-            sql = self._open()
+        with self._reading() as sql:
             sql.execute("BEGIN IMMEDIATE")
             try:
                 yield sql
@@ -278,7 +281,16 @@ class Journal:
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._translated():
-            yield self._open()
+            try:
+                yield self._open()
+            finally:
+                if not self._kept:
+                    self._give_back()
+
+    def _give_back(self) -> None:
+        if self._connection is not None and self._owner == os.getpid():
+            self._connection.close()
+        self._connection = None
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

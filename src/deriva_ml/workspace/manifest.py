@@ -143,9 +143,9 @@ class Manifest:
 
     def relative(self, path: Path) -> str:
         """A path as entries hold it: relative to the manifest's directory, or absolute."""
-        absolute = Path(os.path.abspath(path))  # noqa: PTH100 - links are not followed, but ".." is resolved
-        home = Path(os.path.abspath(self.path.parent))  # noqa: PTH100
-        return str(absolute.relative_to(home) if absolute.is_relative_to(home) else absolute)
+        absolute = os.path.abspath(path)  # noqa: PTH100 - links are not followed, but ".." is resolved
+        home = os.path.join(os.path.abspath(self.path.parent), "")  # noqa: PTH100, PTH118 - it ends in a slash
+        return absolute.removeprefix(home)
 
     def values_of(self, entry: FeatureEntry) -> Path:
         """The file that holds a feature's values."""

@@ -1,0 +1,212 @@
+"""The rows of outputs: made once, however often it is tried, and the links that say what made them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from deriva_ml.asset.tables import ROLE, execution_companion, metadata_columns, type_companion
+from deriva_ml.catalog.bulk import Content
+from deriva_ml.catalog.transport import PASSING, Retry
+from deriva_ml.core.enums import AssetRole
+from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLUnreachable
+from deriva_ml.core.json_types import Json
+from deriva_ml.schema.session import Session
+from deriva_ml.wire.model import Table
+from deriva_ml.workspace.manifest import AssetEntry
+
+__all__ = ["Item", "RowWriter", "catalog_name", "object_name", "patiently"]
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Item:
+    """One output while it is uploaded.
+
+    Attributes:
+        entry: Its entry in the manifest.
+        path: Its file.
+        content: The file, hashed.
+        md5: MD5 of what the catalog has, or will have.
+        length: Its size.
+        url: Where the object store has it, or will have it.
+        exists: Its row is there.
+    """
+
+    entry: AssetEntry
+    path: Path
+    content: Content | None = None
+    md5: str = ""
+    length: int = 0
+    url: str = ""
+    exists: bool = False
+
+
+def catalog_name(file_name: str) -> str:
+    """A file name as the catalog can hold it: bytes that are not UTF-8 are written out in hexadecimal."""
+    return os.fsencode(file_name).decode("utf-8", "backslashreplace")
+
+
+def object_name(table: str, md5: str, file_name: str, rid: str | None = None) -> str:
+    """The name of an output's object; with the RID where the plain name belongs to another output."""
+    between = f"{rid}." if rid else ""
+    return f"/hatrac/{quote(table, safe='')}/{md5}.{between}{quote(os.fsencode(file_name), safe='')}"
+
+
+class RowWriter:
+    """Makes rows for the outputs of a run.
+
+    Args:
+        session: The catalog.
+        execution_rid: The execution that made them.
+        retry: When to try again after a loss of the connection, or a fault that may pass.
+        send: Stores the bytes of items again, under other names; notes the errors of those that it cannot.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        execution_rid: str,
+        retry: Retry,
+        send: Callable[[list[Item], dict[str, str]], object],
+    ) -> None:
+        self._session = session
+        self._execution = execution_rid
+        self._retry = retry
+        self._send = send
+
+    def present(self, table: Table, rids: Sequence[str]) -> dict[str, Mapping[str, Json]]:
+        """The rows that are there, by RID."""
+        columns = ["RID", "URL", "MD5", "Length"]
+        found = self._session.catalog.rows_by(*table.qualified, "RID", rids, columns=columns)
+        return {str(row["RID"]): row for row in found}
+
+    def insert(self, table: Table, items: list[Item], errors: dict[str, str]) -> list[Item]:
+        """Make the rows that are not there; where one is refused the others are still made."""
+        fresh = [item for item in items if not item.exists]
+        if not self._accepted(table, fresh):
+            self._rename_taken(table, fresh, errors)
+            self._insert_halves(table, [item for item in fresh if item.entry.key not in errors], errors)
+        return [item for item in items if item.entry.key not in errors]
+
+    def _accepted(self, table: Table, items: list[Item], errors: dict[str, str] | None = None) -> bool:
+        """Insert rows at once; False, with the error noted for each, if the catalog refuses one of them."""
+        if not items:
+            return True
+        try:
+            self._insert_once(table, items)
+        except DerivaMLCatalogError as error:
+            if error.status >= 500:
+                raise
+            if errors is not None:
+                errors.update({item.entry.key: str(error) for item in items})
+            return False
+        return True
+
+    def _rename_taken(self, table: Table, items: list[Item], errors: dict[str, str]) -> None:
+        """Give outputs other object names where those chosen belong to assets of the catalog already."""
+        urls = [item.url for item in items]
+        taken = {row["URL"] for row in self._session.catalog.rows_by(*table.qualified, "URL", urls, columns=["URL"])}
+        renamed = [item for item in items if item.url in taken]
+        for item in renamed:
+            item.url = object_name(table.name, item.md5, item.entry.file_name, item.entry.rid)
+        self._send(renamed, errors)
+
+    def _insert_halves(self, table: Table, items: list[Item], errors: dict[str, str]) -> None:
+        """Insert rows by halves, until those that the catalog refuses stand alone."""
+        if self._accepted(table, items, errors if len(items) == 1 else None):
+            return
+        if len(items) == 1:
+            self._insert_renamed(table, items, errors)
+            return
+        half = len(items) // 2
+        self._insert_halves(table, items[:half], errors)
+        self._insert_halves(table, items[half:], errors)
+
+    def _insert_renamed(self, table: Table, items: list[Item], errors: dict[str, str]) -> None:
+        """Try one output again under a name with its RID, if another run has taken its name in the meantime."""
+        (item,) = items
+        refusal, plain = errors.pop(item.entry.key), item.url
+        self._rename_taken(table, items, errors)
+        if item.url == plain:
+            errors[item.entry.key] = refusal
+        elif item.entry.key not in errors:
+            self._accepted(table, items, errors)
+
+    def link(self, table: Table, items: list[Item]) -> None:
+        """Say which execution made the outputs, and of which types they are; what is said already is left."""
+        made = execution_companion(self._session, table)
+        rows: list[dict[str, Json]] = [
+            {made.asset: item.entry.rid, made.other: self._execution, ROLE: AssetRole.output.value} for item in items
+        ]
+        self._repeat(made.table, rows)
+        typed = type_companion(self._session, table)
+        rows = [{typed.asset: item.entry.rid, typed.other: name} for item in items for name in item.entry.asset_types]
+        self._repeat(typed.table, rows)
+
+    def _insert_once(self, table: Table, items: Sequence[Item]) -> None:
+        """Insert rows; where the answer was lost, those that were made are not made again."""
+        attempt = 1
+        while items:
+            try:
+                self._session.catalog.insert(*table.qualified, _rows(table, items), nondefaults=("RID",))
+            except (DerivaMLUnreachable, DerivaMLCatalogError) as error:
+                if not _may_pass(error) or not self._retry.again(attempt):
+                    raise
+            else:
+                return
+            attempt += 1
+            there = self.present(table, [str(item.entry.rid) for item in items])
+            items = [item for item in items if item.entry.rid not in there]
+
+    def _repeat(self, table: Table, rows: Sequence[Mapping[str, Json]]) -> None:
+        """Insert what may be inserted again and again."""
+        given = [dict(row) for row in rows]
+        patiently(self._retry, lambda: self._session.catalog.insert(*table.qualified, given, on_conflict_skip=True))
+
+
+def patiently(retry: Retry, work: Callable[[], T]) -> T:
+    """Do what can be repeated without harm, again if the connection was lost or the fault may pass.
+
+    Args:
+        retry: When to try again.
+        work: What is done.
+    """
+    attempt = 1
+    while True:
+        try:
+            return work()
+        except (DerivaMLUnreachable, DerivaMLCatalogError) as error:
+            if not _may_pass(error) or not retry.again(attempt):
+                raise
+        attempt += 1
+
+
+def _may_pass(error: DerivaMLUnreachable | DerivaMLCatalogError) -> bool:
+    if isinstance(error, DerivaMLCatalogError):
+        return error.status in PASSING
+    return not error.was_repeated
+
+
+def _rows(table: Table, items: Sequence[Item]) -> list[dict[str, Json]]:
+    """The rows of outputs; a column for which none of them has a value is left to the catalog."""
+    defaults = {column.name: column.default for column in metadata_columns(table)}
+    used = {name: defaults.get(name) for item in items for name in item.entry.metadata}
+    return [
+        {
+            **used,
+            **item.entry.metadata,
+            "RID": item.entry.rid,
+            "URL": item.url,
+            "Filename": catalog_name(item.entry.file_name),
+            "Description": item.entry.description,
+            "Length": item.length,
+            "MD5": item.md5,
+        }
+        for item in items
+    ]

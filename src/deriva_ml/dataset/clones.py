@@ -1,0 +1,172 @@
+"""Versions whose moment is not in the catalog's own past, and making them anew.
+
+A version is a moment of the catalog's past. Software that makes a catalog from the rows of another one, such as the
+``deriva`` package's own clone, brings the rows of ``Dataset_Version`` and no past: their snapshots are moments of the
+source, and what a dataset was then is known there alone. The same happens where a catalog's history was truncated.
+
+Such a version is refused, never read from the present: its number stands for content that nobody can vouch for here.
+What is here now gets a version of its own, with a number of its own, whose description names the version that it
+follows and that version's moment. Records of runs that consumed the older versions stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from deriva_ml.core import codes
+from deriva_ml.core.config import place_flags
+from deriva_ml.core.enums import MLTable
+from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLException, DerivaMLNotFoundError
+from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion, VersionPart
+from deriva_ml.dataset.versions import add_versions, entries
+from deriva_ml.schema.session import HasSession, Session, session_of
+from deriva_ml.wire.path import table
+
+__all__ = ["Renewed", "at_version", "reinitialize_dataset_versions", "require_shown"]
+
+_RACES = 8
+"""How often a lost race for version numbers is run again."""
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """A dataset that got a version of its own.
+
+    Attributes:
+        dataset_rid: The dataset.
+        before: The current version before, whose moment is not in this catalog.
+        snapshot: That moment.
+        after: The version that shows what is here.
+    """
+
+    dataset_rid: str
+    before: DatasetVersion
+    snapshot: str
+    after: DatasetVersion
+
+
+def at_version(session: Session, entry: DatasetHistory, *, source: str | None = None) -> Session:
+    """The session as of a version's moment.
+
+    Args:
+        session: The catalog.
+        entry: The version.
+        source: Where it was named, for errors.
+
+    Raises:
+        DerivaMLNotFoundError: The moment is not in the catalog's past, or the dataset was not there then.
+    """
+    if entry.dataset_rid not in _shown(session, str(entry.snapshot), [entry.dataset_rid]):
+        raise _not_shown(session, entry, source)
+    return session.snapshot(str(entry.snapshot))
+
+
+def require_shown(session: Session, named: Mapping[str, DatasetHistory]) -> None:
+    """Refuse versions from before the catalog's first moment, in one request.
+
+    Args:
+        session: The catalog.
+        named: The versions, by where each was named.
+
+    Raises:
+        DerivaMLNotFoundError: A version is older than what is known of the catalog.
+    """
+    if not named:
+        return
+    first = _first_moment(session)
+    for source, entry in named.items():
+        if _moment(entry) < first:
+            raise _not_shown(session, entry, source)
+
+
+def reinitialize_dataset_versions(catalog: HasSession | Session, origin: str | None = None) -> list[Renewed]:
+    """Give every dataset whose current version this catalog cannot show a new one, of what is here now.
+
+    All of them get their next patch version, at one moment. Datasets whose current version can be shown are left alone,
+    so it can be repeated.
+
+    Args:
+        catalog: The catalog: a ``DerivaML`` or its session.
+        origin: Where the rows came from, for the versions' descriptions.
+
+    Returns:
+        The datasets that got a new version, in the order of their RIDs.
+    """
+    session = session_of(catalog)
+    session.require_writable()
+    for attempt in range(_RACES):
+        lost = _not_here(session)
+        numbers = {rid: entry.dataset_version.increment_version(VersionPart.patch) for rid, entry in lost.items()}
+        try:
+            add_versions(session, numbers, _description(origin), None)
+        except DerivaMLCatalogError as error:
+            if error.status != 409 or attempt == _RACES - 1:
+                raise
+        else:
+            return [
+                Renewed(rid, entry.dataset_version, str(entry.snapshot), numbers[rid])
+                for rid, entry in sorted(lost.items())
+            ]
+    raise DerivaMLException(f"No versions were made: others took their numbers {_RACES} times in a row.")
+
+
+def _description(origin: str | None) -> str:
+    whence = f", which came from {origin}" if origin else ""
+    return f"Made anew of what is in this catalog{whence}; earlier versions name moments that are not in its past."
+
+
+def _not_here(session: Session) -> dict[str, DatasetHistory]:
+    """The current versions, by dataset, that the catalog cannot show."""
+    rows = session.catalog.rows(table(session.ml_schema, MLTable.dataset_version.value))
+    current = {entry.dataset_rid: entry for entry in entries(rows)}  # the highest number comes last
+    first = _first_moment(session)
+    moments: dict[str, list[str]] = {}
+    for rid, entry in current.items():
+        if _moment(entry) >= first:
+            moments.setdefault(str(entry.snapshot), []).append(rid)
+    here = {rid for moment, rids in moments.items() for rid in _shown(session, moment, rids)}
+    return {rid: entry for rid, entry in current.items() if rid not in here}
+
+
+def _shown(session: Session, moment: str, rids: Iterable[str]) -> set[str]:
+    """Those of some datasets that the catalog had at a moment; none if it is not in its past."""
+    past = session.snapshot(moment).catalog
+    try:
+        rows = past.rows_by(session.ml_schema, MLTable.dataset.value, "RID", rids, columns=["RID"])
+    except DerivaMLCatalogError as error:
+        if error.status not in {400, 404, 409}:  # no moment at all; none that is known; no such table then
+            raise
+        return set()
+    return {str(row["RID"]) for row in rows}
+
+
+def _moment(entry: DatasetHistory) -> int:
+    """A version's moment in microseconds; -1 for text of other software that is none."""
+    try:
+        return codes.decode(str(entry.snapshot))
+    except ValueError:
+        return -1
+
+
+def _first_moment(session: Session) -> int:
+    """The first moment of the catalog that is known, in microseconds; 0 where the service does not say."""
+    try:
+        known = session.catalog.get("/history/,")
+    except DerivaMLCatalogError as error:
+        if error.status not in {403, 404, 405, 501}:
+            raise
+        return 0
+    return codes.decode(str(known["snaprange"][0]))
+
+
+def _not_shown(session: Session, entry: DatasetHistory, source: str | None) -> DerivaMLNotFoundError:
+    command = f"deriva-ml-catalog renew-versions{place_flags(session.place.hostname, session.catalog_id)}"
+    return DerivaMLNotFoundError(
+        f"Version {entry.dataset_version} of dataset {entry.dataset_rid} names the moment {entry.snapshot}, which is "
+        "not in this catalog's past.",
+        source=source,
+        hint="its rows were brought from another catalog, or the history was truncated: name a later version, which "
+        f"{command} makes of what is here now; or use the catalog that they came from, or a copy of it by "
+        "deriva-ml-catalog copy, which brings all versions",
+    )
