@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.elsewhere import PROJECT, make_catalog
 
+from deriva_ml import FileSpec
 from deriva_ml.asset import AssetSpec
 from deriva_ml.cli.show import main as show
 from deriva_ml.core.config import Settings, folder_identity
@@ -267,3 +268,25 @@ def test_tables_of_the_project_are_made_in_it(ml: DerivaML) -> None:
     bag = dataset.download_dataset_bag(dataset.current_version)
     (value,) = bag.list_feature_values("Subject", "Site")
     assert value.column_value("Organ") == "Eye"
+
+
+def test_files_are_referred_to_and_local_files_are_inputs(ml: DerivaML, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    (folder / "deeper").mkdir(parents=True)
+    for name in ("a.txt", "deeper/b.txt"):
+        (folder / name).write_text(name)
+    run = ml.create_execution(configuration(description="files"))
+    with run.execute():
+        made = run.add_files(FileSpec.create_filespecs(folder, "brought", ["Input_File"]), ["Training"], "by reference")
+        own = run.asset_file_path("Execution_Asset", folder / "a.txt", description="mine")
+        assert own.read_text() == "a.txt"
+    run.upload_execution_outputs()
+    assert {"File", "Training"} <= set(made.dataset_types)
+    listed = ml.list_files(["Input_File"])
+    assert len(listed) == 2
+    assert all({"File", "Input_File"} <= set(each["File_Types"]) for each in listed)
+    (asset,) = ml.find_assets("Execution_Asset", "Execution_Asset")
+    assert (asset.description, asset.execution_rid) == ("mine", run.execution_rid)
+    assert asset.download(tmp_path / "back").read_text() == "a.txt"
+    asset.add_asset_type("Model_File")
+    assert "Model_File" in ml.lookup_asset(asset.asset_rid).asset_types
