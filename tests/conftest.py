@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from deriva_ml.core.config import Settings, folder_identity
 from deriva_ml.ml import DerivaML
 from deriva_ml.schema.create_schema import create_ml_schema
 from deriva_ml.schema.session import Session
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start be interrupted: a shell starts what it runs in the background without that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deriva_ml.asset import asset, asset_record, cached
     from deriva_ml.asset import tables as asset_tables
     from deriva_ml.core.ml_config import DerivaMLConfig
-    from deriva_ml.dataset import bag, clones, dataset, files, members
+    from deriva_ml.dataset import bag, cached_bags, clones, dataset, estimate, files, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
     from deriva_ml.feature import feature, frames, values
@@ -35,6 +35,8 @@ else:
     asset_record = Room("deriva_ml.asset.asset_record")
     asset_tables = Room("deriva_ml.asset.tables")
     bag = Room("deriva_ml.dataset.bag")
+    cached_bags = Room("deriva_ml.dataset.cached_bags")
+    estimate = Room("deriva_ml.dataset.estimate")
     cached = Room("deriva_ml.asset.cached")
     chaise = Room("deriva_ml.schema.chaise")
     clones = Room("deriva_ml.dataset.clones")
@@ -334,6 +336,12 @@ class DerivaML:
     add_dataset_element_type = of_session(lambda: members.add_dataset_element_type)
     download_dataset_bag = of_session(lambda: bag.download_dataset_bag)
     reinitialize_dataset_versions = of_session(lambda: clones.reinitialize_dataset_versions)
+    estimate_bag_size = of_session(lambda: estimate.estimate_bag_size)
+    bag_info = of_session(lambda: estimate.bag_info)
+    cache_dataset = of_session(lambda: cached_bags.cache_dataset)
+    prefetch_dataset = of_session(lambda: cached_bags.cache_dataset)
+    list_cached_bags = of_session(lambda: cached_bags.list_cached_bags)
+    delete_cached_bag = of_session(lambda: cached_bags.delete_cached_bag)
 
     # -- workflows and executions --------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ import pytest
 from tests.dataset.project import DEMO, Project, content
 
 from deriva_ml.connect import Connection, open_connection
-from deriva_ml.core.config import MARKER
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, TableDef
 from deriva_ml.core.exceptions import (
     DerivaMLDatasetNotFound,
@@ -27,7 +26,6 @@ from deriva_ml.core.exceptions import (
 from deriva_ml.dataset import BagProgress, Dataset, DatasetBag, DatasetSpec, download_dataset_bag
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import table_document
-from deriva_ml.server.app import create_folder
 
 
 def _spec(dataset: Dataset, version: str = "0.2.0", **more: object) -> DatasetSpec:
@@ -192,11 +190,13 @@ def test_bdbag_accepts_the_structure_of_the_bag_without_its_files(project: Proje
     bdbag_api.validate_bag_structure(str(bag.path))
 
 
-def test_the_files_listed_are_exactly_those_of_the_rows(project: Project) -> None:
+def test_the_files_listed_are_exactly_those_of_the_rows(project: Project, tmp_path: Path) -> None:
     dataset = project.dataset(project.images[::2])
     bag = download_dataset_bag(project.session, _spec(dataset))
-    listed = (bag.path / "fetch.txt").read_text().splitlines()
+    bare = download_dataset_bag(replace(project.session, cache_dir=tmp_path), _spec(dataset, materialize=False))
+    listed = (bare.path / "fetch.txt").read_text().splitlines()
     assert len(listed) == len(_rids(bag, "Image")) == len(list((bag.path / "data/asset").iterdir()))
+    assert not (bag.path / "fetch.txt").exists()
     with (bag.path / "data/demo-schema/Image.csv").open(newline="") as lines:
         assert [row["RID"] for row in csv.DictReader(lines)] == _rids(bag, "Image")
 
@@ -222,7 +222,7 @@ def test_a_wrong_md5_in_the_catalog_is_an_error_that_names_the_file(small: Proje
     assert list(small.session.cache_dir.rglob("Dataset_*")) == []
 
 
-@pytest.mark.parametrize("name", ["data/demo-schema/Image.csv", "manifest-md5.txt", "fetch.txt", "tables.db"])
+@pytest.mark.parametrize("name", ["data/demo-schema/Image.csv", "manifest-md5.txt", "tables.db"])
 @pytest.mark.parametrize("damage", ["changed", "missing"])
 def test_a_damaged_file_of_the_cache_is_repaired(small: Project, tmp_path: Path, name: str, damage: str) -> None:
     dataset = small.dataset(small.images)
@@ -256,24 +256,29 @@ def _damage(path: Path, how: str) -> None:
 # ---------------------------------------------------------------------------------------------- reproducible, cached
 
 
-def test_two_folders_of_one_backup_give_the_same_bytes(small: Project, catalog_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("materialize", [True, False])
+def test_two_folders_of_one_backup_give_the_same_bytes(
+    small: Project, catalog_root: Path, tmp_path: Path, materialize: bool
+) -> None:
     dataset = small.dataset([*small.images, *small.subjects])
-    bag = download_dataset_bag(small.session, _spec(dataset))
-    copy = tmp_path / "restored"
-    shutil.copytree(catalog_root, copy)
-    # A plain copy is another folder, and the addresses in its bags say so; this one takes the original's place.
-    (copy / MARKER).unlink()
-    create_folder(copy, identity=small.session.identity)
-    with open_connection(str(copy)) as connection:
-        other = _session(small.session, connection, tmp_path / "other cache")
-        assert _files(download_dataset_bag(other, _spec(dataset))) == _files(bag)
+    bags = []
+    for name in ("one", "other"):
+        copy = tmp_path / name
+        shutil.copytree(catalog_root, copy)
+        with open_connection(str(copy)) as connection:
+            session = _session(small.session, connection, tmp_path / f"{name} cache")
+            bags.append(_files(download_dataset_bag(session, _spec(dataset, materialize=materialize))))
+    assert bags[0] == bags[1]
+    assert len(bags[0]) > 20
 
 
 def test_the_bag_with_files_has_the_same_manifests_as_that_without(small: Project) -> None:
     dataset = small.dataset(small.images)
     bare = _files(download_dataset_bag(small.session, _spec(dataset, materialize=False)))
     whole = _files(download_dataset_bag(small.session, _spec(dataset)))
-    assert {name: data for name, data in whole.items() if not name.startswith("data/asset/")} == bare
+    assert {name: data for name, data in whole.items() if not name.startswith("data/asset/")} == {
+        name: data for name, data in bare.items() if name != "fetch.txt"
+    }
 
 
 def _session(session: Session, connection: Connection, cache: Path) -> Session:
@@ -287,10 +292,25 @@ def _session(session: Session, connection: Connection, cache: Path) -> Session:
     )
 
 
-def test_files_come_by_hard_link_where_the_store_is_local(small: Project) -> None:
+def test_writing_into_a_file_of_the_cache_leaves_the_catalog_whole(small: Project, catalog_root: Path) -> None:
     bag = download_dataset_bag(small.session, _spec(small.dataset(small.images)))
-    for row in bag.list_dataset_members()["Image"]:
-        assert Path(str(row["Filename"])).stat().st_nlink > 1
+    digest = hashlib.sha256(content(0)).hexdigest()
+    (stored,) = (path for path in (catalog_root / "objects").rglob(f"{digest}*") if path.is_file())
+    files = [Path(str(row["Filename"])) for row in bag.list_dataset_members()["Image"]]
+    assert stored.stat().st_ino not in {path.stat().st_ino for path in files}
+    assert all(path.stat().st_mode & 0o222 == 0 for path in files)
+
+
+def test_two_versions_store_what_they_share_once(small: Project) -> None:
+    dataset = small.dataset(small.images[:6])
+    dataset.add_dataset_members(small.images[6:])
+    bags = [download_dataset_bag(small.session, _spec(dataset, version)) for version in ("0.2.0", "0.3.0")]
+    one, other = ({path.stat().st_ino for path in (bag.path / "data").rglob("*") if path.is_file()} for bag in bags)
+    files = {path.stat().st_ino for path in (bags[0].path / "data/asset").rglob("*") if path.is_file()}
+    assert files <= one & other
+    assert len(files) == 6
+    vocabulary = "data/deriva-ml/Asset_Type.csv"
+    assert (bags[0].path / vocabulary).samefile(bags[1].path / vocabulary)
 
 
 def test_a_bag_with_files_serves_a_request_for_one_without(small: Project) -> None:

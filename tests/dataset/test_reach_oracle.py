@@ -86,7 +86,7 @@ def test_reach_finds_exactly_what_all_routes_together_find(domain: Session, seed
     found = reach(domain, outer.dataset_rid)
     walk = Walk(domain.model(), ML, domain.domain_schemas)
     vocabularies = {vocabulary.qualified for vocabulary in walk.vocabularies()}
-    actual = {name: {str(row["RID"]) for row in rows} for name, rows in found.rows.items() if name not in vocabularies}
+    actual = {name: set(each.rids()) for name, each in found.tables.items() if name not in vocabularies}
     nested = actual.pop((ML, "Dataset_Dataset"))
     assert len(nested) == 1
     assert actual == _expected(domain, walk, [outer.dataset_rid, inner.dataset_rid])

@@ -85,7 +85,7 @@ def expected() -> dict[str, int]:
         "list recursively": 8,  # one of them asks whether the version's moment is in the catalog's past
         "children": 2,
         "increment": 5,
-        "bag without files": 27,
+        "bag without files": 36,
         "bag": 1,
         "bag again": 1,
         "find": 1,

@@ -110,7 +110,7 @@ def test_a_file_that_was_only_touched_is_hashed_again_and_kept(cache: Cache) -> 
     os.utime(path, (1, 1))
     found = cache.populate("x", source)
     assert source.asked == 1
-    assert found.files["a.txt"].mtime_ns == 1_000_000_000
+    assert found.files["a.txt"].mtime_ns == path.stat().st_mtime_ns != 1_000_000_000
     assert cache.entry("x") == found
 
 

@@ -160,6 +160,7 @@ class ObjectClient:
         sha256: str | None = None,
         length: int | None = None,
         progress: Progress | None = None,
+        durable: bool = True,
     ) -> Digests:
         """Bring an object to a file, which is there whole and verified, or not at all.
 
@@ -169,7 +170,9 @@ class ObjectClient:
             md5: Hexadecimal MD5 that it must have; what the store says must hold in any case.
             sha256: Hexadecimal SHA-256 that it must have.
             length: Size that it must have.
-            progress: Called with the number of bytes each time some have arrived.
+            progress: Called with the number of bytes each time some have arrived; it is negative where what had
+                arrived turned out to be worth nothing.
+            durable: Wait until the content is on the disk.
 
         Raises:
             DerivaMLValidationError: What arrived is not what was asked for.
@@ -177,7 +180,7 @@ class ObjectClient:
             DerivaMLException: The file cannot be written.
         """
         try:
-            with atomic_write(target) as out:
+            with atomic_write(target, durable=durable) as out:
                 download = _Download(self.transport, _relative(url), out, self._retry, progress or _ignore)
                 digests = download.run()
                 for kind, expected, actual in (
@@ -193,7 +196,7 @@ class ObjectClient:
                             hint="the record or the object is wrong: nothing was kept of it",
                         )
         except OSError as error:
-            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
             raise DerivaMLException(
                 f"Cannot write {target}: {error.strerror or error}",
                 source=url,
@@ -216,9 +219,12 @@ class _Download:
         self._retry = retry
         self._progress = progress
         self._head: Head | None = None
+        self._length = 0
         self._start()
 
     def _start(self) -> None:
+        if self._length:
+            self._progress(-self._length)
         self._md5, self._sha256, self._length = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
         self._out.seek(0)
         self._out.truncate()

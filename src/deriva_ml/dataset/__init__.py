@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec, DatasetVersion, VersionPart
     from deriva_ml.dataset.bag import BagProgress, download_dataset_bag
+    from deriva_ml.dataset.cached_bags import CachedBag, CacheStatus
     from deriva_ml.dataset.dataset import Dataset
     from deriva_ml.dataset.dataset_bag import DatasetBag
     from deriva_ml.dataset.spec_config import DatasetSpecConfig
 
 __all__ = [
     "BagProgress",
+    "CacheStatus",
+    "CachedBag",
     "Dataset",
     "DatasetBag",
     "DatasetHistory",
@@ -28,6 +31,8 @@ __all__ = [
 _HOMES = MappingProxyType(
     {
         "BagProgress": "bag",
+        "CacheStatus": "cached_bags",
+        "CachedBag": "cached_bags",
         "Dataset": "dataset",
         "DatasetBag": "dataset_bag",
         "DatasetHistory": "aux_classes",

@@ -6,6 +6,7 @@
    wait. So a bag whose files could not all be fetched does not exist.
 3. A bag with files serves a request for one without.
 4. Finding a bag in the cache takes one request: the version must be looked up, as only the catalog knows its snapshot.
+5. Whatever is given out, be it new or from the cache, is what was recorded with the version (``bag_record``).
 """
 
 from __future__ import annotations
@@ -13,31 +14,42 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from deriva_ml.core.enums import MLTable
 from deriva_ml.core.files import Digests
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
 from deriva_ml.dataset.bag_database import BagDatabase, build_database
-from deriva_ml.dataset.bag_layout import ASSETS, Payload, bag_name, read_fetch, read_manifest, schema_facts
-from deriva_ml.dataset.bag_payload import BagProgress, Notice, fetch_payload
-from deriva_ml.dataset.bag_writer import write_bag
+from deriva_ml.dataset.bag_layout import FETCH, Payload, bag_name, schema_facts
+from deriva_ml.dataset.bag_payload import BagProgress, Notice, fetch_payload, payload_of_bag
+from deriva_ml.dataset.bag_record import BagRecord, checksums_of
+from deriva_ml.dataset.bag_writer import write_bag, write_fetch
 from deriva_ml.dataset.clones import at_version
 from deriva_ml.dataset.dataset_bag import DatasetBag
 from deriva_ml.dataset.reach import reach
-from deriva_ml.dataset.versions import find_version
+from deriva_ml.dataset.versions import entries, find_version
 from deriva_ml.schema.places import cache_of
 from deriva_ml.schema.session import HasSession, Session, session_of
+from deriva_ml.wire.model import Json
 from deriva_ml.workspace.cache import Cache, CacheEntry
 
-__all__ = ["BagProgress", "Notice", "download_dataset_bag"]
+__all__ = ["BagProgress", "Notice", "bag_keys", "download_dataset_bag", "fill_from"]
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when the same version would be written otherwise: older entries of the cache are not used then."""
 
 DATABASE = "tables.db"
 """The bag's database, beside the bag in its cache entry."""
+
+NO_ADDRESS = "deriva-ml:"
+"""What stands before the URLs of the object store of a folder, which has no address.
+
+``bdbag`` has no way to a folder's files, and says so of this scheme, where of others (``tag:``) it would report success
+without fetching anything. The identity of the folder is left out: copies of a folder have the same bags.
+"""
 
 
 def download_dataset_bag(
@@ -46,6 +58,7 @@ def download_dataset_bag(
     *,
     progress: Notice | None = None,
     source: str | None = None,
+    record: bool = True,
 ) -> DatasetBag:
     """Fetch a version of a dataset as a bag, or find it in the cache.
 
@@ -54,6 +67,7 @@ def download_dataset_bag(
         spec: Which dataset, in which version, and whether with the files of its assets.
         progress: Told after each group of files that are there.
         source: Where the specification was written, for errors.
+        record: Record the checksum of a first export with the version; else on this machine only.
 
     Returns:
         The bag, opened.
@@ -62,10 +76,63 @@ def download_dataset_bag(
         DerivaMLDatasetNotFound: The RID names no dataset; the error says what it names.
         DerivaMLVersionNotFound: The dataset has no such version; the error names those that it has.
         DerivaMLException: A file could not be fetched or is damaged; nothing is kept then.
+        DerivaMLValidationError: The bag is not what was recorded with the version; the error names the files.
     """
     session = session_of(catalog)
-    entry = find_version(session, spec.rid, spec.version, source=source)
-    return _Download(session, spec, entry, progress, source).open()
+    version, row = _version(session, spec, source)
+    return _Download(session, spec, version, row, progress, source).open(record=record)
+
+
+def _version(session: Session, spec: DatasetSpec, source: str | None) -> tuple[DatasetHistory, Mapping[str, Json]]:
+    """The version, and its row: the one request that a bag in the cache takes."""
+    name = MLTable.dataset_version.value
+    rows = session.catalog.rows_by(session.ml_schema, name, "Dataset", [spec.rid])
+    for row in rows:
+        for version in entries([row]):
+            if version.dataset_version == spec.version:
+                return version, row
+    version = find_version(session, spec.rid, spec.version, source=source)  # it says what is wrong
+    return version, {"RID": version.version_rid}
+
+
+def bag_keys(session: Session, spec: DatasetSpec, snapshot: str) -> tuple[str, str]:
+    """The keys under which the cache has a version's bag: with the files of assets, and without.
+
+    Args:
+        session: The catalog.
+        spec: The version, and what is left out.
+        snapshot: The version's snapshot.
+    """
+    facts = {
+        "format": FORMAT,
+        "identity": session.identity,
+        "catalog": session.catalog_id,
+        "schemas": [session.ml_schema, *sorted(session.domain_schemas)],
+        "exclude": sorted(spec.exclude_tables or ()),
+    }
+    whole = {**facts, "materialized": True}
+    bare = {**facts, "materialized": False, "place": base_url(session)}
+    digests = (hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest() for each in (whole, bare))
+    first, second = (f"{spec.rid}_{digest[:16]}_{snapshot}" for digest in digests)
+    return first, second
+
+
+def base_url(session: Session) -> str:
+    """What stands before the URLs of objects in ``fetch.txt``: the address of a service, if there is one."""
+    return session.place.base_url or NO_ADDRESS
+
+
+def fill_from(bare: CacheEntry, directory: Path) -> dict[str, Digests]:
+    """Take over the files of a bag without files, by hard links, but for the list of what it lacks."""
+    files: dict[str, Digests] = {}
+    for name, seal in bare.files.items():
+        if name.rpartition("/")[2] == FETCH and name.count("/") == 1:
+            continue
+        target = directory / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(bare.path / name, target)
+        files[name] = seal.digests
+    return files
 
 
 @dataclass(frozen=True)
@@ -75,52 +142,42 @@ class _Download:
     session: Session
     spec: DatasetSpec
     version: DatasetHistory
+    row: Mapping[str, Json]
     progress: Notice | None = None
     source: str | None = None
+    note: dict[str, object] = field(default_factory=dict)
 
     @property
     def snapshot(self) -> str:
         return str(self.version.snapshot)
 
-    @property
+    @cached_property
     def cache(self) -> Cache:
         return cache_of(self.session)
 
-    @property
-    def base_url(self) -> str:
-        """What stands before the URLs of objects in ``fetch.txt``.
+    def _record(self, scope: object) -> BagRecord:
+        return BagRecord(self.session, self.row, str(scope), f"dataset {self.spec.rid} version {self.spec.version}")
 
-        A service that is reached over a network is named by its address, and ``bdbag`` can fetch from there. A folder
-        has no address: it is named by its identity, under a scheme of its own that ``bdbag`` refuses to fetch, rather
-        than under one (``tag:``) for which it reports success without fetching anything.
-        """
-        return self.session.place.base_url or f"deriva-ml://{self.session.identity}"
+    def _scope(self, schemas: Collection[str]) -> str:
+        """The way to export, as a word: a schema that is younger than the version is no part of its bag."""
+        facts = [FORMAT, self.session.ml_schema, sorted(schemas), sorted(self.spec.exclude_tables or ())]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
-    def key(self, *, materialized: bool) -> str:
-        """The key of the cache entry."""
-        facts = {
-            "format": FORMAT,
-            "place": self.base_url,
-            "identity": self.session.identity,
-            "catalog": self.session.catalog_id,
-            "schemas": [self.session.ml_schema, *sorted(self.session.domain_schemas)],
-            "exclude": sorted(self.spec.exclude_tables or ()),
-            "materialized": materialized,
-        }
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        return f"{self.spec.rid}_{digest[:16]}_{self.snapshot}"
-
-    def open(self) -> DatasetBag:
+    def open(self, *, record: bool) -> DatasetBag:
         """The bag, from the cache or from the catalog."""
-        whole = self.key(materialized=True)
+        whole, bare = bag_keys(self.session, self.spec, self.snapshot)
         entry = None if self.spec.materialize else self.cache.entry(whole)
         if entry is None:
-            key = whole if self.spec.materialize else self.key(materialized=False)
-            entry = self.cache.populate(key, self._fill, note=self._note())
-        database = BagDatabase(entry.path / bag_name(self.spec.rid), entry.path / DATABASE)
-        return DatasetBag(database, self.spec.rid)
+            self.note.update(self._note(whole))
+            key = whole if self.spec.materialize else bare
+            entry = self.cache.populate(key, self._fill, note=self.note)
+        known = self._record(entry.note["scope"])
+        known.check(entry.note["checksums"])
+        known.keep(entry.note["checksums"], in_catalog=record)
+        bag = entry.path / bag_name(self.spec.rid)
+        return DatasetBag(BagDatabase(bag, entry.path / DATABASE, objects=self.session.objects), self.spec.rid)
 
-    def _note(self) -> dict[str, object]:
+    def _note(self, whole: str) -> dict[str, object]:
         return {
             "kind": "bag",
             "dataset": self.spec.rid,
@@ -128,71 +185,47 @@ class _Download:
             "snapshot": self.snapshot,
             "catalog": f"{self.session.identity}/{self.session.catalog_id}",
             "materialized": self.spec.materialize,
+            "whole": whole,
         }
 
     def _fill(self, directory: Path) -> dict[str, Digests]:
         """Write the entry's files into its directory."""
         bag = directory / bag_name(self.spec.rid)
-        bare = self.cache.entry(self.key(materialized=False)) if self.spec.materialize else None
-        files = self._written(directory, bag) if bare is None else _linked(bare, directory)
+        base = base_url(self.session)
+        bare = self.cache.entry(bag_keys(self.session, self.spec, self.snapshot)[1]) if self.spec.materialize else None
+        if bare is None:
+            files, payload = self._written(directory, bag)
+        else:
+            files = fill_from(bare, directory)
+            payload = payload_of_bag(bare.path / bag.name, base)
+            self.note.update({name: bare.note[name] for name in ("scope", "checksums")})
         if self.spec.materialize:
-            payload = payload_of_bag(bag, self.base_url)
             fetched = fetch_payload(
                 self.session.objects,
                 bag,
                 payload,
                 concurrency=self.spec.fetch_concurrency,
-                known=self._known(payload),
+                store=self.cache.files,
                 progress=self.progress,
             )
-            files |= {f"{bag.name}/{path}": digests for path, digests in fetched.items()}
-        return files
+            return files | {f"{bag.name}/{path}": digests for path, digests in fetched.items()}
+        return files | {f"{bag.name}/{path}": digests for path, digests in write_fetch(bag, payload, base).items()}
 
-    def _written(self, directory: Path, bag: Path) -> dict[str, Digests]:
+    def _written(self, directory: Path, bag: Path) -> tuple[dict[str, Digests], Sequence[Payload]]:
         bag.mkdir()
         then = at_version(self.session, self.version, source=self.source)
         content = reach(then, self.spec.rid, self.spec.exclude_tables or ())
+        schemas = self.session.domain_schemas & content.model.schemas.keys()
         facts = {
             "External-Identifier": f"{self.spec.rid}@{self.snapshot}",
             "External-Description": self.version.description,
             "Dataset-RID": self.spec.rid,
             "Dataset-Version": str(self.spec.version),
-            **schema_facts(self.session.ml_schema, self.session.domain_schemas & content.model.schemas.keys()),
+            **schema_facts(self.session.ml_schema, schemas),
         }
-        written = write_bag(bag, content, self.snapshot, facts, self.base_url)
+        written = write_bag(bag, then, content, self.snapshot, facts)
+        found = checksums_of(written.files)
+        self.note.update({"scope": self._scope(schemas), "checksums": found})
+        self._record(self.note["scope"]).check(found)  # before anything is fetched
         build_database(bag, directory / DATABASE)
-        return {f"{bag.name}/{path}": digests for path, digests in written.items()}
-
-    def _known(self, payload: Sequence[Payload]) -> dict[str, Path]:
-        """Files that other bags of this dataset have in the cache already, by MD5, where the store is not local.
-
-        They are hashed before they are used, so that a seal that is out of date does no harm.
-        """
-        if not payload or self.session.objects.local_path(payload[0].url) is not None:
-            return {}
-        return {
-            seal.digests.md5: entry.path / name
-            for entry in self.cache.entries(f"{self.spec.rid}_")
-            for name, seal in entry.files.items()
-            if f"/{ASSETS}/" in name
-        }
-
-
-def _linked(entry: CacheEntry, directory: Path) -> dict[str, Digests]:
-    """Take over the files of another entry by hard links."""
-    files: dict[str, Digests] = {}
-    for name, seal in entry.files.items():
-        target = directory / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.link(entry.path / name, target)
-        files[name] = seal.digests
-    return files
-
-
-def payload_of_bag(bag: Path, base_url: str) -> list[Payload]:
-    """The files that a bag's ``fetch.txt`` lists."""
-    listed = bag / "fetch.txt"
-    if not listed.exists():
-        return []
-    checksums: Mapping[str, str] = read_manifest((bag / "manifest-md5.txt").read_text("utf-8"))
-    return read_fetch(listed.read_text("utf-8"), base_url, checksums)
+        return {f"{bag.name}/{path}": digests for path, digests in written.files.items()}, written.payload

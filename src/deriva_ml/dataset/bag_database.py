@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableNotFound
 from deriva_ml.core.files import nearest
 from deriva_ml.dataset.bag_layout import read_info, read_schemas, table_path
@@ -122,15 +123,18 @@ class BagDatabase:
     Args:
         bag: The bag's directory.
         database: The database file; it is built if it is not there, or is of another format.
+        objects: Where files that the bag lacks come from; by default from the addresses in it.
 
     Attributes:
         bag: The bag's directory.
         database: The database file.
+        objects: Where files that the bag lacks come from.
     """
 
-    def __init__(self, bag: Path, database: Path) -> None:
+    def __init__(self, bag: Path, database: Path, *, objects: ObjectClient | None = None) -> None:
         self.bag = bag
         self.database = database
+        self.objects = objects
         if not database.exists() or self._format() != FORMAT:
             build_database(bag, database)
 
@@ -158,6 +162,10 @@ class BagDatabase:
     def loaded(self) -> frozenset[str]:
         """The names that the tables of the bag have in its database."""
         return frozenset(str(name) for (name,) in self.query("SELECT name FROM sqlite_master WHERE type = 'table'"))
+
+    def moved(self, bag: Path, database: Path) -> None:
+        """Read another directory from now on, which holds the same bag."""
+        self.bag, self.database = bag, database
 
     def _connect(self) -> closing[sqlite3.Connection]:
         uri = f"file:{quote(str(self.database))}?mode=ro&immutable=1"

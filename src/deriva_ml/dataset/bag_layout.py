@@ -1,7 +1,8 @@
 """How a bag is laid out: the names of its files, and the texts of its tag files; no I/O.
 
     Dataset_<RID>/
-        bagit.txt, bag-info.txt, fetch.txt
+        bagit.txt, bag-info.txt
+        fetch.txt                where the files of assets are, as long as they are not in the bag
         manifest-md5.txt         every payload file, fetched or not
         manifest-sha256.txt      the tables and the model: of an asset the catalog knows the MD5 only
         tagmanifest-md5.txt, tagmanifest-sha256.txt
@@ -10,8 +11,10 @@
         data/asset/<RID>/<Table>/<Filename>
 
 The same version of a dataset gives the same bytes, wherever and whenever it is exported: rows and files are sorted,
-dates are those of the version's snapshot, and no file holds a version of this software. ``fetch.txt`` alone depends on
-how the catalog is reached; it is a tag file, so that the payload manifests are the same nevertheless.
+dates are those of the version's snapshot, and no file holds a version of this software, an address, or the identity of
+a folder. ``fetch.txt`` alone tells how the catalog is reached: it is there only as long as files are missing, and no
+manifest lists it. So a bag has the same manifests with its files and without, from a folder and from the same folder
+served; with its files it is the same in every byte.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from deriva_ml.wire.model import Json, Table
 __all__ = [
     "ASSETS",
     "BAGIT",
+    "FETCH",
+    "SEAL",
     "Payload",
     "bag_info",
     "bag_name",
@@ -50,6 +55,12 @@ __all__ = [
 
 BAGIT = "BagIt-Version: 0.97\nTag-File-Character-Encoding: UTF-8\n"
 """Version 0.97 lets a manifest list some of the files only, as ``manifest-sha256.txt`` does."""
+
+SEAL = "tagmanifest-sha256.txt"
+"""What vouches for all of a bag: its own SHA-256 is the bag's checksum."""
+
+FETCH = "fetch.txt"
+"""The list of the files that are not in the bag."""
 
 ASSETS = "data/asset"
 """Where the files of assets lie, each at ``<RID>/<Table>/<Filename>``."""

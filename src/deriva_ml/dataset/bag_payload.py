@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLUnreachable
-from deriva_ml.core.files import Digests, hash_file
-from deriva_ml.dataset.bag_layout import ASSETS, Payload
+from deriva_ml.core.files import Digests
+from deriva_ml.dataset.bag_layout import ASSETS, FETCH, Payload, read_fetch, read_manifest
+from deriva_ml.workspace.cache_files import FileStore, bring, stamp
 
-__all__ = ["BagProgress", "Notice", "fetch_payload"]
+__all__ = ["BagProgress", "Notice", "fetch_payload", "payload_of_bag"]
 
 _GROUP = 32
 """Files that one task takes: a task for each file would cost more than a small file."""
 
 _LOCAL = 2
-"""How many tasks make links at a time."""
+"""How many tasks copy files at a time."""
+
+_BETWEEN = 1 << 22
+"""Bytes of a large file after which the progress is told again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +36,77 @@ class BagProgress:
     Attributes:
         files_done: Files that are there, verified.
         files_total: Files of the bag.
-        bytes_done: Their bytes.
+        bytes_done: Bytes that are there.
         bytes_total: Bytes of all files.
+        seconds: Time since the first file was begun.
     """
 
     files_done: int
     files_total: int
     bytes_done: int
     bytes_total: int
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def rate(self) -> float:
+        """Bytes in a second; 0 before any have arrived."""
+        return self.bytes_done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest will take at this rate; None if nothing can be said yet."""
+        left = self.bytes_total - self.bytes_done
+        if not left:
+            return 0.0 if self.files_done == self.files_total else None
+        return left / self.rate if self.rate else None
 
 
 Notice = Callable[[BagProgress], None]
 """What is told about the progress."""
+
+
+class _Meter:
+    """Counts what has arrived, and tells of it; several threads report to it."""
+
+    def __init__(self, payload: Sequence[Payload], notice: Notice | None) -> None:
+        self._notice = notice
+        self._lock = Lock()
+        self._files, self._bytes, self._told = 0, 0, 0
+        self._files_total, self._bytes_total = len(payload), sum(item.length for item in payload)
+        self._start = time.monotonic()
+
+    def bytes(self, count: int) -> None:
+        """Bytes of a file have arrived; the number is negative where some must be fetched again."""
+        with self._lock:
+            self._bytes += count
+            if self._bytes - self._told >= _BETWEEN:
+                self._tell()
+
+    def files(self, count: int) -> None:
+        """Files are there."""
+        with self._lock:
+            self._files += count
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = self._bytes
+        if self._notice is not None:
+            seconds = time.monotonic() - self._start
+            self._notice(BagProgress(self._files, self._files_total, self._bytes, self._bytes_total, seconds))
+
+
+def payload_of_bag(bag: Path, base_url: str) -> list[Payload]:
+    """The files that a bag lacks.
+
+    Args:
+        bag: The bag's directory.
+        base_url: What was put before URLs without authority, and is taken off again.
+    """
+    listed = bag / FETCH
+    if not listed.exists():
+        return []
+    checksums = read_manifest((bag / "manifest-md5.txt").read_text("utf-8"))
+    return read_fetch(listed.read_text("utf-8"), base_url, checksums)
 
 
 def fetch_payload(
@@ -52,21 +115,21 @@ def fetch_payload(
     payload: Sequence[Payload],
     *,
     concurrency: int = 8,
-    known: Mapping[str, Path] | None = None,
+    store: FileStore | None = None,
     progress: Notice | None = None,
 ) -> dict[str, Digests]:
     """Put files into a bag.
 
-    A file comes from this disk, by a hard link, where the object store or another bag of the cache has it there; else
-    it is fetched. In either case its content is hashed and compared with the manifest.
+    A file comes from the cache where that has its content, from this disk where the object store has it there; else it
+    is fetched. In either case it is what the manifest says, and is kept in the cache.
 
     Args:
         objects: The object store.
         bag: The bag's directory.
         payload: The files.
         concurrency: How many are fetched at a time.
-        known: Files on this disk by their MD5.
-        progress: Told after each group of files.
+        store: The contents of the cache's files; the bag is then being made in an entry of that cache.
+        progress: Told after each group of files, and now and then within large ones.
 
     Returns:
         The hashes of the files by their path within the bag.
@@ -78,28 +141,23 @@ def fetch_payload(
     if not payload:
         return {}
     (bag / ASSETS).mkdir(parents=True, exist_ok=True)
-    total = sum(item.length for item in payload)
     done: dict[str, Digests] = {}
-    size = 0
-    halt = Event()
+    fetching = _Fetching(objects, bag, store, _Meter(payload, progress))
+    if store is not None:
+        fetching.stage.mkdir(exist_ok=True)
     # Large files come first, so that at the end small ones fill the gaps.
     groups = list(_groups(sorted(payload, key=lambda item: -item.length)))
     if objects.local_path(groups[0][0].url) is not None:
-        # Links are made by the processor: more of them at a time than it has cores takes longer.
+        # Copies are made by the processor: more of them at a time than it has cores takes longer.
         concurrency = min(concurrency, _LOCAL)
-    with ThreadPoolExecutor(min(concurrency, len(groups))) as pool:
-        tasks: list[Future[dict[str, Digests]]] = [
-            pool.submit(_fetch_group, objects, bag, group, known or {}, halt) for group in groups
-        ]
+    with ThreadPoolExecutor(min(concurrency, len(groups)), "deriva-ml-bag") as pool:
+        tasks: list[Future[dict[str, Digests]]] = [pool.submit(fetching.group, group) for group in groups]
         try:
             for task in as_completed(tasks):
                 done.update(task.result())
-                size += sum(digests.length for digests in task.result().values())
-                if progress is not None:
-                    progress(BagProgress(len(done), len(payload), size, total))
         except BaseException:
             # Who has begun stops at the next file; who has not begun never does.
-            halt.set()
+            fetching.halt.set()
             for task in tasks:
                 task.cancel()
             raise
@@ -120,51 +178,73 @@ def _groups(payload: Iterable[Payload], size: int = 1 << 20) -> Iterator[list[Pa
         yield group
 
 
-def _fetch_group(
-    objects: ObjectClient, bag: Path, group: Sequence[Payload], known: Mapping[str, Path], halt: Event
-) -> dict[str, Digests]:
-    done: dict[str, Digests] = {}
-    for item in group:
-        if halt.is_set():
-            break
-        done[item.path] = _fetch(objects, bag / item.path, item, known)
-    return done
+class _Fetching:
+    """The fetching of one bag's files."""
 
+    def __init__(self, objects: ObjectClient, bag: Path, store: FileStore | None, meter: _Meter) -> None:
+        self._objects = objects
+        self._bag = bag
+        self._store = store
+        self._meter = meter
+        self.stage = bag.parent.with_name(f"{bag.parent.name}.files")
+        self.halt = Event()
 
-def _fetch(objects: ObjectClient, target: Path, item: Payload, known: Mapping[str, Path]) -> Digests:
-    # Making directories takes longer than all else for a small file: no attempt is made that must fail.
-    for directory in (target.parent.parent, target.parent):
-        with suppress(FileExistsError):
-            directory.mkdir()
-    try:
-        for source in (known.get(item.md5), objects.local_path(item.url)):
-            if source is not None and (digests := _linked(source, target, item)) is not None:
-                return digests
-        return objects.fetch(item.url, target, md5=item.md5, length=item.length)
-    except DerivaMLUnreachable:
-        raise
-    except DerivaMLException as error:
-        raise DerivaMLException(
-            f"A file of the dataset could not be fetched: {item.path.removeprefix('data/asset/')}",
-            source=f"{item.url}: {error}",
-            hint="nothing of the bag was kept; see that the object is there and is what its record says, and repeat",
-        ) from error
+    def group(self, group: Sequence[Payload]) -> dict[str, Digests]:
+        """Put some files into the bag; give their hashes."""
+        done: dict[str, Digests] = {}
+        for item in group:
+            if self.halt.is_set():
+                break
+            done[item.path] = self._one(f"{self._bag}/{item.path}", item)
+        self._meter.files(len(done))
+        return done
 
-
-def _linked(source: Path, target: Path, item: Payload) -> Digests | None:
-    """Link a file of this disk, or copy it where that cannot be; None, and nothing there, if it is not the content."""
-    try:
-        real = source.resolve(strict=True)
-        try:
-            os.link(real, target)
-        except FileExistsError:
-            raise
-        except OSError:
-            shutil.copyfile(real, target)
-    except FileNotFoundError:
-        return None
-    digests = hash_file(target)
-    if (digests.md5, digests.length) == (item.md5, item.length):
+    def _one(self, target: str, item: Payload) -> Digests:
+        # Making directories takes longer than all else for a small file: no attempt is made that must fail, and text
+        # is cut where a path object would take as long as the system's own work.
+        inner = target.rpartition("/")[0]
+        for directory in (inner.rpartition("/")[0], inner):
+            with suppress(FileExistsError):
+                os.mkdir(directory)  # noqa: PTH102
+        stored = self._store.link(item.md5, item.length, target) if self._store is not None else None
+        if stored is not None:
+            self._meter.bytes(item.length)
+            return stored
+        # A file that is made beside the others takes the file system less than one in a directory of its own.
+        made = f"{self.stage}/{item.path.split('/')[2]}.{item.md5}" if self._store is not None else target
+        digests = self._arrived(made, item)
+        if self._store is not None:
+            self._store.settle(made, target, digests)
         return digests
-    target.unlink()
-    return None
+
+    def _arrived(self, target: str, item: Payload) -> Digests:
+        try:
+            return self._brought(target, item) or self._fetched(target, item)
+        except DerivaMLUnreachable:
+            raise
+        except DerivaMLException as error:
+            raise DerivaMLException(
+                f"A file of the dataset could not be fetched: {item.path.removeprefix('data/asset/')}",
+                source=f"{item.url}: {error}",
+                hint="nothing of the bag was kept; see that the object is there and is what its record says, and "
+                "repeat",
+            ) from error
+
+    def _brought(self, target: str, item: Payload) -> Digests | None:
+        """Take the content from this disk; None, and nothing there, if it is not there or is something else."""
+        source = self._objects.local_path(item.url)
+        digests = bring(source, target) if source is not None else None
+        if digests is None:
+            return None
+        if (digests.md5, digests.length) == (item.md5, item.length):
+            self._meter.bytes(item.length)
+            return digests
+        os.unlink(target)  # noqa: PTH108
+        return None
+
+    def _fetched(self, target: str, item: Payload) -> Digests:
+        digests = self._objects.fetch(
+            item.url, Path(target), md5=item.md5, length=item.length, progress=self._meter.bytes, durable=False
+        )
+        stamp(target)
+        return digests

@@ -8,13 +8,16 @@ would ensure is ensured by the tests: the bags made here pass ``bdbag``'s own va
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from deriva_ml.core.files import Digests, hash_parts
 from deriva_ml.dataset.bag_layout import (
     BAGIT,
+    SEAL,
     Payload,
     bag_info,
     fetch_text,
@@ -22,41 +25,61 @@ from deriva_ml.dataset.bag_layout import (
     payload_of,
     table_path,
 )
-from deriva_ml.dataset.cells import csv_lines
-from deriva_ml.dataset.reach import Reach
+from deriva_ml.dataset.cells import csv_writer
+from deriva_ml.dataset.key_reader import parallel
+from deriva_ml.dataset.reach import Found, Reach
+from deriva_ml.dataset.reach_rows import found_rows
+from deriva_ml.dataset.spool import write_sorted
+from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Json, Model
 from deriva_ml.wire.model_documents import schema_document
 
-__all__ = ["write_bag"]
+__all__ = ["Written", "write_bag", "write_fetch"]
 
-_LINES = 2000
+_TABLES = 4
+"""Tables that are written at a time, where the catalog is elsewhere."""
+
 _PRIVATE = frozenset({"acls", "acl_bindings", "rights"})
 _FREE = frozenset({"annotations", "default"})
 
 
-def write_bag(root: Path, content: Reach, snapshot: str, facts: Mapping[str, str], base_url: str) -> dict[str, Digests]:
-    """Write a bag without the files of its assets.
+@dataclass(frozen=True)
+class Written:
+    """What was written of a bag.
+
+    Attributes:
+        files: The hashes of all files by their path within the bag.
+        payload: The files of assets that belong to it and are not there yet.
+    """
+
+    files: Mapping[str, Digests]
+    payload: Sequence[Payload]
+
+
+def write_bag(root: Path, session: Session, content: Reach, snapshot: str, facts: Mapping[str, str]) -> Written:
+    """Write a bag without the files of its assets and without ``fetch.txt``.
 
     Args:
         root: The bag's directory, which is empty.
-        content: The rows that belong to the dataset.
+        session: The catalog as of the version's snapshot.
+        content: What belongs to the dataset.
         snapshot: The version's snapshot.
         facts: Entries for ``bag-info.txt``.
-        base_url: What stands before the URLs of the object store in ``fetch.txt``.
-
-    Returns:
-        The hashes of all files by their path within the bag.
     """
-    data: dict[str, Digests] = {}
+    data: dict[str, Digests] = {"data/schema.json": _write(root / "data/schema.json", [_model_text(content.model)])}
     payload: list[Payload] = []
-    data["data/schema.json"] = _write(root / "data/schema.json", [_model_text(content.model)])
-    for name, rows in content.rows.items():
-        found = content.model.schemas[name[0]].tables[name[1]]
-        path = table_path(*name)
-        data[path] = _write(root / path, csv_lines(found.columns, rows))
-        if is_asset(found):
-            payload.extend(payload_of(found, rows))
+    with ThreadPoolExecutor(min(_TABLES, parallel(session)), "deriva-ml-tables") as pool:
+        tasks = [pool.submit(_write_table, root, session, found) for found in content.tables.values()]
+        try:
+            for found, task in zip(content.tables.values(), tasks, strict=True):
+                digests, files = task.result()
+                if digests is not None:
+                    data[table_path(*found.table.qualified)] = digests
+                    payload.extend(files)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     md5 = [*((path, each.md5) for path, each in data.items()), *((each.path, each.md5) for each in payload)]
     tags = {
         "bagit.txt": BAGIT,
@@ -64,27 +87,57 @@ def write_bag(root: Path, content: Reach, snapshot: str, facts: Mapping[str, str
         "manifest-md5.txt": manifest_text(md5),
         "manifest-sha256.txt": manifest_text((path, each.sha256) for path, each in data.items()),
     }
-    if payload:
-        tags["fetch.txt"] = fetch_text(payload, base_url)
     tagged = {name: _write(root / name, [text]) for name, text in tags.items()}
     seals = {
         "tagmanifest-md5.txt": manifest_text((name, each.md5) for name, each in tagged.items()),
-        "tagmanifest-sha256.txt": manifest_text((name, each.sha256) for name, each in tagged.items()),
+        SEAL: manifest_text((name, each.sha256) for name, each in tagged.items()),
     }
-    return {**data, **tagged, **{name: _write(root / name, [text]) for name, text in seals.items()}}
+    sealed = {name: _write(root / name, [text]) for name, text in seals.items()}
+    return Written({**data, **tagged, **sealed}, payload)
 
 
-def _write(path: Path, lines: Iterable[str]) -> Digests:
+def write_fetch(root: Path, payload: Sequence[Payload], base_url: str) -> dict[str, Digests]:
+    """Write the list of the files that a bag lacks; none if it lacks none.
+
+    Args:
+        root: The bag's directory.
+        payload: The files.
+        base_url: What stands before the URLs of the object store.
+
+    Returns:
+        The hashes of what was written, by its path within the bag.
+    """
+    if not payload:
+        return {}
+    return {"fetch.txt": _write(root / "fetch.txt", [fetch_text(payload, base_url)])}
+
+
+def _write_table(root: Path, session: Session, found: Found) -> tuple[Digests | None, list[Payload]]:
+    """Write a table's rows; nothing if there are none."""
+    payload: list[Payload] = []
+    groups = found_rows(session, found)
+    first = next(groups, None)
+    if first is None:
+        return None, payload
+    header, write = csv_writer(found.table.columns)
+    with_files = is_asset(found.table)
+
+    def lines() -> Iterator[tuple[str, str]]:
+        for rows in chain([first], groups):
+            if with_files:
+                payload.extend(payload_of(found.table, rows))
+            for row in rows:
+                yield str(row["RID"]), write(row)
+
+    path = root / table_path(*found.table.qualified)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_sorted(path, header, lines()), payload
+
+
+def _write(path: Path, texts: Iterable[str]) -> Digests:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as out:
-        return hash_parts((part.encode() for part in _joined(lines)), out)
-
-
-def _joined(lines: Iterable[str]) -> Iterator[str]:
-    """Lines in parts that are worth hashing."""
-    rest = iter(lines)
-    for first in rest:
-        yield "".join(chain((first,), islice(rest, _LINES)))
+        return hash_parts((text.encode() for text in texts), out)
 
 
 def _model_text(model: Model) -> str:

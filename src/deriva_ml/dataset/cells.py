@@ -13,7 +13,7 @@ from typing import Any
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.wire.model import Column, Json
 
-__all__ = ["csv_lines", "is_boolean", "is_document", "read_csv", "sql_type"]
+__all__ = ["csv_lines", "csv_writer", "is_boolean", "is_document", "read_csv", "sql_type"]
 
 _SPECIAL = re.compile(r'[",\r\n]')
 _FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|([^",]*))(?:,|\Z)')
@@ -48,6 +48,11 @@ def _plain(value: Json) -> str:
     return "" if value is None else _quoted(value if isinstance(value, str) else str(value))
 
 
+def _real(value: Json) -> str:
+    # A service may write 1.0 or 1, 0.00001 or 1e-05: the number is the same, and so is its text here.
+    return repr(float(value)) if isinstance(value, int | float) else _plain(value)
+
+
 def _boolean(value: Json) -> str:
     return "" if value is None else "t" if value else "f"
 
@@ -59,15 +64,26 @@ def _document(value: Json) -> str:
 def _writer(column: Column) -> Callable[[Json], str]:
     if is_boolean(column):
         return _boolean
+    if column.type.name in _REALS:
+        return _real
     return _document if is_document(column) else _plain
+
+
+def csv_writer(columns: Sequence[Column]) -> tuple[str, Callable[[Mapping[str, Json]], str]]:
+    """The header of a table, and what makes a row's line; both end with a newline."""
+    writers = [(column.name, _writer(column)) for column in columns]
+
+    def line(row: Mapping[str, Json]) -> str:
+        return ",".join([write(row.get(name)) for name, write in writers]) + "\n"
+
+    return ",".join(_quoted(name) for name, _write in writers) + "\n", line
 
 
 def csv_lines(columns: Sequence[Column], rows: Iterable[Mapping[str, Json]]) -> Iterator[str]:
     """The lines of a table, with the header first; each ends with a newline."""
-    writers = [(column.name, _writer(column)) for column in columns]
-    yield ",".join(_quoted(name) for name, _write in writers) + "\n"
-    for row in rows:
-        yield ",".join([write(row.get(name)) for name, write in writers]) + "\n"
+    header, line = csv_writer(columns)
+    yield header
+    yield from map(line, rows)
 
 
 def read_csv(lines: Iterable[str], source: str = "") -> Iterator[list[str | None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLDatasetNotFound
@@ -404,6 +404,41 @@ class Dataset:
             fetch_concurrency=fetch_concurrency,
         )
         return download_dataset_bag(self._session, spec, progress=progress)
+
+    def _spec(self, version: DatasetVersion | str, exclude_tables: set[str] | None = None, **more: Any) -> DatasetSpec:
+        return DatasetSpec(
+            rid=self.dataset_rid, version=DatasetVersion.of(version), exclude_tables=exclude_tables, **more
+        )
+
+    def estimate_bag_size(
+        self, version: DatasetVersion | str, exclude_tables: set[str] | None = None
+    ) -> dict[str, Any]:
+        """How large the bag of a version will be; see ``dataset.estimate.estimate_bag_size``."""
+        from deriva_ml.dataset.estimate import estimate_bag_size
+
+        return estimate_bag_size(self._session, self._spec(version, exclude_tables))
+
+    def bag_info(self, version: DatasetVersion | str, exclude_tables: set[str] | None = None) -> dict[str, Any]:
+        """How large the bag of a version is, and whether the cache has it; see ``dataset.estimate.bag_info``."""
+        from deriva_ml.dataset.estimate import bag_info
+
+        return bag_info(self._session, self._spec(version, exclude_tables))
+
+    def cache(
+        self,
+        version: DatasetVersion | str,
+        materialize: bool = True,
+        exclude_tables: set[str] | None = None,
+        timeout: tuple[int, int] | None = None,
+        fetch_concurrency: int = 8,
+    ) -> dict[str, Any]:
+        """Fetch a version into the cache, without a run; see ``dataset.cached_bags.cache_dataset``."""
+        from deriva_ml.dataset.cached_bags import cache_dataset
+
+        spec = self._spec(version, exclude_tables, timeout=timeout, fetch_concurrency=fetch_concurrency)
+        return cache_dataset(self._session, spec, materialize)
+
+    prefetch = cache
 
 
 def _dataset(session: Session, row: Mapping[str, Json]) -> Dataset:

@@ -28,6 +28,8 @@ from deriva_ml.wire.model import Json, Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from deriva_ml.dataset.bag_payload import Notice
+
 __all__ = ["DatasetBag"]
 
 Row = dict[str, Json]
@@ -104,13 +106,30 @@ class DatasetBag:
         """The bag's directory."""
         return self._database.bag
 
-    @cached_property
+    @property
     def is_materialized(self) -> bool:
         """Whether the files of assets are in the bag, all of them."""
         listed = self.path / "fetch.txt"
         if not listed.exists():
             return True
         return all((self.path / path).exists() for path in listed_paths(listed.read_text("utf-8")))
+
+    def materialize(self, *, fetch_concurrency: int = 8, progress: Notice | None = None) -> DatasetBag:
+        """Fetch the files of assets that are not in the bag; all of them, or an error, and nothing is changed then.
+
+        A bag of the cache is from now on the one there that has its files: ``path`` tells where it is.
+
+        Args:
+            fetch_concurrency: How many files are fetched at a time.
+            progress: Told after each group of files.
+
+        Returns:
+            This bag.
+        """
+        from deriva_ml.dataset.materialize import materialize
+
+        materialize(self._database, fetch_concurrency=fetch_concurrency, progress=progress)
+        return self
 
     # ------------------------------------------------------------------------------------------ tables
 

@@ -12,36 +12,33 @@
    route that had passed no table which this one has not: nothing new can be found then.
 8. Rows that several routes find are one row: the result holds each RID of a table once, in order.
 
-9. What rows of one table refer to, and what refers to them, is asked for once, whatever the number of routes.
+9. The walk is over keys, in memory (``keys``): of each table that it enters, the RIDs and the columns of references are
+   read once, in one request, when the first rows of it are asked for; the tables that one step needs are read at the
+   same time. Where few values are looked for, only their rows are read; so are those of a table that is too long.
+   Rows themselves are read afterwards, by whoever wants them.
 
-The number of requests depends on the model (about one for each reference that has rows, one for each vocabulary), not
-on the number of members, rows or, up to some hundreds, nested datasets.
+The number of requests depends on the model (at most about one for each table), not on the number of members, rows,
+routes or nested datasets.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDatasetNotFound
-from deriva_ml.dataset.members import chunks
+from deriva_ml.dataset.key_reader import KeyReader, Lookup
+from deriva_ml.dataset.keys import RowSet, TableKeys, Values, count_rows
 from deriva_ml.dataset.nesting import Nesting
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_vocabulary
-from deriva_ml.wire.model import Json, Model, Table
-from deriva_ml.wire.path import any_of, table
+from deriva_ml.wire.model import Model, Table
 
-__all__ = ["Edge", "Reach", "Route", "Walk", "reach"]
+__all__ = ["Edge", "Found", "Reach", "Route", "Walk", "reach"]
 
-Row = dict[str, Json]
 Name = tuple[str, str]
 Columns = tuple[str, ...]
-Values = tuple[Json, ...]
-
-_LIST_BYTES = 1500
-"""The length of the list of datasets in one request: the joins of the route need room too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +139,30 @@ class Walk:
 
 
 @dataclass(frozen=True)
+class Found:
+    """The rows of one table that belong to a dataset.
+
+    Attributes:
+        table: The table.
+        keys: What is known of its rows.
+        rows: Those that belong to the dataset; None where all do (of a vocabulary).
+    """
+
+    table: Table
+    keys: TableKeys
+    rows: RowSet | None
+
+    @property
+    def count(self) -> int:
+        """How many rows belong to the dataset; of a vocabulary none is counted before it is read."""
+        return 0 if self.rows is None else count_rows(self.rows)
+
+    def rids(self) -> list[str]:
+        """Their RIDs, in order; of a vocabulary none is known before it is read."""
+        return [] if self.rows is None else self.keys.rids(self.rows)
+
+
+@dataclass(frozen=True)
 class Reach:
     """The rows that belong to a dataset as of one moment.
 
@@ -149,122 +170,143 @@ class Reach:
         dataset_rid: The dataset.
         datasets: The dataset and everything nested in it.
         model: The model of that moment.
-        rows: The rows of each table, by RID; a table without rows is absent.
+        tables: The rows of each table; a table without rows is absent, a vocabulary is there in any case.
     """
 
     dataset_rid: str
     datasets: tuple[str, ...]
     model: Model
-    rows: Mapping[Name, Sequence[Row]]
+    tables: Mapping[Name, Found]
 
 
-def reach(session: Session, dataset_rid: str, exclude_tables: Iterable[str] = ()) -> Reach:
-    """Read everything that belongs to a dataset.
+def reach(
+    session: Session, dataset_rid: str, exclude_tables: Iterable[str] = (), *, extra: Collection[str] = ()
+) -> Reach:
+    """Find everything that belongs to a dataset.
 
     Args:
         session: The catalog as of the version's snapshot.
         dataset_rid: The dataset.
         exclude_tables: Tables to leave out, as ``Table`` or ``schema:Table``.
+        extra: Further columns to read where a table has them.
 
     Raises:
         DerivaMLTableNotFound: An excluded table does not exist.
         DerivaMLDatasetNotFound: The dataset did not exist at that moment.
     """
     excluded = frozenset(session.table(name).qualified for name in exclude_tables)
-    return _Reader(session, Walk(session.model(), session.ml_schema, session.domain_schemas, excluded)).read(
-        dataset_rid
-    )
+    walk = Walk(session.model(), session.ml_schema, session.domain_schemas, excluded)
+    return _Walker(KeyReader(session, walk.model, extra), walk).walk(dataset_rid)
 
 
-class _Reader:
-    """Reads rows along the routes of a walk, and no row's partners twice."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The last step of a route, and the rows before it."""
 
-    def __init__(self, session: Session, walk: Walk) -> None:
-        self._session = session
+    route: Route
+    before: Name
+    rows: RowSet
+
+    @property
+    def edge(self) -> Edge:
+        return self.route.edges[-1]
+
+    @property
+    def mine(self) -> Columns:
+        return tuple(pair[0] for pair in self.edge.on)
+
+    @property
+    def theirs(self) -> Columns:
+        return tuple(pair[1] for pair in self.edge.on)
+
+
+class _Walker:
+    """Follows the routes of a walk over keys."""
+
+    def __init__(self, reader: KeyReader, walk: Walk) -> None:
+        self._reader = reader
         self._walk = walk
-        self._found: dict[Name, dict[str, Row]] = {}
-        self._by_value: dict[tuple[Name, Columns], dict[Values, set[str]]] = {}
-        self._complete: dict[tuple[Name, Columns], set[Values]] = {}
-        self._followed: dict[Name, list[tuple[frozenset[Name], frozenset[str]]]] = {}
+        self._found: dict[Name, RowSet] = {}
+        self._followed: dict[Name, list[tuple[frozenset[Name], RowSet]]] = {}
 
-    def read(self, dataset_rid: str) -> Reach:
-        nested = (self._walk.ml_schema, MLTable.dataset_dataset.value)
-        pairs = self._session.catalog.rows(table(*nested))
-        nesting = Nesting.of((str(row["Dataset"]), str(row["Nested_Dataset"])) for row in pairs)
-        datasets = (dataset_rid, *nesting.descendants(dataset_rid))
-        holders = frozenset(datasets)
-        self._keep(nested, [row for row in pairs if row["Dataset"] in holders])
-        start = Route(self._walk.dataset)
-        self._fetch(start, datasets)
-        present = frozenset(self._found[start.end.qualified])
-        if dataset_rid not in present:
-            raise DerivaMLDatasetNotFound(dataset_rid, f"No dataset at {self._session.catalog.snaptime or 'present'}")
-        self._follow(start, present, datasets)
-        for vocabulary in self._walk.vocabularies():
-            self._keep(vocabulary.qualified, self._session.catalog.rows(table(*vocabulary.qualified)))
-        rows = {name: [by_rid[rid] for rid in sorted(by_rid)] for name, by_rid in sorted(self._found.items()) if by_rid}
-        return Reach(dataset_rid, datasets, self._walk.model, rows)
+    def walk(self, dataset_rid: str) -> Reach:
+        start = self._walk.dataset
+        datasets = (dataset_rid, *self._nested(dataset_rid))
+        holders = set(datasets)
+        wanted = [Lookup(start, ("RID",), holders)]
+        self._reader.read(wanted)
+        present = self._reader.keys(start).having(("RID",), holders)
+        if dataset_rid not in self._reader.keys(start).values(("RID",), present):
+            moment = self._reader.session.catalog.snaptime or "present"
+            raise DerivaMLDatasetNotFound(dataset_rid, f"No dataset at {moment}")
+        self._found[start.qualified] = present
+        self._follow(Route(start), present)
+        found = {
+            name: Found(self._walk.model.schemas[name[0]].tables[name[1]], self._reader.keys_of[name], rows)
+            for name, rows in self._found.items()
+            if rows
+        }
+        found |= {each.qualified: Found(each, TableKeys(("RID",)), None) for each in self._walk.vocabularies()}
+        return Reach(dataset_rid, datasets, self._walk.model, dict(sorted(found.items())))
 
-    def _keep(self, name: Name, rows: Iterable[Row]) -> None:
-        known = self._found.setdefault(name, {})
-        new = [row for row in rows if str(row["RID"]) not in known]
-        known.update((str(row["RID"]), row) for row in new)
-        for (owner, columns), by_value in self._by_value.items():
-            if owner == name:
-                _note(by_value, columns, new)
+    def _nested(self, dataset_rid: str) -> tuple[str, ...]:
+        nested = self._walk.model.schemas[self._walk.ml_schema].tables[MLTable.dataset_dataset.value]
+        self._reader.read([Lookup(nested, ("Dataset",), None)])
+        keys = self._reader.keys(nested)
+        pairs = zip(keys.column("Dataset"), keys.column("Nested_Dataset"), strict=True)
+        descendants = Nesting.of(pairs).descendants(dataset_rid)
+        self._found[nested.qualified] = keys.having(("Dataset",), {dataset_rid, *descendants})
+        return descendants
 
-    def _follow(self, start: Route, present: frozenset[str], datasets: Sequence[str]) -> None:
+    def _follow(self, start: Route, present: RowSet) -> None:
         """Follow every route, the short ones first: what they find is known to the long ones."""
-        front = deque([(start, present)])
+        front = [(start, present)]
         while front:
-            route, rids = front.popleft()
-            if rids and not self._is_followed(route, rids):
-                for longer in self._walk.onward(route):
-                    front.append((longer, self._step(longer, route.end.qualified, rids, datasets)))
+            steps = [
+                _Step(longer, route.end.qualified, rows)
+                for route, rows in front
+                if rows and not self._is_followed(route, rows)
+                for longer in self._walk.onward(route)
+            ]
+            front = self._take(steps)
 
-    def _is_followed(self, route: Route, rids: frozenset[str]) -> bool:
+    def _take(self, steps: Sequence[_Step]) -> list[tuple[Route, RowSet]]:
+        """The rows that each step leads to; what must be read for them is read before, at the same time."""
+        # Routes that differ only in how they came to the same rows look for the same values.
+        looked: dict[tuple[Name, RowSet, Columns], Values] = {}
+        for step in steps:
+            key = (step.before, step.rows, step.mine)
+            if key not in looked:
+                looked[key] = self._reader.keys_of[step.before].values(step.mine, step.rows)
+        values = [looked[step.before, step.rows, step.mine] for step in steps]
+        self._reader.read(
+            [
+                Lookup(step.edge.table, step.theirs, each, is_key=step.edge.outward)
+                for step, each in zip(steps, values, strict=True)
+                if each
+            ]
+        )
+        found: dict[tuple[Name, Columns, int], RowSet] = {}
+        front = []
+        for step, each in zip(steps, values, strict=True):
+            if not each:
+                continue
+            name = step.edge.table.qualified
+            goal = (name, step.theirs, id(each))
+            if goal not in found:
+                found[goal] = self._reader.keys_of[name].having(step.theirs, each)
+                self._found[name] = self._found.get(name, 0) | found[goal]
+            front.append((step.route, found[goal]))
+        return front
+
+    def _is_followed(self, route: Route, rows: RowSet) -> bool:
         """Rule 7; else the route is noted."""
         # What refers to datasets is entered at the beginning only: to have passed it shuts no way.
         passed = frozenset(
             edge.table.qualified for edge in route.edges if not edge.table.references(self._walk.dataset)
         )
         before = self._followed.setdefault(route.end.qualified, [])
-        if any(others <= passed and rids <= known for others, known in before):
+        if any(others <= passed and not rows & ~known for others, known in before):
             return True
-        before.append((passed, rids))
+        before.append((passed, rows))
         return False
-
-    def _step(self, longer: Route, before: Name, rids: frozenset[str], datasets: Sequence[str]) -> frozenset[str]:
-        """The rows that the last step of a route leads to, of the rows before it; read if they are not known."""
-        edge = longer.edges[-1]
-        mine, theirs = tuple(pair[0] for pair in edge.on), tuple(pair[1] for pair in edge.on)
-        rows = self._found[before]
-        values = {value for rid in rids if None not in (value := tuple(rows[rid][column] for column in mine))}
-        by_value = self._index(edge.table.qualified, theirs)
-        # A value of a key has one row: if it is there, nothing is missing.
-        complete = by_value.keys() if edge.outward else self._complete.setdefault((edge.table.qualified, theirs), set())
-        if not values <= complete:
-            self._fetch(longer, datasets)
-            if not edge.outward:
-                self._complete[(edge.table.qualified, theirs)] |= values
-        return frozenset(rid for value in values for rid in by_value.get(value, ()))
-
-    def _index(self, name: Name, columns: Columns) -> dict[Values, set[str]]:
-        """The RIDs of a table's known rows by the values of some columns."""
-        if (name, columns) not in self._by_value:
-            by_value: dict[Values, set[str]] = {}
-            _note(by_value, columns, self._found.get(name, {}).values())
-            self._by_value[(name, columns)] = by_value
-        return self._by_value[(name, columns)]
-
-    def _fetch(self, route: Route, datasets: Sequence[str]) -> None:
-        for chunk in chunks(datasets, _LIST_BYTES):
-            path = table(route.start.schema, route.start.name, alias="start").where(any_of("RID", chunk))
-            for edge in route.edges:
-                path = path.link(edge.table.schema, edge.table.name, on=edge.on)
-            self._keep(route.end.qualified, self._session.catalog.rows(path))
-
-
-def _note(by_value: dict[Values, set[str]], columns: Columns, rows: Iterable[Row]) -> None:
-    for row in rows:
-        by_value.setdefault(tuple(row[column] for column in columns), set()).add(str(row["RID"]))

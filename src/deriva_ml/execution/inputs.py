@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from deriva_ml.asset.tables import execution_companion
+from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import (
     DerivaMLDatasetNotFound,
@@ -190,7 +191,8 @@ class RunInputs:
     def _bag(self, spec: DatasetSpec) -> DatasetBag:
         from deriva_ml.dataset.bag import download_dataset_bag
 
-        bag = download_dataset_bag(self._session, spec)
+        # A dry run writes nothing to the catalog, not even what the bag was.
+        bag = download_dataset_bag(self._session, spec, record=self._execution_rid != DRY_RUN_RID)
         bag.execution_rid = self._execution_rid
         return bag
 

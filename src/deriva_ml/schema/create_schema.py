@@ -134,6 +134,7 @@ def _dataset_tables(schema: str) -> Iterator[Document]:
         ColumnDef("Minid", comment="Identifier of an exported bag."),
         ColumnDef("Minid_Spec_Hash", comment="What that bag was made from."),
         ColumnDef("Snapshot", comment="The catalog's snapshot that shows the version."),
+        ColumnDef("Bag_Checksum", "jsonb", comment="What its bag was when it was first exported."),
     )
     yield table_document(
         schema,

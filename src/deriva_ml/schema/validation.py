@@ -21,6 +21,7 @@ OPTIONAL_COLUMNS = frozenset(
         ("Execution", "Stop_Time"),
         ("Execution", "Upload_State"),
         ("Dataset_Execution", "Dataset_Version"),
+        ("Dataset_Version", "Bag_Checksum"),
     }
 )
 """Columns of our own: a catalog made by others works without them."""
