@@ -44,6 +44,13 @@ if TYPE_CHECKING:
     from deriva_ml.execution.execution import Execution
     from deriva_ml.feature.records import FeatureRecord
     from deriva_ml.ml import DerivaML
+    from deriva_ml.schema.provenance import (
+        CatalogCreationMethod,
+        CatalogProvenance,
+        CloneDetails,
+        get_catalog_provenance,
+        set_catalog_provenance,
+    )
     from deriva_ml.schema.validation import SchemaValidationReport, validate_ml_schema
 
 __all__ = [
@@ -53,6 +60,9 @@ __all__ = [
     "AssetSpec",
     "AssetSpecConfig",
     "BuiltinTypes",
+    "CatalogCreationMethod",
+    "CatalogProvenance",
+    "CloneDetails",
     "ColumnDefinition",
     "DerivaAssetColumns",
     "DerivaML",
@@ -79,6 +89,8 @@ __all__ = [
     "UploadProgress",
     "UploadState",
     "__version__",
+    "get_catalog_provenance",
+    "set_catalog_provenance",
     "validate_ml_schema",
 ]
 
@@ -118,6 +130,13 @@ _HOMES = MappingProxyType(
         "execution.execution": ("Execution",),
         "feature.records": ("FeatureRecord",),
         "ml": ("DerivaML",),
+        "schema.provenance": (
+            "CatalogCreationMethod",
+            "CatalogProvenance",
+            "CloneDetails",
+            "get_catalog_provenance",
+            "set_catalog_provenance",
+        ),
         "schema.validation": ("SchemaValidationReport", "validate_ml_schema"),
     }
 )

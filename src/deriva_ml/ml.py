@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from deriva_ml.core.constants import ML_SCHEMA
+from deriva_ml.core.enums import Status
 from deriva_ml.core.logging_config import configure_logging
 from deriva_ml.schema import rids, table_rows, vocabulary
 from deriva_ml.schema.bound import Room, of_owner, of_session
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from deriva_ml.core.ml_config import DerivaMLConfig
     from deriva_ml.dataset import bag, cached_bags, clones, estimate, files, finding, live_denormalize, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
+    from deriva_ml.execution.execution_configuration import ExecutionConfiguration
     from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
     from deriva_ml.schema import chaise, display, provenance, references, validation
@@ -115,6 +117,8 @@ class DerivaML:
         self.clean_execution_dir = clean_execution_dir
         self.hydra_runtime_output_dir = Path(hydra_runtime_output_dir) if hydra_runtime_output_dir else None
         self.start_time = datetime.now(UTC)
+        self.status = Status.pending
+        self.configuration: ExecutionConfiguration | None = None
         self.annotation_draft = AnnotationDraft()
 
     # -- opening and closing -------------------------------------------------------------------------------------
@@ -321,6 +325,8 @@ class DerivaML:
     list_feature_values = of_session(lambda: values.list_feature_values)
     cache_features = of_session(lambda: frames.cache_features)
     fetch_table_features = of_session(lambda: values.fetch_table_features)
+    feature_values = of_session(lambda: values.feature_values)
+    select_by_workflow = of_session(lambda: values.select_by_workflow)
 
     # -- datasets ------------------------------------------------------------------------------------------------
 

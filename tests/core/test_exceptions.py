@@ -22,6 +22,7 @@ MADE = [
     ex.DerivaMLTableTypeError("vocabulary", "Image"),
     ex.DerivaMLValidationError("invalid"),
     ex.DerivaMLCycleError(["1", "2", "1"]),
+    ex.DerivaMLMaterializeLimitExceeded("values of feature A:B", 5, hint="ask for fewer"),
     ex.DerivaMLExecutionError("run"),
     ex.DerivaMLWorkflowError("code"),
     ex.DerivaMLDirtyWorkflowError(Path("a.py"), ["a.py", "b.py"]),

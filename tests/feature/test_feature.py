@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from deriva_ml.asset.asset import create_asset
-from deriva_ml.core.ermrest import ColumnDef, TableDef
+from deriva_ml.core.ermrest import ColumnDef, KeyDef, TableDef
 from deriva_ml.core.exceptions import (
+    DerivaMLConfigurationError,
     DerivaMLDataError,
     DerivaMLInvalidTerm,
     DerivaMLNotFoundError,
@@ -21,6 +24,7 @@ from deriva_ml.feature.feature import (
     find_features,
     lookup_feature,
 )
+from deriva_ml.ml import DerivaML
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import table_document
 from deriva_ml.schema.vocabulary import create_vocabulary, lookup_term
@@ -95,6 +99,10 @@ def test_optional_columns_may_be_empty_and_others_may_not(project: Session) -> N
         ({"metadata": [{"name": "x"}]}, DerivaMLValidationError, "Not the definition of a column"),
         ({"feature_name": "x" * 60}, DerivaMLValidationError, "more than 63 bytes"),
         ({"feature_name": " "}, DerivaMLValidationError, "needs a name"),
+        ({"metadata": [5]}, DerivaMLValidationError, "Not the definition of a column: 5"),
+        ({"metadata": [ColumnDef("RCT")]}, DerivaMLDataError, "two columns called RCT"),
+        ({"target_table": "Execution"}, DerivaMLDataError, "A table called Execution can have no features"),
+        ({"schema": "deme-schema"}, DerivaMLConfigurationError, "demo-schema"),
     ],
 )
 def test_a_wrong_request_is_refused_and_makes_nothing(
@@ -126,3 +134,70 @@ def test_a_removed_feature_is_gone(project: Session) -> None:
     assert not delete_feature(project, "Subject", "Health")
     assert find_features(project) == []
     create_feature(project, "Subject", "Health", terms=["Quality"])
+
+
+def test_metadata_may_be_columns_tables_and_keys_in_each_form(project: Session, ml: DerivaML) -> None:
+    visit = TableDef("Visit", [ColumnDef("Place"), ColumnDef("Day", "date")], [KeyDef(["Place", "Day"])])
+    project.catalog.create_table("demo-schema", table_document("demo-schema", visit))
+    key = next(key for key in project.table("Visit").keys if len(key.columns) == 2)
+    theirs = ml.model.name_to_table("Subject")
+    create_feature(
+        project,
+        "Mask",
+        "Everything",
+        metadata=[ColumnDef("Score", "float8"), {"name": "Count", "type": "int4", "nullok": False}, theirs, key],
+        optional=["Score", "Visit_Day"],
+    )
+    feature = lookup_feature(project, "Mask", "Everything")
+    table = feature.feature_table
+    kinds = {column.name: (column.type.name, column.nullok) for column in feature.feature_columns}
+    assert kinds == {
+        "Score": ("float8", True),
+        "Count": ("int4", False),
+        "Subject": ("text", False),
+        "Visit_Place": ("text", False),
+        "Visit_Day": ("date", True),
+    }
+    assert any(fkey.referenced_columns == ("Place", "Day") for fkey in table.foreign_keys)
+    their_key = next(key for key in ml.model.name_to_table("Visit").keys if len(key.unique_columns) == 2)
+    create_feature(project, "Mask", "Again", metadata=[their_key, "Subject"])
+    assert names(lookup_feature(project, "Mask", "Again").feature_columns) == {"Visit_Place", "Visit_Day", "Subject"}
+
+
+def test_one_name_is_taken_for_a_list_of_one(project: Session) -> None:
+    create_feature(project, "Subject", "Health", terms="Quality", assets="Mask", optional="Mask")
+    feature = lookup_feature(project, "Subject", "Health")
+    assert {column.name: column.nullok for column in feature.feature_columns} == {"Quality": False, "Mask": True}
+
+
+def test_tables_of_one_name_in_several_schemas_have_features_of_their_own(project: Session, ml: DerivaML) -> None:
+    project.catalog.create_schema("other", "Another project.")
+    project.catalog.create_table("other", table_document("other", TableDef("Subject", [ColumnDef("Name")])))
+    with DerivaML(ml.host_name, 1, default_schema="demo-schema") as both:
+        create_feature(both.session, "demo-schema:Subject", "Health", terms=["Quality"])
+        with pytest.raises(DerivaMLDataError, match="table Execution_Subject_Health, which schema demo-schema has"):
+            create_feature(both.session, "other:Subject", "Health", metadata=[ColumnDef("Score", "float8")])
+        record = create_feature(
+            both.session, "other:Subject", "Health", metadata=[ColumnDef("Score", "float8")], schema="other"
+        )
+        assert names(lookup_feature(both.session, "other:Subject", "Health").feature_columns) == {"Score"}
+        assert names(lookup_feature(both.session, "demo-schema:Subject", "Health").feature_columns) == {"Quality"}
+        assert record.of_feature().feature_table.schema == "other"
+        # a feature of a table of the ML schema
+        create_feature(both.session, "Dataset", "Grade", metadata=[ColumnDef("Score", "float8")])
+        assert [str(each) for each in find_features(both.session, "Dataset")] == ["Dataset:Grade"]
+    with DerivaML(ml.host_name, 1) as undecided, pytest.raises(DerivaMLConfigurationError, match="no default schema"):
+        undecided.create_feature("other:Subject", "More", terms=["Quality"])
+
+
+def test_the_table_of_a_new_feature_joins_the_menu_if_there_is_one(project: Session, ml: DerivaML) -> None:
+    def menu() -> str:
+        return json.dumps(dict(ml.session.model().annotations))
+
+    ml.create_feature("Subject", "Before", terms=["Quality"])
+    assert "Execution_Subject_Before" not in menu()
+    ml.apply_catalog_annotations()
+    ml.create_feature("Subject", "Health", terms=["Quality"])
+    assert "Execution_Subject_Health" in menu()
+    ml.create_feature("Subject", "Hidden", terms=["Quality"], update_navbar=False)
+    assert "Execution_Subject_Hidden" not in menu()

@@ -183,3 +183,34 @@ def test_without_a_reader_terms_are_not_checked() -> None:
 def test_the_base_class_says_that_it_is_of_no_feature() -> None:
     with pytest.raises(TypeError, match="is not the class of a feature"):
         FeatureRecord.feature_columns()
+
+
+def test_a_name_that_is_no_field_is_an_error_with_the_nearest_fields(record: type[FeatureRecord]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        record(Subject="1-ABCD", Qualty="Good", wto_words="x", Quality="Good")  # type: ignore[call-arg]
+    assert {str(error["loc"][0]) for error in caught.value.errors()} == {"Qualty", "wto_words"}
+    assert "SubjectFeatureF has no field Qualty; allowed: Quality" in str(caught.value)
+    assert "has no field wto_words; allowed: two words" in str(caught.value)
+
+
+def test_what_is_assigned_later_is_checked_too(record: type[FeatureRecord]) -> None:
+    made = record(Subject="1-ABCD", Quality="Good", **{"two words": "x"})  # type: ignore[arg-type]
+    made.Quality = "fine"  # type: ignore[attr-defined]
+    assert made.to_row()["Quality"] == "Good"
+    with pytest.raises(ValidationError, match="'Bat' is not a term of vocabulary Quality; allowed: Bad"):
+        made.Quality = "Bat"  # type: ignore[attr-defined]
+    with pytest.raises(ValidationError, match="Count"):
+        made.Count = "many"  # type: ignore[attr-defined]
+    made.Execution = "1-0001"
+    assert made.to_row()["Execution"] == "1-0001"
+    read = record.from_row({"Subject": "1-ABCD", "Quality": "Gone"})
+    read.Execution = "1-0001"
+    assert read.column_value("Quality") == "Gone"
+
+
+def test_a_record_is_of_its_own_feature_and_of_a_target(record: type[FeatureRecord]) -> None:
+    assert record(Subject="1-ABCD", Quality="Good", Feature_Name="F").Feature_Name == "F"  # type: ignore[call-arg]
+    with pytest.raises(ValidationError, match="'G' is not the feature of these records; allowed: F"):
+        record(Subject="1-ABCD", Quality="Good", Feature_Name="G")  # type: ignore[call-arg]
+    with pytest.raises(ValidationError, match="Subject"):
+        record(Subject=None, Quality="Good")  # type: ignore[call-arg]

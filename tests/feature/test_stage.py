@@ -10,13 +10,15 @@ from deriva_ml.asset.asset import create_asset
 from deriva_ml.asset.staging import AssetStage
 from deriva_ml.asset.transfer import upload
 from deriva_ml.core.ermrest import ColumnDef, TableDef
-from deriva_ml.core.exceptions import DerivaMLValidationError
-from deriva_ml.feature.feature import create_feature, delete_feature
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLValidationError
+from deriva_ml.feature.feature import create_feature, delete_feature, lookup_feature
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.stage import FeatureStage, stage_features, upload_features
-from deriva_ml.feature.values import list_feature_values
+from deriva_ml.feature.values import add_features, list_feature_values
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import table_document
+from deriva_ml.wire.path import eq
+from deriva_ml.wire.path import table as rows_of
 from deriva_ml.workspace.manifest import Manifest
 
 
@@ -151,3 +153,53 @@ def test_the_rest_of_a_line_that_was_being_written_is_left_out(run: Run) -> None
         out.write(b'{"Execution": "1-')
     stage_features(run.manifest, run.directory, [run.value(1)], run.rid)
     assert run.upload() == ({"Subject:Health": 2}, {})
+
+
+def test_all_records_that_have_a_value_are_named_and_nothing_of_the_call_is_staged(run: Run) -> None:
+    stage = FeatureStage(run.manifest, run.directory)
+    stage.add([run.value(0, Score=1), run.value(1, Score=1)], run.rid)
+    with pytest.raises(DerivaMLValidationError) as caught:
+        stage.add([run.value(n, Score=2) for n in (0, 1, 2, 2, 3)], run.rid)
+    assert all(run.subjects[n] in str(caught.value) for n in (0, 1, 2))
+    assert run.subjects[3] not in str(caught.value)
+    assert run.upload() == ({"Subject:Health": 2}, {})
+
+
+def test_values_that_were_stored_by_other_means_are_not_taken_for_those_that_were_staged(run: Run) -> None:
+    FeatureStage(run.manifest, run.directory).add([run.value(0, Score=1), run.value(1, Score=2)], run.rid)
+    add_features(run.session, [run.value(0, Score=1.0, Execution=run.rid), run.value(1, Score=5, Execution=run.rid)])
+    done, failed = run.upload()
+    assert done == {}
+    assert (
+        f"other values of feature Subject:Health by this execution for record {run.subjects[1]}"
+        in (failed["Subject:Health"])
+    )
+    table = lookup_feature(run.session, "Subject", "Health").feature_table
+    run.session.catalog.delete(rows_of(*table.qualified).where(eq("Subject", run.subjects[1])))
+    assert run.upload() == ({"Subject:Health": 1}, {})
+    assert run.stored()[run.subjects[1]].column_value("Score") == 2
+
+
+def test_stages_of_one_run_see_what_each_other_has_staged(run: Run) -> None:
+    one, other = FeatureStage(run.manifest, run.directory), FeatureStage(run.manifest, run.directory)
+    assert one.add([run.value(0, Score=1)], run.rid) == other.add([run.value(1, Score=1)], run.rid) == 1
+    for stage, number in ((one, 1), (other, 0)):
+        with pytest.raises(DerivaMLValidationError, match=f"for record {run.subjects[number]} already"):
+            stage.add([run.value(number, Score=2)], run.rid)
+    one.add([run.value(2, Score=1)], run.rid)
+    (entry,) = run.manifest.features.values()
+    assert entry.rows == 3
+    assert run.upload() == ({"Subject:Health": 3}, {})
+
+
+def test_each_staged_line_is_read_once_however_many_calls_there_are(run: Run) -> None:
+    stage = FeatureStage(run.manifest, run.directory)
+    for number in range(3):
+        stage.add([run.value(number, Score=1)], run.rid)
+    (path,) = (run.directory / "feature").rglob("*.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    # what was read is not read again: a stage that has seen the lines does not mind that they cannot be read
+    path.write_bytes(b"x" * (len(lines[0]) - 1) + b"\n" + b"".join(lines[1:]))
+    assert stage.add([run.value(3, Score=1)], run.rid) == 1
+    with pytest.raises(DerivaMLDataError, match="Line 1 of"):
+        FeatureStage(run.manifest, run.directory).add([run.value(4, Score=1)], run.rid)

@@ -7,10 +7,20 @@ from tests.asset.sessions import over
 from tests.fakes import Counting
 
 from deriva_ml.core.ermrest import ColumnDef, TableDef
-from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLNotFoundError, DerivaMLValidationError
+from deriva_ml.core.exceptions import (
+    DerivaMLMaterializeLimitExceeded,
+    DerivaMLNotFoundError,
+    DerivaMLValidationError,
+)
 from deriva_ml.feature.feature import create_feature
 from deriva_ml.feature.records import FeatureRecord
-from deriva_ml.feature.values import add_features, fetch_table_features, list_feature_values, select_by_workflow
+from deriva_ml.feature.values import (
+    add_features,
+    feature_values,
+    fetch_table_features,
+    list_feature_values,
+    select_by_workflow,
+)
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import table_document
 from deriva_ml.schema.vocabulary import create_vocabulary
@@ -82,8 +92,9 @@ def test_a_value_without_execution_and_a_second_one_are_refused(project: Session
     with pytest.raises(DerivaMLValidationError, match=f"two values for record {one}"):
         add_features(project, [value, value])
     add_features(project, [value])
-    with pytest.raises(DerivaMLCatalogError):
-        add_features(project, [value])
+    (other,) = subjects(project, 1)
+    with pytest.raises(DerivaMLValidationError, match=f"for record {one} already; nothing was stored"):
+        add_features(project, [record(Subject=other, Execution=run, Quality="Bad"), value])  # type: ignore[call-arg]
     assert len(list_feature_values(project, "Subject", "Health")) == 1
 
 
@@ -137,3 +148,78 @@ def test_reading_takes_one_request_however_many_values_there_are(
     transport.reset()
     assert len(list_feature_values(session, "Subject", "Health")) == count
     assert transport.count == 1
+
+
+def test_values_of_executions_and_workflows_are_asked_for_in_one_request(
+    project: Session, record: type[FeatureRecord]
+) -> None:
+    project.catalog.update(
+        "deriva-ml",
+        "Workflow_Type",
+        [
+            {"RID": row["RID"], "Synonyms": ["Exam"]}
+            for row in project.catalog.rows_by("deriva-ml", "Workflow_Type", "Name", ["Testing"])
+        ],
+        columns=["Synonyms"],
+    )
+    (one, two) = subjects(project, 2)
+    (first, workflow), (second, _), (third, _) = execution(project), execution(project, "Testing"), execution(project)
+    project.catalog.insert(
+        "deriva-ml", "Workflow_Workflow_Type", [{"Workflow": workflow, "Workflow_Type": "Embedding"}]
+    )
+    for run in (first, second, third):
+        add_features(
+            project,
+            [record(Subject=rid, Execution=run, Quality="Good") for rid in (one, two)],  # type: ignore[call-arg]
+        )
+    transport = Counting(project.catalog.transport)
+    session = over(project, transport)
+    session.model()
+
+    def made_by(**options: object) -> tuple[list[str], int]:
+        transport.reset()
+        values = feature_values(session, "Subject", "Health", **options)  # type: ignore[arg-type]
+        return sorted(str(value.Execution) for value in values), transport.count
+
+    assert made_by(execution_rids=[first, second]) == (sorted([first, first, second, second]), 1)
+    assert made_by(execution_rids=[]) == ([], 0)
+    assert made_by(workflow=workflow) == ([first, first], 1)
+    assert made_by(workflow="Training") == (sorted([first, first, third, third]), 1)
+    assert made_by(workflow="Exam") == ([second, second], 1)
+    assert made_by(workflow="Training", execution_rids=[third, second]) == ([third, third], 1)
+    assert made_by(workflow="Training", targets=[one]) == (sorted([first, third]), 1)
+    assert made_by(execution_rids=[first, *(f"1-{n:04d}" for n in range(2000))])[0] == [first, first]
+    assert made_by(workflow="Prediction")[0] == []
+    with pytest.raises(DerivaMLNotFoundError, match="There is no workflow Trainning") as caught:
+        made_by(workflow="Trainning")
+    assert caught.value.allowed[0] == "Training"
+
+
+def test_more_values_than_the_caller_is_ready_for_are_an_error(project: Session, record: type[FeatureRecord]) -> None:
+    (first, _), (second, _) = execution(project), execution(project)
+    for run in (first, second):
+        add_features(
+            project,
+            [record(Subject=rid, Execution=run, Quality="Good") for rid in subjects(project, 3)],  # type: ignore[call-arg]
+        )
+    assert len(feature_values(project, "Subject", "Health", materialize_limit=6)) == 6
+    assert len(feature_values(project, "Subject", "Health", materialize_limit=3, execution_rids=[first])) == 3
+    with pytest.raises(
+        DerivaMLMaterializeLimitExceeded, match="more than 5 values of feature Subject:Health"
+    ) as caught:
+        feature_values(project, "Subject", "Health", materialize_limit=5)
+    assert caught.value.limit == 5
+
+
+def test_a_record_for_which_the_selector_takes_nothing_is_left_out(
+    project: Session, record: type[FeatureRecord]
+) -> None:
+    (one, two) = subjects(project, 2)
+    (first, _), (second, _) = execution(project), execution(project)
+    for run, quality in ((first, "Good"), (second, "Bad")):
+        add_features(project, [record(Subject=one, Execution=run, Quality=quality)])  # type: ignore[call-arg]
+    add_features(project, [record(Subject=two, Execution=first, Quality="Good")])  # type: ignore[call-arg]
+    (left,) = feature_values(project, "Subject", "Health", lambda values: None)
+    assert left.target_rid == two
+    votes = feature_values(project, "Subject", "Health", FeatureRecord.select_majority_vote())
+    assert {value.target_rid: value.column_value("Quality") for value in votes} == {one: "Bad", two: "Good"}

@@ -6,7 +6,7 @@ import pytest
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.connect import Connection
-from deriva_ml.core.exceptions import DerivaMLCatalogError
+from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLValidationError
 from deriva_ml.ml import DerivaML
 from deriva_ml.schema.create_schema import SEED_TERMS, create_ml_schema, initialize_ml_schema
 from deriva_ml.schema.tables import is_asset, is_association, is_vocabulary
@@ -98,3 +98,14 @@ def test_a_catalog_is_made_for_a_project(tmp_path: Path, settings: object) -> No
     catalog = create_ml_catalog(str(tmp_path / "new"), "my-project")
     with DerivaML(str(tmp_path / "new"), catalog.catalog_id) as ml:
         assert ml.lookup_term("Dataset_Type", "Training").id.startswith("my-project:")
+
+
+def test_schemas_are_made_through_the_deriva_package_s_own_handles_too(connection: Connection) -> None:
+    theirs = connection.deriva().catalog(connection.create_catalog().catalog_id)
+    create_ml_schema(theirs, project_name="theirs")
+    initialize_ml_schema(theirs.getCatalogModel())
+    with DerivaML(str(connection.place.root), theirs.catalog_id) as ml:
+        assert ml.validate_schema(strict=True).issues == []
+        assert ml.lookup_term("Asset_Role", "Input").id.startswith("theirs:")
+    with pytest.raises(DerivaMLValidationError, match="Not a catalog"):
+        create_ml_schema("local")

@@ -30,6 +30,7 @@ from deriva_ml.schema.tables import asset_document, is_asset, is_vocabulary
 from deriva_ml.schema.vocabulary import add_term, check_terms
 from deriva_ml.wire.model import Table
 from deriva_ml.wire.path import both, eq, table
+from deriva_ml.wire.path import table as rows_of
 
 __all__ = [
     "Asset",
@@ -92,7 +93,10 @@ def create_asset(
     _check_columns(asset_name, document)
     # the type first: a table that cannot be given its own type would be of no use
     add_term(session, MLVocab.asset_type.value, asset_name, comment or f"A file of {asset_name}.")
-    session.catalog.create_tables(list(asset_table_documents(where, document, session.ml_schema)))
+    ml = session.ml_schema
+    types, roles = (session.table(f"{ml}:{each.value}") for each in (MLVocab.asset_type, MLVocab.asset_role))
+    made = asset_table_documents(where, document, ml, type_key=_key_column(types), role_key=_key_column(roles))
+    session.catalog.create_tables(list(made))
     if update_navbar:
         refresh_menu(session)
     return session.catalog.table(where, asset_name)
@@ -293,15 +297,15 @@ def lookup_asset(owner: Owner, rid: str) -> Asset:
     return _assets(owner, found, rows, _types_of(session, type_companion(session, found), rid))[0]
 
 
-def list_assets(owner: Owner, asset: str | Table) -> list[Asset]:
+def list_assets(owner: Owner, table: str | Table) -> list[Asset]:
     """The assets of a table with their types, in two requests.
 
     Raises:
         DerivaMLTableTypeError: The table is no asset table.
     """
     session = session_of(owner)
-    found = asset_table(session, asset)
-    rows = session.catalog.rows(table(*found.qualified))
+    found = asset_table(session, table)
+    rows = session.catalog.rows(rows_of(*found.qualified))
     return _assets(owner, found, rows, _types_of(session, type_companion(session, found)))
 
 

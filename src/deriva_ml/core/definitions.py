@@ -1,5 +1,10 @@
 """Constants, enums and value types under the one path that projects import them from."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
 from deriva_ml.core.constants import (
     DRY_RUN_RID,
     ML_SCHEMA,
@@ -77,3 +82,9 @@ __all__ = [
     "rid_regex",
     "snapshot_part",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "VocabularyTermHandle":  # it writes to a catalog, and lives where catalogs are known
+        return getattr(import_module("deriva_ml.schema.vocabulary"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

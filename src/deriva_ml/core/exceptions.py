@@ -16,6 +16,7 @@ The branches follow what the caller can do about it:
     │   ├── DerivaMLTableTypeError
     │   ├── DerivaMLValidationError
     │   │   └── DerivaMLSelectionError     a ValueError too
+    │   ├── DerivaMLMaterializeLimitExceeded
     │   └── DerivaMLCycleError
     ├── DerivaMLExecutionError             a run went wrong
     │   ├── DerivaMLWorkflowError
@@ -52,6 +53,7 @@ __all__ = [
     "DerivaMLExecutionError",
     "DerivaMLInvalidTerm",
     "DerivaMLInvalidTransition",
+    "DerivaMLMaterializeLimitExceeded",
     "DerivaMLMissingExtra",
     "DerivaMLModelError",
     "DerivaMLNotFoundError",
@@ -218,6 +220,15 @@ class DerivaMLValidationError(DerivaMLDataError):
 
 class DerivaMLSelectionError(DerivaMLValidationError, ValueError):
     """A dataset cannot be divided as it was asked for; a ``ValueError`` too, as documented."""
+
+
+class DerivaMLMaterializeLimitExceeded(DerivaMLDataError):
+    """There is more than the caller was ready to take; ``limit`` is that number, ``what`` says of what."""
+
+    def __init__(self, what: str, limit: int, *, hint: str | None = None) -> None:
+        super().__init__(f"There are more than {limit} {what}.", hint=hint)
+        self.what = what
+        self.limit = limit
 
 
 class DerivaMLCycleError(DerivaMLDataError):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 __all__ = [
     "LOGGER_NAME",
+    "LoggerMixin",
     "apply_logger_overrides",
     "configure_logging",
     "get_logger",
@@ -65,3 +66,11 @@ def apply_logger_overrides(overrides: Mapping[str, int]) -> None:
     """Set the level of each named logger."""
     for name, level in overrides.items():
         logging.getLogger(name).setLevel(level)
+
+
+class LoggerMixin:
+    """Gives the objects of a class a logger that is named after it."""
+
+    @property
+    def _logger(self) -> logging.Logger:
+        return get_logger(type(self).__name__)

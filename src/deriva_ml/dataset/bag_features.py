@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLNotFoundError
+from deriva_ml.core.exceptions import DerivaMLMaterializeLimitExceeded, DerivaMLNotFoundError
 from deriva_ml.core.files import nearest
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.joined_sql import quoted, sql_name
@@ -92,9 +92,8 @@ def read_values(
     rows = database.rows(feature.feature_table)
     records = [record.from_row(row) for row in rows if made_by is None or row[EXECUTION] in made_by]
     if limit is not None and len(records) > limit:
-        raise DerivaMLDataError(
-            f"Feature {feature} has {len(records)} values here, more than the limit of {limit}.",
-            hint="raise materialize_limit, or ask for the values of some executions only",
+        raise DerivaMLMaterializeLimitExceeded(
+            f"values of {feature}", limit, hint="raise materialize_limit, or ask for the values of some executions only"
         )
     if selector is None:
         return list(records)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from deriva_ml.core.enums import MLTable
-from deriva_ml.dataset import development, executions, summary, version_bags, version_joins
+from deriva_ml.dataset import development, executions, member_features, summary, version_bags, version_joins
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion, VersionPart
 from deriva_ml.dataset.changes import Changes
 from deriva_ml.dataset.clones import session_at
@@ -344,6 +344,7 @@ class Dataset:
 
     list_executions = of_owner(lambda: executions.list_executions)
     list_execution_uses = of_owner(lambda: executions.list_execution_uses)
+    feature_values = of_owner(lambda: member_features.feature_values)
 
     # ------------------------------------------------------------------------------------------ for people
 

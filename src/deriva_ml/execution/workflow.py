@@ -252,9 +252,7 @@ def _bound(row: WorkflowRow, session: Session) -> Workflow:
     return workflow
 
 
-def create_workflow(
-    session: Session, name: str, workflow_type: str | list[str], description: str | None = None
-) -> Workflow:
+def create_workflow(session: Session, name: str, workflow_type: str | list[str], description: str = "") -> Workflow:
     """A new workflow, not yet in the catalog, whose kinds are known to be terms.
 
     Raises:

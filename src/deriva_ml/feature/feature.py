@@ -7,20 +7,16 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from deriva_ml.core.enums import MLTable, MLVocab
-from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef
-from deriva_ml.core.exceptions import (
-    DerivaMLDataError,
-    DerivaMLNotFoundError,
-    DerivaMLTableTypeError,
-    DerivaMLValidationError,
-)
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLNotFoundError, DerivaMLValidationError
 from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
+from deriva_ml.feature.definition import Metadata, TableLike, feature_columns, listed
 from deriva_ml.feature.records import FeatureRecord, TermReader, record_class
-from deriva_ml.feature.shape import EXECUTION, FEATURE_NAME, FeatureShape, feature_shapes
+from deriva_ml.feature.shape import FEATURE_NAME, FeatureShape, feature_shapes
+from deriva_ml.schema.chaise import refresh_menu
 from deriva_ml.schema.session import Session
-from deriva_ml.schema.tables import Associate, association_document, is_asset, is_vocabulary
-from deriva_ml.schema.vocabulary import add_term, list_vocabulary_terms
+from deriva_ml.schema.tables import Associate, association_document
+from deriva_ml.schema.vocabulary import add_term, list_vocabulary_terms, vocabulary, vocabulary_columns
 from deriva_ml.wire.model import Model, Table
 
 __all__ = [
@@ -35,8 +31,6 @@ __all__ = [
 
 NAME_BYTES = 63
 """The longest name of a table, in bytes; PostgreSQL's limit."""
-
-Metadata = ColumnDef | Mapping[str, Json] | Table | str
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +58,7 @@ def features_of_model(model: Model, target: Table | None = None, read_terms: Ter
     ]
 
 
-def find_features(session: Session, table: str | Table | None = None) -> list[Feature]:
+def find_features(session: Session, table: TableLike | None = None) -> list[Feature]:
     """The features of one table, or of all tables."""
     target = None if table is None else session.table(table)
 
@@ -76,7 +70,7 @@ def find_features(session: Session, table: str | Table | None = None) -> list[Fe
     return features_of_model(session.model(), target, read_terms)
 
 
-def lookup_feature(session: Session, table: str | Table, feature_name: str) -> Feature:
+def lookup_feature(session: Session, table: TableLike, feature_name: str) -> Feature:
     """The feature of this name on a table.
 
     Raises:
@@ -94,20 +88,22 @@ def lookup_feature(session: Session, table: str | Table, feature_name: str) -> F
     )
 
 
-def feature_record_class(session: Session, table: str | Table, feature_name: str) -> type[FeatureRecord]:
+def feature_record_class(session: Session, table: TableLike, feature_name: str) -> type[FeatureRecord]:
     """The class of a feature's values."""
     return lookup_feature(session, table, feature_name).feature_record_class()
 
 
 def create_feature(
     session: Session,
-    target_table: str | Table,
+    target_table: TableLike,
     feature_name: str,
-    terms: Sequence[Table | str] | None = None,
-    assets: Sequence[Table | str] | None = None,
+    terms: Sequence[TableLike] | None = None,
+    assets: Sequence[TableLike] | None = None,
     metadata: Sequence[Metadata] | None = None,
     optional: Iterable[str] | None = None,
     comment: str = "",
+    update_navbar: bool = True,
+    *,
     schema: str | None = None,
 ) -> type[FeatureRecord]:
     """Make a feature of a table.
@@ -118,9 +114,10 @@ def create_feature(
         feature_name: Its name, which becomes a term of ``Feature_Name``.
         terms: Vocabularies: one column for each, named like it.
         assets: Asset tables: one column for each, named like it.
-        metadata: Further columns: definitions of columns, or tables to refer to.
+        metadata: Further columns: definitions of columns, or tables and keys to refer to.
         optional: Names of columns that may be without a value.
         comment: What the feature says.
+        update_navbar: Let the feature's table join the menu of the catalog's web interface, if it has one.
         schema: Where its table is made; by default in the default schema.
 
     Returns:
@@ -135,37 +132,34 @@ def create_feature(
     target = session.table(target_table)
     where = session.domain(schema)
     name = f"Execution_{target.name}_{feature_name}"
-    _check_name(session, target, feature_name, name)
-    columns = [
-        *(_reference(_table_of_type(session, each, "vocabulary")) for each in terms or ()),
-        *(_reference(_table_of_type(session, each, "asset table")) for each in assets or ()),
-        *(_metadata_column(session, each) for each in metadata or ()),
-    ]
-    _check_columns(feature_name, [str(column["name"]) for column, _ in columns], target, optional or ())
-    for column, _ in columns:
-        if column["name"] in set(optional or ()):
-            column["nullok"] = True
+    _check_name(session, target, feature_name, where, name)
+    values = feature_columns(
+        session, target, feature_name, listed(terms), listed(assets), listed(metadata), listed(optional)
+    )
+    names = vocabulary(session, f"{session.ml_schema}:{MLVocab.feature_name.value}")
     document = association_document(
         where,
         name,
         [
             Associate(session.ml_schema, MLTable.execution.value),
             Associate(target.schema, target.name),
-            Associate(session.ml_schema, MLVocab.feature_name.value, "Name"),
+            Associate(session.ml_schema, names.name, vocabulary_columns(names)["Name"]),
         ],
-        [column for column, _ in columns],
-        [reference for _, reference in columns if reference is not None],
+        values.columns,
+        values.references,
         comment=comment or f"Feature {feature_name} of {target.name}.",
     )
     for own in cast("list[dict[str, Json]]", document["column_definitions"]):
         if own["name"] == FEATURE_NAME:
             own["default"] = feature_name
-    add_term(session, MLVocab.feature_name.value, feature_name, comment or f"A feature of {target.name}.")
+    add_term(session, names, feature_name, comment or f"A feature of {target.name}.")
     session.catalog.create_table(where, document)
+    if update_navbar:
+        refresh_menu(session)
     return feature_record_class(session, target, feature_name)
 
 
-def delete_feature(session: Session, table: str | Table, feature_name: str) -> bool:
+def delete_feature(session: Session, table: TableLike, feature_name: str) -> bool:
     """Remove a feature with all its values; False if there is none."""
     session.require_writable()
     target = session.table(table)
@@ -176,7 +170,7 @@ def delete_feature(session: Session, table: str | Table, feature_name: str) -> b
     return False
 
 
-def _check_name(session: Session, target: Table, feature_name: str, table_name: str) -> None:
+def _check_name(session: Session, target: Table, feature_name: str, schema: str, table_name: str) -> None:
     if not feature_name.strip():
         raise DerivaMLValidationError("A feature needs a name.")
     if len(table_name.encode()) > NAME_BYTES:
@@ -189,51 +183,8 @@ def _check_name(session: Session, target: Table, feature_name: str, table_name: 
             f"Feature {target.name}:{feature_name} exists already.",
             hint="choose another name, or delete_feature first; that removes its values",
         )
-
-
-def _check_columns(feature_name: str, names: list[str], target: Table, optional: Iterable[str]) -> None:
-    fixed = [EXECUTION, FEATURE_NAME, target.name]
-    for name in names:
-        if (names + fixed).count(name) > 1:
-            raise DerivaMLDataError(
-                f"Feature {feature_name} would have two columns called {name}.",
-                hint="give a column of another name as metadata",
-            )
-    for name in optional:
-        if name not in names:
-            raise DerivaMLValidationError(
-                f"The optional column {name} is not a column of feature {feature_name}.", allowed=nearest(name, names)
-            )
-
-
-def _table_of_type(session: Session, given: Table | str, kind: str) -> Table:
-    found = session.table(given)
-    if not (is_vocabulary(found) if kind == "vocabulary" else is_asset(found)):
-        raise DerivaMLTableTypeError(kind, found.name, source="create_feature")
-    return found
-
-
-def _reference(table: Table) -> tuple[dict[str, Json], ForeignKeyDef]:
-    """A column that refers to a table: to a vocabulary by its terms' names, to any other by RID."""
-    key = "RID"
-    if is_vocabulary(table):
-        key = next(column.name for column in table.columns if column.name.lower() == "name")
-    column = ColumnDef(table.name, "text", nullok=False, comment=f"The {table.name}.")
-    return column.to_dict(), ForeignKeyDef([table.name], table.schema, table.name, [key])
-
-
-def _metadata_column(session: Session, given: Metadata) -> tuple[dict[str, Json], ForeignKeyDef | None]:
-    if isinstance(given, ColumnDef):
-        return given.to_dict(), None
-    if isinstance(given, Table | str):
-        return _reference(session.table(given))
-    document = dict(given)
-    if not isinstance(document.get("name"), str) or "type" not in document:
-        raise DerivaMLValidationError(
-            f"Not the definition of a column: {document}.",
-            source="metadata of create_feature",
-            allowed=["ColumnDefinition(...)", "a table or its name", "{'name': ..., 'type': {'typename': ...}, ...}"],
+    if session.model().table(schema, table_name) is not None:
+        raise DerivaMLDataError(
+            f"Feature {target.name}:{feature_name} needs a table {table_name}, which schema {schema} has already.",
+            hint="choose another name, or another schema: create_feature(..., schema=...)",
         )
-    if isinstance(document["type"], str):
-        document["type"] = {"typename": document["type"]}
-    return document, None

@@ -6,12 +6,12 @@ vocabulary (a synonym is replaced by the term's name). Rows that were read from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
@@ -71,7 +71,9 @@ class FeatureRecord(BaseModel):
         RCT: When the value was stored; None for one that is not stored yet.
     """
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), populate_by_name=True, ignored_types=())
+    model_config = ConfigDict(
+        extra="forbid", protected_namespaces=(), populate_by_name=True, ignored_types=(), validate_assignment=True
+    )
 
     Execution: str | None = None
     Feature_Name: str
@@ -80,6 +82,21 @@ class FeatureRecord(BaseModel):
     feature: ClassVar[FeatureShape | None] = None
     column_fields: ClassVar[Mapping[str, str]] = {}
     """Field by column: a column whose name cannot be a field's has a field of another name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, given: Any) -> Any:
+        """Say of a name that is no field which there are."""
+        if not isinstance(given, Mapping):
+            return given
+        columns = {field: column for column, field in cls.column_fields.items()}
+        known = {columns.get(name, name) for name in cls.model_fields}
+        unknown = [name for name in given if name not in known and name not in cls.model_fields]
+        if unknown:
+            raise ValidationError.from_exception_data(
+                cls.__name__, [_no_field(cls.__name__, str(name), given[name], known) for name in unknown]
+            )
+        return given
 
     @classmethod
     def of_feature(cls) -> FeatureShape:
@@ -158,14 +175,38 @@ class FeatureRecord(BaseModel):
         return select.first(records)
 
     @staticmethod
-    def select_by_execution(execution_rid: str) -> Callable[[Sequence[FeatureRecord]], FeatureRecord]:
+    def select_by_execution(execution_rid: str) -> select.Chooser:
         """A selector of the record that an execution made; see :func:`deriva_ml.feature.select.by_execution`."""
         return select.by_execution(execution_rid)
 
     @classmethod
-    def select_majority_vote(cls, column: str | None = None) -> Callable[[Sequence[FeatureRecord]], FeatureRecord]:
+    def select_majority_vote(cls, column: str | None = None) -> select.Chooser:
         """A selector of the most frequent value; see :func:`deriva_ml.feature.select.majority_vote`."""
         return select.majority_vote(column)
+
+
+def _no_field(record: str, name: str, value: Any, known: Collection[str]) -> InitErrorDetails:
+    error = PydanticCustomError(
+        "extra_forbidden",
+        "{record} has no field {name}; allowed: {allowed}",
+        {"record": record, "name": name, "allowed": ", ".join(nearest(name, known))},
+    )
+    return InitErrorDetails(type=error, loc=(name,), input=value)
+
+
+def _own_name(shape: FeatureShape) -> Callable[[str], str]:
+    """Refuses the name of another feature: the values would be stored as values of that one."""
+
+    def check(name: str) -> str:
+        if name != shape.feature_name:
+            raise PydanticCustomError(
+                "other_feature",
+                "{name} is not the feature of these records; allowed: {feature}",
+                {"name": repr(name), "feature": shape.feature_name},
+            )
+        return name
+
+    return check
 
 
 def _kind(shape: FeatureShape, column: Column, terms: Mapping[str, Terms]) -> Any:
@@ -200,16 +241,21 @@ def record_class(shape: FeatureShape, read_terms: TermReader | None = None) -> t
         read_terms: Reads the terms of a vocabulary, for the check of term columns; without it they are not checked.
     """
     terms = _terms(shape, read_terms)
-    fields: dict[str, Any] = {FEATURE_NAME: (str, Field(default=shape.feature_name))}
+    fields: dict[str, Any] = {
+        FEATURE_NAME: (Annotated[str, AfterValidator(_own_name(shape))], Field(default=shape.feature_name))
+    }
     renamed: dict[str, str] = {}
     columns = [column for column in shape.feature_table.user_columns if column in shape.feature_columns]
     target = next(c for c in shape.feature_table.user_columns if c.name == shape.target_column)
     for column in (target, *columns):
-        kind = str if column is target else _kind(shape, column, terms)
         name = safe_name(column.name, FeatureRecord)
-        if name != column.name:
+        alias = None if name == column.name else column.name
+        if alias is not None:
             renamed[column.name] = name
-        fields[name] = field_definition(column, kind, column.name if name != column.name else None)
+        if column is target:  # a value of nothing is no value, whatever the table allows
+            fields[name] = (str, Field(alias=alias))
+        else:
+            fields[name] = field_definition(column, _kind(shape, column, terms), alias)
     made = create_model(
         f"{shape.target_table.name}Feature{shape.feature_name}",
         __base__=FeatureRecord,

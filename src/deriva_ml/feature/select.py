@@ -13,10 +13,13 @@ from deriva_ml.core.files import nearest
 if TYPE_CHECKING:
     from deriva_ml.feature.records import FeatureRecord
 
-__all__ = ["Selector", "by_execution", "first", "majority_vote", "newest", "stored_at"]
+__all__ = ["Chooser", "Selector", "by_execution", "first", "majority_vote", "newest", "stored_at"]
 
-Selector: TypeAlias = "Callable[[Sequence[FeatureRecord]], FeatureRecord]"
-"""Takes the values for one record and gives one of them."""
+Selector: TypeAlias = "Callable[[Sequence[FeatureRecord]], FeatureRecord | None]"
+"""Takes the values for one record and gives one of them, or none."""
+
+Chooser: TypeAlias = "Callable[[Sequence[FeatureRecord]], FeatureRecord]"
+"""A selector that always gives one."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -39,7 +42,7 @@ def first(records: Sequence[FeatureRecord]) -> FeatureRecord:
     return min(records, key=stored_at)
 
 
-def by_execution(execution_rid: str) -> Selector:
+def by_execution(execution_rid: str) -> Chooser:
     """A selector of the newest record that an execution made.
 
     The selector raises ``DerivaMLNotFoundError`` for a record of which the execution made no value.
@@ -58,7 +61,7 @@ def by_execution(execution_rid: str) -> Selector:
     return select
 
 
-def majority_vote(column: str | None = None) -> Selector:
+def majority_vote(column: str | None = None) -> Chooser:
     """A selector of the value that most records have; of values that are equally frequent the newest is taken.
 
     Args:

@@ -11,6 +11,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -20,8 +22,9 @@ from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLException, Deri
 from deriva_ml.feature.feature import Feature, find_features
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.shape import EXECUTION, FeatureShape
-from deriva_ml.feature.values import grouped
+from deriva_ml.feature.values import grouped, named
 from deriva_ml.schema.session import Session
+from deriva_ml.wire.model import Column
 from deriva_ml.wire.path import eq, table
 from deriva_ml.workspace.entries import FAILED, PENDING, UPLOADED, encode
 from deriva_ml.workspace.lines import LineFile
@@ -57,7 +60,7 @@ class FeatureStage:
     def __init__(self, manifest: Manifest, run_dir: Path) -> None:
         self._manifest = manifest
         self._run_dir = run_dir
-        self._staged: dict[str, set[str]] = {}
+        self._staged: dict[str, _Staged] = {}
 
     def add(self, records: Iterable[FeatureRecord], execution_rid: str) -> int:
         """Stage values; they are stored when the run's outputs are uploaded.
@@ -110,20 +113,26 @@ class FeatureStage:
         return value
 
     def _check_targets(self, shape: FeatureShape, rows: list[dict[str, Any]]) -> None:
+        there = self._there(shape)
+        there.take(there.file.read())
+        self._refuse_second(shape, rows)
+
+    def _there(self, shape: FeatureShape) -> _Staged:
+        """What is known to be staged of a feature."""
         key = _key(shape)
         if key not in self._staged:
-            self._staged[key] = {
-                str(row[shape.target_column]) for row in _staged_rows(self._run_dir / _values_path(shape))
-            }
-        fresh: set[str] = set()
-        for row in rows:
-            target = str(row[shape.target_column])
-            if target in self._staged[key] or target in fresh:
-                raise DerivaMLValidationError(
-                    f"This run has a value of feature {shape} for record {target} already.",
-                    hint="an execution makes one value of a feature for each record",
-                )
-            fresh.add(target)
+            self._staged[key] = _Staged(self._run_dir / _values_path(shape), shape.target_column)
+        return self._staged[key]
+
+    def _refuse_second(self, shape: FeatureShape, rows: list[dict[str, Any]]) -> None:
+        given = Counter(str(row[shape.target_column]) for row in rows)
+        twice = {target for target, count in given.items() if count > 1} | (given.keys() & self._there(shape).targets)
+        if twice:
+            raise DerivaMLValidationError(
+                f"This run has a value of feature {shape} for {'record' if len(twice) == 1 else 'records'} "
+                f"{named(twice)} already; nothing of this call was staged.",
+                hint="an execution makes one value of a feature for each record",
+            )
 
     def _write(self, shape: FeatureShape, rows: list[dict[str, Any]]) -> None:
         key = _key(shape)
@@ -139,12 +148,29 @@ class FeatureStage:
                     asset_columns=tuple(sorted(column.name for column in shape.asset_columns)),
                 )
             )
-        file = LineFile(self._run_dir / _values_path(shape))
-        with file.writing() as writer:
-            before = len(writer.unread())
+        there = self._there(shape)
+        with there.file.writing() as writer:
+            there.take(writer.unread())
+            self._refuse_second(shape, rows)  # whoever had the turn before may have staged the same
             writer.append([encode(row) for row in rows])
-        self._manifest.update_feature(key, rows=before + len(rows), status=PENDING)
-        self._staged[key].update(str(row[shape.target_column]) for row in rows)
+            there.targets.update(str(row[shape.target_column]) for row in rows)
+            there.count += len(rows)
+        self._manifest.update_feature(key, rows=there.count, status=PENDING)
+
+
+class _Staged:
+    """The staged values of one feature, as far as they were read: each line is read once."""
+
+    def __init__(self, path: Path, target_column: str) -> None:
+        self.file = LineFile(path)
+        self.targets: set[str] = set()
+        self.count = 0
+        self._target_column = target_column
+
+    def take(self, lines: list[tuple[int, bytes]]) -> None:
+        """Note what others have staged."""
+        self.targets.update(str(row[self._target_column]) for row in _parsed(self.file.path, lines))
+        self.count += len(lines)
 
 
 def _key(shape: FeatureShape) -> str:
@@ -158,8 +184,12 @@ def _values_path(shape: FeatureShape) -> str:
 
 
 def _staged_rows(path: Path) -> list[dict[str, Any]]:
+    return _parsed(path, LineFile(path).read())
+
+
+def _parsed(path: Path, lines: list[tuple[int, bytes]]) -> list[dict[str, Any]]:
     rows = []
-    for number, line in LineFile(path).read():
+    for number, line in lines:
         try:
             rows.append(dict(json.loads(line)))
         except (ValueError, TypeError) as error:
@@ -212,10 +242,46 @@ def _upload(
     staged = _staged_rows(manifest.values_of(entry))
     rows = [_with_rids(manifest, entry, row) for row in staged]
     mine = table(*feature.feature_table.qualified).where(eq(EXECUTION, execution_rid))
-    stored = {row[feature.target_column] for row in session.catalog.attributes(mine, feature.target_column)}
-    missing = [row for row in rows if row[feature.target_column] not in stored]
+    stored = {str(row[feature.target_column]): row for row in session.catalog.rows(mine)}
+    _refuse_others(feature, rows, stored)
+    missing = [row for row in rows if str(row[feature.target_column]) not in stored]
     session.catalog.insert(*feature.feature_table.qualified, missing)
     return len(missing), len(rows)
+
+
+def _refuse_others(feature: Feature, rows: list[dict[str, Any]], stored: Mapping[str, dict[str, Any]]) -> None:
+    """Refuse to take values that someone else has stored for the execution for our own.
+
+    Raises:
+        DerivaMLDataError: A record has another value than the one that was staged for it.
+    """
+    other = {
+        str(row[feature.target_column])
+        for row in rows
+        if (there := stored.get(str(row[feature.target_column]))) is not None and _differ(feature, row, there)
+    }
+    if other:
+        raise DerivaMLDataError(
+            f"The catalog has other values of feature {feature} by this execution for "
+            f"{'record' if len(other) == 1 else 'records'} {named(other)} than those that were staged.",
+            hint="ml.add_features was used for the same records; remove those values, then upload again",
+        )
+
+
+def _differ(feature: Feature, row: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    return any(not _same(column, row.get(column.name), stored.get(column.name)) for column in feature.feature_columns)
+
+
+_FORMS = ("date", "timestamp", "timestamptz", "json", "jsonb")
+"""Types whose values the catalog may write in another form than they were given in."""
+
+
+def _same(column: Column, given: Any, stored: Any) -> bool:
+    if given is None or stored is None or column.type.is_array or column.type.name in _FORMS:
+        return (given is None) == (stored is None) or given is None  # without a value the column's default is taken
+    if isinstance(given, int | float) and isinstance(stored, int | float):
+        return math.isclose(given, stored, rel_tol=1e-5)
+    return bool(given == stored)
 
 
 def _with_rids(manifest: Manifest, entry: FeatureEntry, row: dict[str, Any]) -> dict[str, Any]:

@@ -100,6 +100,14 @@ class DerivaMLDatabase:
     def __repr__(self) -> str:
         return f"DerivaMLDatabase({str(self.database.bag)!r})"
 
+    def pathBuilder(self) -> NoReturn:  # noqa: N802  # the specification's name
+        """Refuse: the path builder asks the catalog.
+
+        Raises:
+            DerivaMLReadOnlyError: Always; the error says what has the rows.
+        """
+        self.__getattr__("pathBuilder")()
+
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
         if name not in _WRITES and name not in _LIVE:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deriva_ml.schema.create_schema import create_ml_catalog, create_ml_schema, initialize_ml_schema
+    from deriva_ml.schema.reset import reset_ml_schema
     from deriva_ml.schema.validation import (
         SchemaValidationReport,
         SchemaValidator,
@@ -24,12 +25,14 @@ __all__ = [
     "create_ml_catalog",
     "create_ml_schema",
     "initialize_ml_schema",
+    "reset_ml_schema",
     "validate_ml_schema",
 ]
 
 _HOMES = MappingProxyType(
     {
         "create_schema": ("create_ml_catalog", "create_ml_schema", "initialize_ml_schema"),
+        "reset": ("reset_ml_schema",),
         "validation": (
             "SchemaValidationReport",
             "SchemaValidator",

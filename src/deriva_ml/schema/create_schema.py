@@ -9,6 +9,7 @@ from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.enums import AssetRole, MLAsset, MLTable, MLVocab
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, KeyDef, TableDef
+from deriva_ml.schema.handles import client_of
 from deriva_ml.schema.tables import (
     Associate,
     asset_document,
@@ -161,15 +162,25 @@ def _dataset_tables(schema: str) -> Iterator[Document]:
     )
 
 
-def asset_table_documents(schema: str, asset: Document, ml_schema: str) -> Iterator[Document]:
-    """The documents of an asset table and of its two companions: its types and its executions."""
+def asset_table_documents(
+    schema: str, asset: Document, ml_schema: str, *, type_key: str = "Name", role_key: str = "Name"
+) -> Iterator[Document]:
+    """The documents of an asset table and of its two companions: its types and its executions.
+
+    Args:
+        schema: Where they are made.
+        asset: The document of the asset table.
+        ml_schema: Name of the ML schema.
+        type_key: The column of ``Asset_Type`` that holds a term's name; older catalogs have lower-case columns.
+        role_key: The same of ``Asset_Role``.
+    """
     name = str(asset["table_name"])
     yield asset
     own = Associate(schema, name)
     yield association_document(
         schema,
         f"{name}_Asset_Type",
-        [own, Associate(ml_schema, "Asset_Type", "Name")],
+        [own, Associate(ml_schema, "Asset_Type", type_key)],
         comment=f"Kinds of each {name}.",
     )
     yield association_document(
@@ -177,7 +188,7 @@ def asset_table_documents(schema: str, asset: Document, ml_schema: str) -> Itera
         f"{name}_Execution",
         [own, Associate(ml_schema, "Execution")],
         [ColumnDef("Asset_Role", nullok=False, comment="Input or Output.")],
-        [ForeignKeyDef(["Asset_Role"], ml_schema, "Asset_Role", ["Name"])],
+        [ForeignKeyDef(["Asset_Role"], ml_schema, "Asset_Role", [role_key])],
         comment=f"Executions that read or made each {name}.",
     )
 
@@ -212,28 +223,41 @@ def ml_schema_documents(schema: str = ML_SCHEMA, project_name: str | None = None
     ]
 
 
-def initialize_ml_schema(client: CatalogClient, schema_name: str = ML_SCHEMA) -> None:
-    """Add the seed terms that are missing; terms that are there stay as they are."""
-    for vocabulary, terms in SEED_TERMS.items():
-        rows: list[Document] = [
-            {"Name": str(name), "Description": text, "Synonyms": []} for name, text in terms.items()
-        ]
-        client.insert(schema_name, str(vocabulary), rows, defaults=("ID", "URI"), on_conflict_skip=True)
+def initialize_ml_schema(model: CatalogClient | Any, schema_name: str = ML_SCHEMA) -> None:
+    """Add the seed terms that are missing; terms that are there stay as they are.
+
+    Args:
+        model: The catalog: a client of ours, or an ``ErmrestCatalog`` or a model of the ``deriva`` package.
+        schema_name: Name of the ML schema.
+    """
+    with client_of(getattr(model, "catalog", model)) as client:
+        for vocabulary, terms in SEED_TERMS.items():
+            # older catalogs have lower-case columns
+            names = {column.name.lower(): column.name for column in client.table(schema_name, str(vocabulary)).columns}
+            rows: list[Document] = [
+                {names["name"]: str(name), names["description"]: text, names["synonyms"]: []}
+                for name, text in terms.items()
+            ]
+            defaults = (names["id"], names["uri"])
+            client.insert(schema_name, str(vocabulary), rows, defaults=defaults, on_conflict_skip=True)
 
 
-def create_ml_schema(client: CatalogClient, schema_name: str = ML_SCHEMA, project_name: str | None = None) -> None:
+def create_ml_schema(
+    catalog: CatalogClient | Any, schema_name: str = ML_SCHEMA, project_name: str | None = None
+) -> None:
     """Make the ML schema in a catalog that has none, in one transaction, and seed its vocabularies.
 
     Args:
-        client: The catalog.
+        catalog: The catalog: a client of ours, or an ``ErmrestCatalog`` of the ``deriva`` package.
         schema_name: Name of the ML schema.
         project_name: Prefix of the terms' identifiers.
 
     Raises:
         DerivaMLCatalogError: The schema exists already (409); nothing is changed then.
     """
-    client.create_tables(ml_schema_documents(schema_name, project_name))
-    initialize_ml_schema(client, schema_name)
+    with client_of(catalog) as client:
+        client.create_tables(ml_schema_documents(schema_name, project_name))
+        initialize_ml_schema(client, schema_name)
 
 
 def create_ml_catalog(hostname: str, project_name: str, catalog_alias: str | None = None) -> Any:

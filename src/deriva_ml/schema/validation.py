@@ -10,7 +10,7 @@ from deriva_ml.core.enums import BaseStrEnum
 from deriva_ml.schema.create_schema import SEED_TERMS, ml_schema_documents
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.tables import is_vocabulary
-from deriva_ml.schema.vocabulary import list_vocabulary_terms
+from deriva_ml.schema.vocabulary import list_vocabulary_terms, vocabulary_columns
 from deriva_ml.wire.model import Json, Schema, Table
 
 __all__ = ["SchemaValidationReport", "SchemaValidator", "ValidationIssue", "ValidationSeverity", "validate_ml_schema"]
@@ -166,6 +166,8 @@ class SchemaValidator:
 
     def _columns(self, report: SchemaValidationReport, table: Table, document: dict[str, Json]) -> None:
         actual = {column.name: column for column in table.columns}
+        if is_vocabulary(table):  # vocabularies of older catalogs have lower-case columns, and serve as well
+            actual |= {name: actual.pop(given) for name, given in vocabulary_columns(table).items()}
         expected = dict(_expected_columns(document))
         for name, (kind, nullok) in expected.items():
             where = {"table": table.name, "column": name}

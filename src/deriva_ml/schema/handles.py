@@ -1,0 +1,43 @@
+"""Our client of a catalog, from what stands for the catalog: that client, or a handle of the ``deriva`` package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from deriva_ml.catalog.client import CatalogClient
+from deriva_ml.connect import open_connection
+from deriva_ml.core.exceptions import DerivaMLValidationError
+
+__all__ = ["client_of"]
+
+
+@contextmanager
+def client_of(catalog: CatalogClient | Any) -> Iterator[CatalogClient]:
+    """A client of a catalog.
+
+    Args:
+        catalog: A client, or an ``ErmrestCatalog`` of the ``deriva`` package: one that a connection of ours gave is
+            used on that connection, any other is connected to anew, with its credentials.
+
+    Raises:
+        DerivaMLValidationError: It is neither.
+    """
+    if isinstance(catalog, CatalogClient):
+        yield catalog
+        return
+    if not hasattr(catalog, "catalog_id") or not hasattr(catalog, "deriva_server"):
+        raise DerivaMLValidationError(
+            f"Not a catalog: {catalog!r}.", allowed=["an ErmrestCatalog, such as ml.catalog", "a CatalogClient"]
+        )
+    transport = getattr(catalog, "transport", None)
+    if transport is not None:
+        yield CatalogClient(transport, str(catalog.catalog_id))
+        return
+    server = catalog.deriva_server
+    connection = open_connection(f"{server.scheme}://{server.server}", credential=server.credentials)
+    try:
+        yield connection.catalog(str(catalog.catalog_id))
+    finally:
+        connection.close()
