@@ -27,6 +27,7 @@ MADE = [
     ex.DerivaMLWorkflowError("code"),
     ex.DerivaMLDirtyWorkflowError(Path("a.py"), ["a.py", "b.py"]),
     ex.DerivaMLInvalidTransition("Completed", "Running", ["Completed"]),
+    ex.DerivaMLSelectionError("cannot be divided", hint="h"),
     ex.DerivaMLModelError("model"),
     ex.DerivaMLUploadError("upload"),
     ex.DerivaMLReadOnlyError("snapshot"),
