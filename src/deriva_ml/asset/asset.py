@@ -22,7 +22,7 @@ from deriva_ml.core.json_types import Json
 from deriva_ml.feature.feature import Feature, find_features
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.values import list_feature_values
-from deriva_ml.schema.chaise import refresh_menu
+from deriva_ml.schema.chaise import record_url, refresh_menu
 from deriva_ml.schema.create_schema import asset_table_documents
 from deriva_ml.schema.rids import resolve_rid
 from deriva_ml.schema.session import HasSession, Session, session_of
@@ -231,7 +231,7 @@ class Asset:
     def get_chaise_url(self) -> str:
         """The page of its record in Deriva's browser."""
         session, found = session_of(self._owner), self._table()
-        return f"{session.place}/chaise/record/#{session.catalog_id}/{found.schema}:{found.name}/RID={self.asset_rid}"
+        return record_url(session, found.schema, found.name, self.asset_rid)
 
     def download(self, dest_dir: str | Path, update_catalog: bool = False) -> AssetFilePath:
         """Bring its file to ``<dest_dir>/<RID>/<name>``, verified.

@@ -12,6 +12,7 @@ from deriva_ml.dataset.dataset_types import types_of
 from deriva_ml.dataset.nesting import Nesting, read_nesting
 from deriva_ml.dataset.reference import DatasetRef
 from deriva_ml.dataset.versions import current, histories
+from deriva_ml.schema.chaise import record_url
 from deriva_ml.schema.session import Session
 
 __all__ = ["display_markdown", "get_chaise_url", "to_markdown"]
@@ -20,13 +21,12 @@ _INDENT = "  "
 
 
 def get_chaise_url(dataset: DatasetRef) -> str:
-    """The page of its record in Deriva's browser; a folder has none, and is named by its path."""
+    """The page of its record in Deriva's browser; a folder has none: the record is named by the folder's identity."""
     return _page(dataset.session, dataset.dataset_rid)
 
 
 def _page(session: Session, rid: str) -> str:
-    record = f"{session.ml_schema}:{MLTable.dataset.value}/RID={rid}"
-    return f"{session.place}/chaise/record/#{session.catalog_id}/{record}"
+    return record_url(session, session.ml_schema, MLTable.dataset.value, rid)
 
 
 def to_markdown(dataset: DatasetRef, show_children: bool = False, indent: int = 0) -> str:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from deriva_ml.core.enums import ExecMetadataType, MLAsset, MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLDataError
@@ -16,6 +15,7 @@ from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.dataset.dataset_types import list_types
 from deriva_ml.execution.execution_record import ExecutionRecord, lookup_execution, newest_executions
 from deriva_ml.execution.uses import AssetUse, DatasetUse, list_assets, list_input_datasets
+from deriva_ml.schema.chaise import record_url
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.path import eq, regexp, table
 
@@ -141,10 +141,7 @@ class Experiment:
         return self._url(self.execution_rid, str(MLTable.execution))
 
     def _url(self, rid: str, name: str, schema: str | None = None) -> str:
-        session = self._session
-        base = session.place.base_url or f"tag:{session.identity}"
-        where = f"{quote(schema or session.ml_schema, safe='')}:{quote(name, safe='')}"
-        return f"{base}/chaise/record/#{session.catalog_id}/{where}/RID={rid}"
+        return record_url(self._session, schema or self._session.ml_schema, name, rid)
 
     # -- in one piece --------------------------------------------------------------------------------------------
 

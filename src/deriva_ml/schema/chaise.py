@@ -15,7 +15,7 @@ from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset, is_association, is_vocabulary
 from deriva_ml.wire.model import Json, Table
 
-__all__ = ["add_page", "apply_catalog_annotations", "catalog_annotation", "chaise_url", "refresh_menu"]
+__all__ = ["add_page", "apply_catalog_annotations", "catalog_annotation", "chaise_url", "record_url", "refresh_menu"]
 
 CHAISE_CONFIG = "tag:isrd.isi.edu,2019:chaise-config"
 DISPLAY = "tag:misd.isi.edu,2015:display"
@@ -41,6 +41,12 @@ def chaise_url(session: Session, table: str | Table) -> str:
         DerivaMLTableNotFound: There is no such table.
     """
     return f"{_base(session)}/recordset/#{session.catalog_id}/{_address(session.table(table))}"
+
+
+def record_url(session: Session, schema: str, name: str, rid: str) -> str:
+    """Where the web interface of the catalog's host shows a record; of a folder, which has none, a name for it."""
+    address = f"{quote(schema, safe='')}:{quote(name, safe='')}"
+    return f"{_base(session)}/record/#{session.catalog_id}/{address}/RID={rid}"
 
 
 def _item(session: Session, table: Table) -> Json:

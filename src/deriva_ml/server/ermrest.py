@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from zlib import crc32
 
@@ -46,6 +46,9 @@ __all__ = ["VERSION", "Ermrest"]
 VERSION = "0.5.0"
 """The version of ERMrest whose behaviour this is."""
 
+SHORT = 1024
+"""Up to how many characters a target is kept once it was read."""
+
 SCHEMAS_KEPT = 8
 """How many ``/schema`` answers are kept ready."""
 
@@ -71,6 +74,8 @@ class Ermrest:
         self.identity = identity
         self.catalogs = Catalogs(root, clock=clock, time_limit=time_limit)
         self._schemas: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        # Clients ask for the same few paths again and again; a long path is not kept, as it holds a list.
+        self._short_target = lru_cache(maxsize=256)(parse_target)
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -87,7 +92,7 @@ class Ermrest:
         if raw == "/ermrest" or raw.startswith("/ermrest?"):
             return Response(308, {"content-type": TEXT, "location": raw.replace("/ermrest", "/ermrest/", 1)})
         try:
-            target = parse_target(raw)
+            target = self._short_target(raw) if len(raw) <= SHORT else parse_target(raw)
         except PathSyntaxError as error:
             raise BadRequest(str(error)) from error
         if target.catalog is None:
