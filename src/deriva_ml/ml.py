@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deriva_ml.dataset import bag, cached_bags, clones, estimate, files, finding, live_denormalize, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
+    from deriva_ml.execution.inputs import DownloadNotice
     from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
     from deriva_ml.schema import chaise, display, provenance, references, validation
@@ -120,6 +121,8 @@ class DerivaML:
         self.status = Status.pending
         self.configuration: ExecutionConfiguration | None = None
         self.annotation_draft = AnnotationDraft()
+        self.on_download: DownloadNotice | None = None
+        """Is told how far the inputs of runs are: of which one, and a ``BagProgress``."""
 
     # -- opening and closing -------------------------------------------------------------------------------------
 

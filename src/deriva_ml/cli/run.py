@@ -124,9 +124,12 @@ def _run(flags: argparse.Namespace, rest: list[str]) -> int:
 
 def _perform(plan: RunPlan, *, debug: bool) -> int:
     from deriva_ml.cli.printer import show_outcome, show_sweep
+    from deriva_ml.cli.transfer_bar import transfer_bar
 
     if not plan.is_sweep:
-        return show_outcome(plan.run(), debug=debug)
+        with transfer_bar() as bar:
+            outcome = (plan if bar is None else plan.shown(bar.on_download, bar.on_upload)).run()
+        return show_outcome(outcome, debug=debug)
     from deriva_ml.execution.sweep import run_sweep
 
     return show_sweep(run_sweep(plan), debug=debug)

@@ -104,7 +104,8 @@ class Execution:
         if reload is not None and not self.dry_run:
             opened = reopen_run(self._session, configuration, reload, workflow)
         else:
-            around = Surroundings(now, parent, sequence, getattr(ml_object, "hydra_runtime_output_dir", None))
+            hydra_dir = getattr(ml_object, "hydra_runtime_output_dir", None)
+            around = Surroundings(now, parent, sequence, hydra_dir, getattr(ml_object, "on_download", None))
             opened = open_run(self._session, configuration, workflow, around, dry_run=self.dry_run)
         self.configuration = opened.configuration
         self.workflow = opened.workflow

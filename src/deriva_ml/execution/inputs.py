@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -32,6 +33,7 @@ from deriva_ml.schema.tables import is_asset
 if TYPE_CHECKING:
     from deriva_ml.asset.aux_classes import AssetFilePath, AssetSpec
     from deriva_ml.asset.local_file import LocalFile
+    from deriva_ml.dataset.bag import BagProgress
     from deriva_ml.dataset.dataset_bag import DatasetBag
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 
@@ -129,6 +131,10 @@ class Datasets(Sequence["DatasetBag"]):
         self._bags.append(bag)
 
 
+DownloadNotice = Callable[[str, "BagProgress"], None]
+"""What is told how far an input is: which one, and how far."""
+
+
 class RunInputs:
     """The inputs of one run on this machine: what was checked, and what has been brought.
 
@@ -137,6 +143,7 @@ class RunInputs:
         execution_rid: The run.
         run_dir: The run's directory.
         checked: What the run consumes.
+        notice: Is told how far each dataset is.
 
     Attributes:
         checked: What the run consumes.
@@ -144,8 +151,16 @@ class RunInputs:
         asset_paths: The files that are here, by asset table.
     """
 
-    def __init__(self, session: Session, execution_rid: str, run_dir: Path, checked: Inputs) -> None:
+    def __init__(
+        self,
+        session: Session,
+        execution_rid: str,
+        run_dir: Path,
+        checked: Inputs,
+        notice: DownloadNotice | None = None,
+    ) -> None:
         self._session = session
+        self._notice = notice
         self._execution_rid = execution_rid
         self._folder = run_dir / "inputs"
         self._are_here = False
@@ -192,7 +207,9 @@ class RunInputs:
         from deriva_ml.dataset.bag import download_dataset_bag
 
         # A dry run writes nothing to the catalog, not even what the bag was.
-        bag = download_dataset_bag(self._session, spec, record=self._execution_rid != DRY_RUN_RID)
+        told = None if self._notice is None else partial(self._notice, f"dataset {spec.rid}")
+        record = self._execution_rid != DRY_RUN_RID
+        bag = download_dataset_bag(self._session, spec, progress=told, record=record)
         bag.execution_rid = self._execution_rid
         return bag
 

@@ -34,6 +34,7 @@ from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import add_nested_execution, lookup_execution
 from deriva_ml.execution.inputs import (
+    DownloadNotice,
     Inputs,
     RunInputs,
     check_inputs,
@@ -67,12 +68,14 @@ class Surroundings:
         parent: The run that it is part of.
         sequence: Its place among the parts.
         hydra_output_dir: Hydra's directory for the job.
+        notice: Is told how far inputs are.
     """
 
     now: Callable[[], datetime]
     parent: str | None = None
     sequence: int | None = None
     hydra_output_dir: Path | None = None
+    notice: DownloadNotice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def open_run(
             _make_directory(directory, rid)
             configuration, inputs = store_inputs(session, configuration, inputs)
         manifest = Manifest(directory / MANIFEST_NAME, rid)
-        brought = RunInputs(session, rid, directory, inputs)
+        brought = RunInputs(session, rid, directory, inputs, around.notice)
         opened = Opened(code, workflow_rid, directory, ledger, manifest, brought, configuration)
         _describe(session, opened, configuration, mask, around)
         ledger.move(Status.initializing, "Bringing inputs.")

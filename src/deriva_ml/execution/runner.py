@@ -36,6 +36,8 @@ from deriva_ml.execution.preflight import Checked, catalog_is_there, check_catal
 from deriva_ml.execution.request import RunRequest, instantiate, open_catalog
 
 if TYPE_CHECKING:
+    from deriva_ml.core.ermrest import UploadCallback
+    from deriva_ml.execution.inputs import DownloadNotice
     from deriva_ml.execution.report import RunReport
 
 __all__ = [
@@ -63,11 +65,15 @@ class RunOptions:
         allow_dirty: Code with uncommitted changes may run; None for what the environment says.
         fail_fast: A sweep stops at its first failing job.
         on_outcome: Is told the outcome of each job of a sweep as it ends.
+        on_download: Is told how far inputs are.
+        on_upload: Is told how far outputs are.
     """
 
     allow_dirty: bool | None = None
     fail_fast: bool = False
     on_outcome: Callable[[Outcome], None] | None = None
+    on_download: DownloadNotice | None = None
+    on_upload: UploadCallback | None = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +258,10 @@ class RunPlan:
         """What Hydra is to call."""
         return Job(self.options, child)
 
+    def shown(self, on_download: DownloadNotice, on_upload: UploadCallback) -> RunPlan:
+        """The same, with somebody who is told how far inputs and outputs are."""
+        return replace(self, options=replace(self.options, on_download=on_download, on_upload=on_upload))
+
     def run(self) -> Outcome:
         """Run the one job.
 
@@ -326,7 +336,7 @@ def perform(
             outcome = replace(outcome, made_catalog=str(ml.session.place))
         if request.dry_run:
             return outcome
-        return _record(ml, request, outcome, child)
+        return _record(ml, request, outcome, child, options)
 
 
 def _where(request: RunRequest) -> Outcome:
@@ -335,12 +345,13 @@ def _where(request: RunRequest) -> Outcome:
     )
 
 
-def _record(ml: Any, request: RunRequest, outcome: Outcome, child: Child | None) -> Outcome:
+def _record(ml: Any, request: RunRequest, outcome: Outcome, child: Child | None, options: RunOptions) -> Outcome:
     """Open the execution, call the model, upload."""
     assert outcome.checked is not None
     place: dict[str, Any] = {}
     if child is not None and child.parent_rid is not None:
         place = {"parent": child.parent_rid, "sequence": outcome.number}
+    ml.on_download = options.on_download
     execution = ml.create_execution(outcome.checked.configuration, **place)
     error: BaseException | None = None
     try:
@@ -349,7 +360,8 @@ def _record(ml: Any, request: RunRequest, outcome: Outcome, child: Child | None)
     except DerivaMLModelError as raised:
         error = raised
     flags = place_flags(outcome.hostname, outcome.catalog_id)
-    report, error = finish(execution, error, flags, request.upload_options())
+    upload = {**request.upload_options(), "progress_callback": options.on_upload}
+    report, error = finish(execution, error, flags, upload)
     rid, description = execution.execution_rid, execution.configuration.description
     return replace(outcome, execution_rid=rid, report=report, error=error, description=description)
 
