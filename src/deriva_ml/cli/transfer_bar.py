@@ -62,15 +62,17 @@ def _bar() -> Any:
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
+    from rich.table import Column
 
     from deriva_ml.cli.printer import console
 
     columns = (
-        BarColumn(20),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
+        BarColumn(10),
+        DownloadColumn(binary_units=True, table_column=Column(no_wrap=True)),
+        TransferSpeedColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        # what is named last is cut off first where the terminal is narrow
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
     return Progress(*columns, console=console(stderr=True), transient=True)
 
