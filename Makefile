@@ -17,7 +17,7 @@ help:
 	@echo "make test    set up and run the tests"
 	@echo "make lint    set up and check format, rules, types and the direction of imports"
 	@echo "make format  put the code into its format"
-	@echo "make bench   measure speed and memory (ratios to a stated baseline); SCALE=1 for the large catalog in full"
+	@echo "make bench   measure speed and memory (ratios to a stated baseline); SCALE=1 for the large catalog and bags in full"
 	@echo "make clean   remove the virtual environment and caches (never a catalog)"
 
 $(BIN)/python:
@@ -71,10 +71,10 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev
-	@for file in $(filter-out %/catalog_scale.py,$(wildcard benchmarks/*.py)); do \
+	@for file in $(filter-out %/catalog_scale.py %/bags.py,$(wildcard benchmarks/*.py)); do \
 	    echo "==> $$file"; $(BIN)/python $$file || exit 1; done
-	@echo "==> benchmarks/catalog_scale.py --scale $(SCALE)"
-	@$(BIN)/python benchmarks/catalog_scale.py --scale $(SCALE)
+	@for file in benchmarks/catalog_scale.py benchmarks/bags.py; do \
+	    echo "==> $$file --scale $(SCALE)"; $(BIN)/python $$file --scale $(SCALE) || exit 1; done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

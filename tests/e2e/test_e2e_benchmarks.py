@@ -1,4 +1,4 @@
-"""The benchmarks of the embedded catalog run; how quick it is, no test says."""
+"""The benchmarks run; how quick it is, no test says."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
             "objects.py",
             "--rounds 2 --number 5 --size 9000000",
             ["object of 4 KiB, served", "peak memory of its process"],
+        ),
+        (
+            "bags.py",
+            "--scale 0.001 --rounds 1",
+            ["10 images, bag with its files", "data frame", "1,000 rows, bag", "estimate, requests", "tables written"],
         ),
     ],
 )
