@@ -33,6 +33,7 @@ from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.create_schema import create_ml_schema
 from deriva_ml.wire.http import Request, Response
+from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 
 if TYPE_CHECKING:
     from deriva_ml.execution.execution import Execution
@@ -251,6 +252,9 @@ def registrations(sheet: Sheet, ml: DerivaML, scratch: Path, number: int) -> Non
             run.asset_file_path("Note", f"note {at}.txt", asset_types=TYPES)
 
     sheet.add(f"{number:,} registrations", best(register, 1), "s", baseline=base, at_most=60 * number / 100_000)
+    journal = Manifest(run.working_dir / MANIFEST_NAME, read_only=True)
+    noted = sum(entry.asset_table == "Note" for entry in journal.assets.values())
+    assert noted == number, noted
 
 
 def requests(sheet: Sheet, ml: DerivaML, sizes: Sizes) -> None:
@@ -285,6 +289,8 @@ def main() -> int:
     sheet = Sheet("Assets", "the same files hashed, written and flushed; hashing once; a line flushed")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
+        # Working directories are noted in the home directory; those that end here are not the user's.
+        os.environ["HOME"] = folder
         with opened(scratch) as ml:
             uploads(sheet, ml, scratch, sizes.files)
             large(sheet, ml, sizes.large)
