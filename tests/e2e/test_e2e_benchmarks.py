@@ -42,3 +42,26 @@ def test_a_benchmark_gives_its_figures(tmp_path: Path, name: str, words: str, fi
     assert "load" in last
     for figure in figures:
         assert figure in done.stdout
+
+
+def test_the_benchmark_of_assets_gives_its_figures_and_no_more_requests_than_allowed(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "assets.py"), "--scale", "0.001"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.stderr == ""
+    assert done.returncode in (0, 1)  # 1: a target was missed, as times may be on a busy machine
+    *lines, last = done.stdout.splitlines()
+    assert "load" in last
+    for figure in (
+        "upload of 10 files of 4 KiB",
+        "upload of a file of 1 MiB; digests side by side",
+        "10 small outputs, written and committed",
+        "100 registrations",
+    ):
+        assert figure in done.stdout
+    counted = [line for line in lines if ", requests " in line]
+    assert ["listed" in counted[0], "resolved" in counted[1]] == [True, True]
+    assert not [line for line in counted if "MISSED" in line]
