@@ -148,15 +148,17 @@ def many_files(sheet: Sheet, scratch: Path, count: int, rounds: int) -> None:
 
     def copy_and_hash(target: Path) -> None:
         subprocess.run(["sh", "-ec", BASELINE, "sh", str(source), str(target)], check=True)
-        shutil.rmtree(target)
 
     pairs, costs, cache = [], [], scratch / "cache"
     for number in range(rounds):
         shutil.rmtree(cache, ignore_errors=True)
-        base = best(partial(copy_and_hash, scratch / f"copy{number}"), 1)
+        copy = scratch / f"copy{number}"
+        base = best(partial(copy_and_hash, copy), 1)
+        shutil.rmtree(copy)
         costs.append(apart(build, Work(built, cache)))
         pairs.append((costs[-1]["seconds"], base))
-    took, base = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+    # The disk is not as quick at one time as at another: what counts is the ratio of neighbours, the middle one.
+    took, base = sorted(pairs, key=lambda pair: pair[0] / pair[1])[len(pairs) // 2]
     shown = f"{count:,} images"
     sheet.add(f"{shown}, bag with its files", took, "s", baseline=base, at_most=3 * base)
     sheet.add(f"{shown}, peak memory of its process", costs[-1]["peak"], "MB", baseline=costs[-1]["before"])
