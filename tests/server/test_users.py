@@ -50,6 +50,7 @@ def test_a_folder_without_users_knows_nobody_and_is_not_written(users: Users) ->
 
 def test_a_token_says_who_it_is_and_is_kept_nowhere(users: Users) -> None:
     token = users.add("ann", groups=["readers", "lab"], full_name="Ann Other", email="ann@x.org")
+    assert not token.startswith("-"), "a tool would take it for an option"
     session = users.known(token)
     assert session is not None
     assert session.expires is None

@@ -182,7 +182,8 @@ def _token(path: Path | None) -> str:
 
     from deriva_ml.core.exceptions import DerivaMLConfigurationError
 
-    token = secrets.token_urlsafe(32)
+    # A dash in front would be taken for an option by tools that are given the token as an argument.
+    token = f"t{secrets.token_urlsafe(32)}"
     if path is None:
         return token
     try:

@@ -390,7 +390,8 @@ def _need(connection: sqlite3.Connection, name: str) -> None:
 
 
 def _new_secret() -> str:
-    return base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
+    # A dash in front would be taken for an option by tools that are given the token as an argument.
+    return "t" + base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
 
 
 def _fingerprint(secret: str) -> bytes:
