@@ -20,7 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
 from deriva_ml.core.files import hash_file
-from deriva_ml.workspace.cache import SEAL_NAME, Cache, place_file
+from deriva_ml.workspace.cache import SEAL_NAME, Cache
+from deriva_ml.workspace.placing import place_file
 
 FILES = {"a.txt": b"one", "sub/b.bin": b"\0" * 5000}
 

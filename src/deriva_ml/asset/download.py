@@ -20,7 +20,7 @@ from deriva_ml.schema.rids import resolve_rids
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Table
-from deriva_ml.workspace.cache import place_file
+from deriva_ml.workspace.placing import place_file
 
 __all__ = ["THREADS", "download", "download_many", "link_inputs"]
 

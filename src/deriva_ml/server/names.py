@@ -12,15 +12,16 @@ import secrets
 import sqlite3
 import threading
 from base64 import b32encode
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deriva_ml.core.files import Digests, fsync_directory
+from deriva_ml.core.files import Digests
 from deriva_ml.server.connections import Frozen, open_format
 from deriva_ml.server.errors import FolderError
 from deriva_ml.server.formats import Format
+from deriva_ml.server.small_database import place_new
 
 __all__ = ["Acls", "Job", "Name", "NameStore", "Records", "Version", "new_id"]
 
@@ -400,21 +401,14 @@ class NameStore:
         )
         connection.execute(f"PRAGMA user_version = {FORMAT.number}")
 
-    def _create(self, token: Callable[[], str] = new_id) -> None:
+    def _create(self) -> None:
         """Make the database, whole or not at all, even if another process does so at the same time."""
         if not self._is_new():
             return
-        draft = self.path.with_name(f".{self.path.name}.{token()}")
-        connection = sqlite3.connect(draft, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            self._fill(connection)
-        finally:
-            connection.close()
-        try:
-            self.path.hardlink_to(draft)
-            fsync_directory(self.path.parent)
-        except FileExistsError:
-            pass  # the other process was first
-        finally:
-            draft.unlink(missing_ok=True)
+
+        def make(draft: Path) -> None:
+            with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                self._fill(connection)
+
+        place_new(self.path, make)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from deriva_ml.core.files import fsync_directory
 from deriva_ml.server.connections import Frozen
 from deriva_ml.server.errors import Unavailable, translate
 
@@ -37,6 +38,7 @@ def place_new(path: Path, make: Callable[[Path], object]) -> bool:
             os.link(temporary, path)
         except FileExistsError:
             return False
+        fsync_directory(path.parent)
         return True
     finally:
         temporary.unlink(missing_ok=True)

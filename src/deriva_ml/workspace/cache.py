@@ -26,7 +26,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -34,27 +34,25 @@ from typing import Any
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError
 from deriva_ml.core.files import Digests, atomic_write, file_lock, hash_file, make_directory
-from deriva_ml.workspace.cache_files import STAMP, FileStore, stamp
+from deriva_ml.workspace.cache_files import FileStore
+from deriva_ml.workspace.seals import (
+    SEAL_NAME,
+    FileSeal,
+    FileSeals,
+    has_names,
+    look_at,
+    plain_names,
+    seal_file,
+    stamp_directories,
+)
 
-__all__ = ["SEAL_NAME", "Cache", "CacheEntry", "FileSeal", "entry_at", "place_file"]
-
-SEAL_NAME = ".seal.json"
-"""The file with an entry's seal, in its directory."""
+__all__ = ["SEAL_NAME", "Cache", "CacheEntry", "FileSeal", "entry_at"]
 
 FORMAT = 2
 _REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES})
 """What a disk says that is full, or is not to be written."""
 
 PARTS, LOCKS = ".parts", ".locks"
-
-
-@dataclass(frozen=True, slots=True)
-class FileSeal:
-    """What a file of an entry was when it was last verified."""
-
-    digests: Digests
-    mtime_ns: int
-    inode: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class CacheEntry:
     def size(self) -> int:
         """The size of its files in bytes, from the seal."""
         files = self.files
-        return files.size() if isinstance(files, _Files) else sum(seal.digests.length for seal in files.values())
+        return files.size() if isinstance(files, FileSeals) else sum(seal.digests.length for seal in files.values())
 
     def older_than(self, days: float, now: float) -> bool:
         """Whether it was filled more than this many days before ``now`` (seconds since 1970)."""
@@ -211,8 +209,8 @@ class Cache:
         part = self._new_part(place)
         try:
             known = dict(fill(part) or {})
-            files = _Files.of({name: self._sealed(part, name, known.get(name)) for name in _plain_names(part)})
-            _stamp_directories(part, files.directories())
+            files = FileSeals.of({name: self._sealed(part, name, known.get(name)) for name in plain_names(part)})
+            stamp_directories(part, files.directories())
             made = CacheEntry(key, place, files, datetime.now(UTC).isoformat(timespec="seconds"), dict(note))
             _write_seal(part, made)
             part.chmod(0o755)
@@ -231,11 +229,11 @@ class Cache:
     def _sealed(self, part: Path, name: str, known: Digests | None) -> FileSeal:
         """The seal of a new file, whose content is kept once in the cache."""
         path = f"{part}/{name}"
-        seal, names = _look(path, known)
+        seal, names = look_at(path, known)
         if names > 1 or not seal.digests.length:
             return seal  # it is a name of a stored file already
         self.files.keep(path, seal.digests)
-        return _seal(path, seal.digests)
+        return seal_file(path, seal.digests)
 
     def _new_part(self, place: Path) -> Path:
         parts = self._parts_of(place)
@@ -255,7 +253,7 @@ class Cache:
             document = json.loads((place / SEAL_NAME).read_bytes())
             if document["format"] != FORMAT:
                 return None
-            files = _Files.read(document["files"])
+            files = FileSeals.read(document["files"])
             return CacheEntry(key, place, files, document["sealed_at"], document["note"])
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -266,172 +264,29 @@ class Cache:
     def _verified(self, entry: CacheEntry) -> CacheEntry | None:
         """The entry if its files are what the seal says, with the seal brought up to date; else None."""
         files = entry.files
-        assert isinstance(files, _Files)
+        assert isinstance(files, FileSeals)
         root = f"{entry.path}/"
         try:
-            if not _has_names(entry.path, files):
+            if not has_names(entry.path, files):
                 return None
             changed = {}
             for name in files.changed(root):
                 path = entry.path / name
                 if not stat.S_ISREG(os.lstat(path).st_mode) or hash_file(path) != files[name].digests:
                     return None
-                changed[name] = _seal(path, files[name].digests)
+                changed[name] = seal_file(path, files[name].digests)
         except (FileNotFoundError, NotADirectoryError):
             # another process is replacing it at this moment
             return None
         if not changed:
             return entry
-        current = CacheEntry(entry.key, entry.path, _Files.of({**files, **changed}), entry.sealed_at, entry.note)
+        current = CacheEntry(entry.key, entry.path, FileSeals.of({**files, **changed}), entry.sealed_at, entry.note)
         _write_seal(entry.path, current)
         return current
 
 
-class _Files(Mapping[str, FileSeal]):
-    """The seals of an entry's files, held column by column: tens of thousands of them are read in no time."""
-
-    def __init__(self, columns: Mapping[str, list[Any]]) -> None:
-        self.columns = columns
-        self._at: dict[str, int] | None = None
-
-    @classmethod
-    def of(cls, seals: Mapping[str, FileSeal]) -> _Files:
-        every = list(seals.values())
-        return cls(
-            {
-                "names": list(seals),
-                "lengths": [seal.digests.length for seal in every],
-                "times": [seal.mtime_ns for seal in every],
-                "inodes": [seal.inode for seal in every],
-                "md5": [seal.digests.md5 for seal in every],
-                "sha256": [seal.digests.sha256 for seal in every],
-            }
-        )
-
-    @classmethod
-    def read(cls, columns: Mapping[str, list[Any]]) -> _Files:
-        """The seals of a document.
-
-        Raises:
-            ValueError: It is not one.
-        """
-        lengths = {len(columns[name]) for name in ("names", "lengths", "times", "inodes", "md5", "sha256")}
-        if len(lengths) != 1:
-            raise ValueError("columns of different lengths")
-        return cls(columns)
-
-    def __getitem__(self, name: str) -> FileSeal:
-        if self._at is None:
-            self._at = {each: at for at, each in enumerate(self.columns["names"])}
-        at, columns = self._at[name], self.columns
-        digests = Digests(columns["md5"][at], columns["sha256"][at], columns["lengths"][at])
-        return FileSeal(digests, columns["times"][at], columns["inodes"][at])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.columns["names"])
-
-    def __len__(self) -> int:
-        return len(self.columns["names"])
-
-    def size(self) -> int:
-        """The bytes of all files."""
-        return sum(self.columns["lengths"])
-
-    def changed(self, root: str) -> Iterator[str]:
-        """The files that are not, by all that costs nothing to look at, those that were verified."""
-        columns, look = self.columns, os.lstat
-        for name, length, time_ns, inode in zip(
-            columns["names"], columns["lengths"], columns["times"], columns["inodes"], strict=True
-        ):
-            status = look(root + name)
-            if status.st_ino != inode or status.st_mtime_ns != time_ns or status.st_size != length:
-                yield name
-
-    def directories(self) -> set[str]:
-        """The directories that the files are in, at any depth, but for the entry's own."""
-        found: set[str] = set()
-        for name in self.columns["names"]:
-            directory = name.rpartition("/")[0]
-            while directory and directory not in found:
-                found.add(directory)
-                directory = directory.rpartition("/")[0]
-        return found
-
-
-def _has_names(path: Path, files: _Files) -> bool:
-    """Whether an entry has these files and no others.
-
-    Raises:
-        FileNotFoundError: A directory is missing.
-    """
-    directories = files.directories()
-    top = {name for name in directories if "/" not in name} | {name for name in files if "/" not in name}
-    if top != {each.name for each in path.iterdir()} - {SEAL_NAME}:
-        return False
-    root, look = f"{path}/", os.lstat
-    if all(look(root + directory).st_mtime_ns == STAMP for directory in directories):
-        return True
-    if set(_walk(path)) != set(files):
-        return False
-    _stamp_directories(path, directories)
-    return True
-
-
-def _plain_names(part: Path) -> list[str]:
-    """The files that were put into a new entry; empty directories are taken out, as no seal could tell of them."""
-    names = _walk(part)
-    for empty in [name for name in names if name.endswith("/")]:
-        (part / empty).rmdir()
-    return [name for name in names if not name.endswith("/")]
-
-
-def _stamp_directories(path: Path, directories: Iterable[str]) -> None:
-    for directory in directories:
-        os.utime(f"{path}/{directory}", ns=(STAMP, STAMP))
-
-
-def _walk(root: Path) -> list[str]:
-    """The files below a directory, by their path within it, without the seal; an empty directory counts as one."""
-    found: list[str] = []
-    left = [""]
-    while left:
-        within = left.pop()
-        empty = True
-        with os.scandir(f"{root}/{within}") as entries:
-            for entry in entries:
-                empty = False
-                if entry.is_dir(follow_symlinks=False):
-                    left.append(f"{within}{entry.name}/")
-                elif within or entry.name != SEAL_NAME:
-                    found.append(f"{within}{entry.name}")
-        if empty and within:
-            found.append(within)
-    return sorted(found)
-
-
-def _seal(path: Path | str, known: Digests | None) -> FileSeal:
-    return _look(path, known)[0]
-
-
-def _look(path: Path | str, known: Digests | None) -> tuple[FileSeal, int]:
-    """The seal of a file, and how many names it has."""
-    status = os.lstat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise DerivaMLDataError(f"Only plain files can be kept in the cache, and {Path(path).name} is none.")
-    if status.st_mtime_ns != STAMP or status.st_mode & 0o222:
-        # A fresh time would not tell a change within the same tick of the clock.
-        stamp(path)
-        status = os.lstat(path)
-    digests = known or hash_file(Path(path))
-    if digests.length != status.st_size:
-        raise DerivaMLDataError(
-            f"{Path(path).name} has {status.st_size} bytes where {digests.length} were expected.", source=str(path)
-        )
-    return FileSeal(digests, status.st_mtime_ns, status.st_ino), status.st_nlink
-
-
 def _write_seal(directory: Path, entry: CacheEntry) -> None:
-    assert isinstance(entry.files, _Files)
+    assert isinstance(entry.files, FileSeals)
     document = {
         "format": FORMAT,
         "key": entry.key,
@@ -460,43 +315,3 @@ def entry_at(path: Path) -> tuple[Cache | None, CacheEntry | None]:
     cache = Cache(root)
     found = cache.entry(key)
     return (cache, found) if found is not None and found.path == path.absolute() else (None, None)
-
-
-def place_file(source: Path, target: Path) -> None:
-    """Put a file of the cache where a run wants it: by a hard link where that is possible, else as a copy.
-
-    What is there already is left if it is the same file or has the same content; the name appears with the whole
-    content or not at all.
-
-    Raises:
-        DerivaMLDataError: Another file is there.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if os.path.lexists(target):
-        if target.is_file() and not target.is_symlink() and _same_content(source, target):
-            return
-        raise DerivaMLDataError(
-            f"{target} is there already, with other content.",
-            source=str(source),
-            hint="remove it, or use a new directory",
-        )
-    try:
-        # a link to the file itself, never to a symbolic link that names it
-        os.link(source.resolve(), target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno == errno.EEXIST:
-            place_file(source, target)
-            return
-        _copy(source, target)
-
-
-def _same_content(one: Path, other: Path) -> bool:
-    if one.samefile(other):
-        return True
-    return one.stat().st_size == other.stat().st_size and hash_file(one) == hash_file(other)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as content, atomic_write(target, durable=False) as out:
-        shutil.copyfileobj(content, out, 1 << 20)
-        os.fchmod(out.fileno(), 0o444)
