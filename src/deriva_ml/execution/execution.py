@@ -24,30 +24,25 @@ from deriva_ml.asset.staging import AssetStage
 from deriva_ml.asset.upload import Patience
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import Status
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLReadOnlyError
-from deriva_ml.execution import execution_record as records
+from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.execution import recorded
 from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
-from deriva_ml.execution.inputs import check_inputs, record_datasets
 from deriva_ml.execution.ledger import utc_now
 from deriva_ml.execution.opening import Surroundings, open_run, reopen_run
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
-from deriva_ml.execution.report import RunReport, describe
 from deriva_ml.execution.states import Upload, is_final
-from deriva_ml.execution.uses import list_assets, list_input_datasets
 from deriva_ml.execution.workflow import Workflow
+from deriva_ml.schema.bound import of_owner
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.workspace.manifest import Manifest
 
 if TYPE_CHECKING:
-    from deriva_ml.asset.asset import Asset
     from deriva_ml.asset.asset_record import AssetRecord
     from deriva_ml.asset.aux_classes import AssetFilePath
     from deriva_ml.core.ermrest import FileUploadState, UploadCallback
-    from deriva_ml.core.filespec import FileSpec
-    from deriva_ml.dataset.aux_classes import DatasetSpec, DatasetVersion
-    from deriva_ml.dataset.dataset import Dataset
+    from deriva_ml.dataset.aux_classes import DatasetSpec
     from deriva_ml.dataset.dataset_bag import DatasetBag
     from deriva_ml.feature.records import FeatureRecord
     from deriva_ml.feature.stage import FeatureStage
@@ -175,10 +170,7 @@ class Execution:
             upload_state=self.upload_state.value,
         )
 
-    def describe(self) -> RunReport:
-        """Everything that the catalog holds of the run."""
-        self._require_catalog("describe the run")
-        return describe(self._session, self.execution_rid)
+    describe = of_owner(lambda: recorded.describe)
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -244,30 +236,8 @@ class Execution:
 
     def download_dataset_bag(self, dataset: DatasetSpec) -> DatasetBag:
         """Bring another dataset during the run; that the run consumed it is recorded."""
-        self._declare(dataset)
+        recorded.declare_dataset(self, dataset)
         return self._inputs.bring_dataset(dataset)
-
-    def add_input_dataset(self, dataset_rid: str, version: DatasetVersion | str | None = None) -> None:
-        """Record that the run consumes another dataset, without bringing it.
-
-        Args:
-            dataset_rid: The dataset.
-            version: The version that is consumed; by default the current one.
-
-        Raises:
-            DerivaMLDatasetNotFound: There is no such dataset.
-            DerivaMLVersionNotFound: The dataset has no such version.
-        """
-        from deriva_ml.dataset.aux_classes import DatasetSpec
-        from deriva_ml.dataset.versions import current, history
-
-        chosen = current(history(self._session, dataset_rid)) if version is None else version
-        self._declare(DatasetSpec.model_validate({"rid": dataset_rid, "version": chosen}))
-
-    def _declare(self, dataset: DatasetSpec) -> None:
-        (item,) = check_inputs(self._session, ExecutionConfiguration(datasets=[dataset])).datasets
-        if not self.dry_run:
-            record_datasets(self._session, self.execution_rid, [item])
 
     def download_asset(
         self,
@@ -291,37 +261,9 @@ class Execution:
             link_inputs(self._session, self.execution_rid, [asset_rid])
         return path
 
-    def list_input_datasets(self) -> list[Dataset]:
-        """The datasets that the catalog says the run consumed."""
-        from deriva_ml.dataset.dataset import Dataset
-
-        self._require_catalog("list the inputs")
-        uses = list_input_datasets(self._session, self.execution_rid)
-        return [Dataset(self._ml_object, use.rid, use.description, self.execution_rid) for use in uses]
-
-    def list_assets(self, asset_role: str | None = None) -> list[Asset]:
-        """The files that the catalog says the run consumed and made.
-
-        Args:
-            asset_role: Only ``Input`` or only ``Output``.
-        """
-        from deriva_ml.asset.asset import Asset
-
-        self._require_catalog("list the assets")
-        return [
-            Asset(
-                self._ml_object,
-                use.rid,
-                use.table,
-                use.file_name,
-                use.url,
-                use.length,
-                use.md5,
-                use.description,
-                use.types,
-            )
-            for use in list_assets(self._session, self.execution_rid, asset_role)
-        ]
+    add_input_dataset = of_owner(lambda: recorded.add_input_dataset)
+    list_input_datasets = of_owner(lambda: recorded.list_input_datasets)
+    list_assets = of_owner(lambda: recorded.list_assets)
 
     # -- outputs ---------------------------------------------------------------------------------------------------
 
@@ -392,19 +334,6 @@ class Execution:
         self.reports.append(report)
         return {name: file_state(self._manifest.asset(str(path.key))) for name, path in staged.items()}
 
-    def add_files(
-        self, files: Iterable[FileSpec], dataset_types: str | list[str] | None = None, description: str = ""
-    ) -> Dataset:
-        """Enter files into the catalog by reference, as outputs of this run; see ``DerivaML.add_files``.
-
-        Raises:
-            DerivaMLReadOnlyError: This is a dry run.
-        """
-        from deriva_ml.dataset.files import add_files
-
-        self._require_catalog("add files")
-        return add_files(self._session, files, self.execution_rid, dataset_types, description)
-
     def add_features(self, features: Iterable[FeatureRecord]) -> int:
         """Stage values of features; they are stored when the outputs are uploaded.
 
@@ -417,21 +346,8 @@ class Execution:
             self._features = FeatureStage(self._manifest, self.working_dir)
         return self._features.add(features, self.execution_rid)
 
-    def create_dataset(
-        self,
-        dataset_types: str | list[str] | None = None,
-        version: DatasetVersion | str | None = None,
-        description: str = "",
-    ) -> Dataset:
-        """Make a dataset, recorded as made by this run.
-
-        Raises:
-            DerivaMLReadOnlyError: This is a dry run.
-        """
-        from deriva_ml.dataset.dataset import Dataset
-
-        self._require_catalog("create a dataset")
-        return Dataset.create_dataset(self._ml_object, self.execution_rid, dataset_types, description, version)
+    add_files = of_owner(lambda: recorded.add_files)
+    create_dataset = of_owner(lambda: recorded.create_dataset)
 
     def upload_execution_outputs(
         self,
@@ -485,42 +401,11 @@ class Execution:
 
     # -- relatives -------------------------------------------------------------------------------------------------
 
-    def add_nested_execution(self, nested: Execution | ExecutionRecord | str, sequence: int | None = None) -> None:
-        """Make another run part of this one; without effect in a dry run.
-
-        Args:
-            nested: The other run.
-            sequence: Its place among the parts.
-        """
-        child = nested if isinstance(nested, str) else nested.execution_rid
-        if not self.dry_run and child != DRY_RUN_RID:
-            records.add_nested_execution(self._session, self.execution_rid, child, sequence)
-
-    def list_nested_executions(self, recurse: bool = False) -> list[ExecutionRecord]:
-        """The runs that are part of this one, in their sequence."""
-        return (
-            [] if self.dry_run else records.list_nested_executions(self._session, self.execution_rid, recurse=recurse)
-        )
-
-    def list_parent_executions(self, recurse: bool = False) -> list[ExecutionRecord]:
-        """The runs that this one is part of."""
-        return (
-            [] if self.dry_run else records.list_parent_executions(self._session, self.execution_rid, recurse=recurse)
-        )
-
-    def is_nested(self) -> bool:
-        """Whether this run is part of another one."""
-        return bool(self.list_parent_executions())
-
-    def is_parent(self) -> bool:
-        """Whether other runs are part of this one."""
-        return bool(self.list_nested_executions())
-
-    def _require_catalog(self, what: str) -> None:
-        if self.dry_run:
-            raise DerivaMLReadOnlyError(
-                f"Cannot {what} in a dry run: nothing of it is in the catalog.", hint="run it without dry_run"
-            )
+    add_nested_execution = of_owner(lambda: recorded.add_nested_execution)
+    list_nested_executions = of_owner(lambda: recorded.list_nested_executions)
+    list_parent_executions = of_owner(lambda: recorded.list_parent_executions)
+    is_nested = of_owner(lambda: recorded.is_nested)
+    is_parent = of_owner(lambda: recorded.is_parent)
 
 
 def create_execution(
