@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from deriva_ml.cli.printer import show_json, show_latest, show_report
+from deriva_ml.cli.records import show_latest, show_report
 from deriva_ml.cli.show import main
+from deriva_ml.cli.terminal import show_json
 from deriva_ml.cli.upload import main as upload
 from deriva_ml.core.config import place_flags
 from deriva_ml.core.enums import Status
@@ -137,7 +138,7 @@ def test_jobs_of_sweeps_that_ran_at_once_stand_below_their_own(capsys: pytest.Ca
 def test_in_a_narrow_terminal_only_the_description_is_folded(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deriva_ml.cli.printer.PLAIN_WIDTH", width)
+    monkeypatch.setattr("deriva_ml.cli.terminal.PLAIN_WIDTH", width)
     show_latest([_record("1-000F-0001", upload="failed")], {}, {}, "")
     line = capsys.readouterr().out.splitlines()[2]
     assert line.startswith("1-000F-0001 ")

@@ -80,7 +80,7 @@ def _new(connection: Connection, catalog_id: str | None, name: str | None) -> Ca
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from deriva_ml.cli.printer import show_json
+    from deriva_ml.cli.terminal import show_json
     from deriva_ml.connect import open_connection
 
     with open_connection(str(folder_of(arguments))) as connection:
@@ -117,7 +117,7 @@ def _mark(described: dict[str, Any]) -> str:
 def _info(arguments: argparse.Namespace) -> int:
     from contextlib import closing
 
-    from deriva_ml.cli.printer import show_json
+    from deriva_ml.cli.terminal import show_json
     from deriva_ml.connect import open_connection
     from deriva_ml.core.files import human_size
     from deriva_ml.server.damage import damage_named

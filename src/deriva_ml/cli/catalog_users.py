@@ -156,7 +156,7 @@ def _add(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from deriva_ml.cli.printer import show_json
+    from deriva_ml.cli.terminal import show_json
 
     with _users(arguments) as users:
         found = users.users()
@@ -202,7 +202,7 @@ def _password(arguments: argparse.Namespace) -> int:
 
 
 def _list_groups(arguments: argparse.Namespace) -> int:
-    from deriva_ml.cli.printer import show_json
+    from deriva_ml.cli.terminal import show_json
 
     with _users(arguments) as users:
         found = users.users()

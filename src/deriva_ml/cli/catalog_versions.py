@@ -38,7 +38,7 @@ def register(commands: Any) -> None:
 
 def _renew(arguments: argparse.Namespace) -> int:
     from deriva_ml.cli.place import existing_catalog
-    from deriva_ml.cli.printer import show_json
+    from deriva_ml.cli.terminal import show_json
     from deriva_ml.dataset.clones import reinitialize_dataset_versions
 
     source = _named(arguments.origin)

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _check(flags: argparse.Namespace) -> int:
-    from deriva_ml.cli.printer import show_json
+    from deriva_ml.cli.terminal import show_json
 
     with existing_catalog(flags) as ml:
         if flags.dump:

@@ -50,7 +50,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on standard error that appears only where there is a terminal, and is gone at the end."""
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from deriva_ml.cli.printer import console
+    from deriva_ml.cli.terminal import console
 
     out = console(stderr=True)
     columns = (TextColumn("{task.description:<16}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))

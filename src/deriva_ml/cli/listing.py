@@ -18,7 +18,7 @@ def show_configs(store: Any, config_name: str) -> None:
     """
     from rich.tree import Tree
 
-    from deriva_ml.cli.printer import emit
+    from deriva_ml.cli.terminal import emit
 
     groups: dict[str, list[tuple[str, str]]] = {}
     for entry in store:

@@ -117,7 +117,7 @@ def _urls(ml: DerivaML, result: SplitResult) -> dict[str, str]:
 
 
 def _show(ml: DerivaML, result: SplitResult, flags: argparse.Namespace) -> None:
-    from deriva_ml.cli.printer import show_json
+    from deriva_ml.cli.terminal import show_json
 
     urls = _urls(ml, result) if flags.show_urls else {}
     if flags.json:

@@ -81,7 +81,7 @@ def _sorted(items: Sequence[StoredItem], by: str) -> list[StoredItem]:
 
 
 def _list(items: Sequence[StoredItem], *, as_json: bool) -> None:
-    from deriva_ml.cli.printer import show_json
+    from deriva_ml.cli.terminal import show_json
 
     if as_json:
         show_json(
@@ -114,7 +114,7 @@ def _show(items: Sequence[StoredItem]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from deriva_ml.cli.printer import emit
+    from deriva_ml.cli.terminal import emit
     from deriva_ml.core.files import human_size
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")

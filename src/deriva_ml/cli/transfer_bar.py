@@ -64,7 +64,7 @@ def _bar() -> Any:
     )
     from rich.table import Column
 
-    from deriva_ml.cli.printer import console
+    from deriva_ml.cli.terminal import console
 
     columns = (
         BarColumn(10),
