@@ -70,6 +70,16 @@ class Settings:
             self.home.mkdir(mode=0o700, exist_ok=True)
 
 
+def child_environment(changes: Mapping[str, str | None], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of a child process: that of this one, with changes.
+
+    Args:
+        changes: Variables with their values; None removes one.
+        environ: The environment that is changed.
+    """
+    return {name: value for name, value in {**environ, **changes}.items() if value is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a catalog service is.
