@@ -80,6 +80,19 @@ def child_environment(changes: Mapping[str, str | None], environ: Mapping[str, s
     return {name: value for name, value in {**environ, **changes}.items() if value is not None}
 
 
+def change_environment(changes: Mapping[str, str | None]) -> None:
+    """Change the environment of this very process, which nothing but a child that has just begun may do.
+
+    Args:
+        changes: Variables with their values; None removes one.
+    """
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a catalog service is.

@@ -1,6 +1,6 @@
 """The child's side: does the job that comes through a socket, tells what comes of it, and ends.
 
-It imports as little as it can, since its start is paid by every run: nothing of this library but the frames. What the
+It imports as little as it can, since its start is paid by every run: nothing of this library but what is here. What the
 job's function needs is imported by the function.
 
 1. It dies when its parent does: the kernel sees to that on Linux; anywhere, the end of the conversation does.
@@ -27,11 +27,12 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
+from deriva_ml.core.config import change_environment
 from deriva_ml.isolate.frames import PROTOCOL, Channel, Frame
 
-__all__ = ["CRASH", "RESULT", "ChildRefused", "Conversation", "main"]
+__all__ = ["CRASH", "RESULT", "ChildRefused", "Conversation", "become", "main"]
 
 CRASH = "crash.txt"
 """The file, in the folder of the job, that the fault handler writes."""
@@ -54,10 +55,12 @@ class Conversation:
     Args:
         channel: The socket.
         folder: The job's working directory.
+        inherited: What a child that is a copy of its parent was given when it was made.
     """
 
-    def __init__(self, channel: Channel, folder: Path) -> None:
+    def __init__(self, channel: Channel, folder: Path, inherited: Any = None) -> None:
         self.folder = folder
+        self.inherited = inherited
         self._channel = channel
         self._answers: dict[int, Future[Frame]] = {}
         self._lock = threading.Lock()
@@ -105,14 +108,55 @@ class Conversation:
             answer.set_result(frame)
 
 
-def main(argv: list[str]) -> None:
-    """Do the job that comes through a socket, and end the process.
+def main(argv: list[str]) -> NoReturn:
+    """Do the job that comes through a socket, in a process that was started for it.
 
     Args:
         argv: The number of the socket's file descriptor.
     """
     channel = Channel(socket.socket(fileno=int(argv[0])))
     os.set_inheritable(channel.socket.fileno(), False)
+    code = converse(channel)
+    if _left_threads():
+        leave(code)
+    sys.exit(code)
+
+
+def become(channel: Channel, printed: tuple[int, int], inherited: Any) -> NoReturn:
+    """Do the job that comes through a socket, in a copy of another process; what that has begun is none of ours.
+
+    Args:
+        channel: The socket.
+        printed: Where standard output and error go.
+        inherited: What the function of the job finds as ``Conversation.inherited``.
+    """
+    import atexit
+
+    code = 1
+    try:
+        os.setsid()
+        atexit._clear()  # noqa: SLF001 - what the other process would do at its end is not to be done twice
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, target in zip((nothing, *printed), (0, 1, 2), strict=True):
+            os.dup2(source, target)
+            os.close(source)
+        sys.stdout, sys.stderr = _stream(1), _stream(2)
+        code = converse(channel, inherited)
+        if not _left_threads():
+            atexit._run_exitfuncs()  # noqa: SLF001 - those that the job's own libraries have registered since
+    except BaseException:  # noqa: BLE001 - the frames above are the other process's, and must not be unwound here
+        traceback.print_exc()
+        code = code or 1
+    leave(code)
+
+
+def _stream(descriptor: int) -> TextIO:
+    """A standard stream on its file descriptor, whatever the other process had put in its place."""
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+
+
+def converse(channel: Channel, inherited: Any = None) -> int:
+    """Greet, take the job, do it, tell what came of it; the process's exit code."""
     # A copy that the function makes of this process has no part in the conversation.
     os.register_at_fork(after_in_child=channel.close)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -123,17 +167,20 @@ def main(argv: list[str]) -> None:
         os._exit(1)
     _die_with(int(job.data["parent"]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    change_environment(job.data["environ"])
     folder = Path(job.data["folder"])
-    crash = (folder / CRASH).open("wb", buffering=0)
-    faulthandler.enable(crash)
-    faulthandler.register(signal.SIGUSR1, crash, all_threads=True)
-    conversation = Conversation(channel, folder)
-    threading.Thread(target=_listen, args=(channel, conversation), name="deriva-ml-listen", daemon=True).start()
-    threading.Thread(target=_beat, args=(channel, float(job.data["beat"])), name="deriva-ml-beat", daemon=True).start()
-    code = _work(channel, conversation, job)
-    if _left_threads():
-        _leave(code)
-    sys.exit(code)
+    with (folder / CRASH).open("wb", buffering=0) as crash:
+        faulthandler.enable(crash)
+        faulthandler.register(signal.SIGUSR1, crash, all_threads=True)
+        conversation = Conversation(channel, folder, inherited)
+        threading.Thread(target=_listen, args=(channel, conversation), name="deriva-ml-listen", daemon=True).start()
+        beat = float(job.data["beat"])
+        threading.Thread(target=_beat, args=(channel, beat), name="deriva-ml-beat", daemon=True).start()
+        code = _work(channel, conversation, job)
+        # the file stays open to the end: exit handlers and native code may still fall
+        faulthandler.enable(os.dup(crash.fileno()))
+        faulthandler.register(signal.SIGUSR1, os.dup(crash.fileno()), all_threads=True)
+    return code
 
 
 def _work(channel: Channel, conversation: Conversation, job: Frame) -> int:
@@ -267,7 +314,7 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _leave(code: int) -> NoReturn:
+def leave(code: int) -> NoReturn:
     """End at once, though threads go on."""
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -5,7 +5,7 @@
 2. Requests are answered by threads, so that a slow answer delays neither the beat nor a limit.
 3. A child is told to end by SIGINT if its user wishes so (a model then unwinds), by SIGTERM where a limit is passed;
    and by SIGKILL when its grace is over. What it started is ended with it.
-4. What it prints goes into files, byte for byte.
+4. What it prints goes into files, byte for byte, and to whoever wants to see it.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ import resource
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from deriva_ml.core.config import child_environment
 from deriva_ml.core.error_text import error_text
 from deriva_ml.isolate.child import CRASH
-from deriva_ml.isolate.frames import PROTOCOL, BrokenFrame, Channel, Frame
+from deriva_ml.isolate.frames import PROTOCOL, BrokenFrame, Frame
 from deriva_ml.isolate.job import Job, Limits
+from deriva_ml.isolate.printed import Echo, Printed
 from deriva_ml.isolate.processes import Session, tail
+from deriva_ml.isolate.starting import Started, module_path, spawn
 from deriva_ml.isolate.verdict import ChildError, Evidence, Usage, Verdict, judge
 
 __all__ = ["STDERR", "STDOUT", "Cancel", "Handler", "Observer", "run_isolated"]
@@ -43,11 +42,6 @@ STDOUT, STDERR = "stdout.txt", "stderr.txt"
 LOOK_AT_MEMORY = 0.5
 ANSWERING = 4
 LAST_LINES = 20
-
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from deriva_ml.isolate.child import main; main(sys.argv[2:])"
-)
 
 Handler = Callable[[Mapping[str, Any], bytes], "Frame | Mapping[str, Any] | None"]
 """Answers a request: takes its fields and payload, gives the fields of the answer, or a frame with a payload."""
@@ -86,6 +80,8 @@ def run_isolated(
     handlers: Mapping[str, Handler] | None = None,
     observer: Observer | None = None,
     cancel: Cancel | None = None,
+    echo: Echo | None = None,
+    started: Started | None = None,
 ) -> Verdict:
     """Call a function in a child process, and say what became of it.
 
@@ -96,40 +92,18 @@ def run_isolated(
         handlers: What the child may ask for, by name; each is called in a thread of its own.
         observer: Is told what the child says of itself.
         cancel: Ends the child when it is called.
+        echo: Is given what the child prints.
+        started: A child that waits for a job (``copy_process``); by default a new interpreter is started.
 
     Raises:
         OSError: The child cannot be started.
     """
-    with _started(job) as (process, channel):
-        watch = _Watch(job, process, channel, dict(handlers or {}), observer, cancel)
-        return watch.until_the_end()
-
-
-@contextlib.contextmanager
-def _started(job: Job) -> Iterator[tuple[subprocess.Popen[bytes], Channel]]:
-    ours, theirs = socket.socketpair()
-    channel = Channel(ours)
-    path = [str(Path(place).absolute()) if place else str(Path.cwd()) for place in job.path]
-    command = [sys.executable, "-c", _BOOT, json.dumps(path), str(theirs.fileno())]
-    process = None
+    child = started or spawn(job)
     try:
-        with (job.folder / STDOUT).open("ab") as out, (job.folder / STDERR).open("ab") as err, theirs:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                env=child_environment(job.environ),
-            )
-        yield process, channel
+        with Printed(job.folder, (STDOUT, STDERR), child.printed, echo) as printed:
+            return _Watch(job, child, dict(handlers or {}), observer, cancel, printed).until_the_end()
     finally:
-        channel.close()
-        if process is not None and process.returncode is None:
-            # only an error of the watch itself leads here: a child is never left behind
-            Session(process.pid).kill(signal.SIGKILL)
-            process.wait()
+        child.close()
 
 
 @dataclass
@@ -150,19 +124,20 @@ class _Watch:
     def __init__(
         self,
         job: Job,
-        process: subprocess.Popen[bytes],
-        channel: Channel,
+        child: Started,
         handlers: dict[str, Handler],
         observer: Observer | None,
         cancel: Cancel | None,
+        printed: Printed,
     ) -> None:
         self._job = job
-        self._process = process
-        self._channel = channel
+        self._child = child
+        self._channel = child.channel
+        self._printed = printed
         self._handlers = handlers
         self._observer = observer
         self._cancel = cancel
-        self._session = Session(process.pid)
+        self._session = Session(child.pid)
         self._evidence = Evidence()
         self._clocks = _Clocks()
         self._asked = 0
@@ -175,7 +150,8 @@ class _Watch:
     def until_the_end(self) -> Verdict:
         """Watch until the child has ended."""
         with selectors.DefaultSelector() as selector, self._session.end_signal() as ended, self._pool:
-            selector.register(self._channel.socket, selectors.EVENT_READ)
+            for source in (self._channel.socket, *self._child.printed):
+                selector.register(source, selectors.EVENT_READ)
             if ended is not None:
                 selector.register(ended, selectors.EVENT_READ)
             if self._cancel is not None:
@@ -187,6 +163,7 @@ class _Watch:
                 except KeyboardInterrupt:
                     self._wish("It was interrupted (Ctrl-C).")
             self._drain()
+            self._printed.drain()
             return self._conclude()
 
     def _has_ended(self, selector: selectors.BaseSelector, ended: int | None) -> bool:
@@ -197,6 +174,9 @@ class _Watch:
                     selector.unregister(self._channel.socket)
             elif key.fd == ended:
                 return True
+            elif key.fd in self._child.printed:
+                if not self._printed.take(key.fd):
+                    selector.unregister(key.fd)
             else:
                 assert self._cancel is not None
                 selector.unregister(self._cancel.fileno())
@@ -261,7 +241,8 @@ class _Watch:
             "target": job.target,
             "arguments": dict(job.arguments),
             "folder": str(job.folder.absolute()),
-            "path": [str(Path(place).absolute()) if place else str(Path.cwd()) for place in job.path],
+            "path": module_path(job),
+            "environ": dict(job.environ) if self._child.is_copy else {},
             "parent": os.getpid(),
             "beat": job.beat,
             "grace": job.limits.grace,
@@ -404,7 +385,7 @@ class _Watch:
         evidence, job = self._evidence, self._job
         status, usage = self._session.reap()
         wall = time.monotonic() - self._clocks.start
-        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self._child.ended(os.waitstatus_to_exitcode(status))
         if os.WIFSIGNALED(status):
             evidence.signal = os.WTERMSIG(status)
         else:
