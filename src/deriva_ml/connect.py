@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +32,24 @@ from deriva_ml.wire.http import Request, Response
 if TYPE_CHECKING:
     from deriva_ml.catalog.deriva import DerivaHandles
 
-__all__ = ["Connection", "catalog_exists", "open_connection"]
+__all__ = ["Connection", "catalog_exists", "open_connection", "through"]
+
+
+_given: ContextVar[Connection | None] = ContextVar("deriva-ml-connection", default=None)
+
+
+@contextmanager
+def through(connection: Connection) -> Iterator[None]:
+    """Whatever is opened in this block goes through a connection that is there, whatever place it names.
+
+    A project's own subclass of ``DerivaML`` opens its catalog in its constructor, which knows nothing of connections:
+    in a child process, where the parent holds the one connection, it must find that one.
+    """
+    token = _given.set(connection)
+    try:
+        yield
+    finally:
+        _given.reset(token)
 
 
 @dataclass(frozen=True)
@@ -204,6 +223,9 @@ def open_connection(
         DerivaMLConfigurationError: The path is not a catalog folder.
         DerivaMLUnreachable: The service cannot be reached.
     """
+    given = _given.get()
+    if given is not None:
+        return given
     settings = settings or Settings.read()
     place = resolve_place(hostname, settings)
     if place.root is not None:

@@ -137,6 +137,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="backslashreplace",  # a model may print anything
         )
 
     def run(self, command: str, *words: str) -> Done:

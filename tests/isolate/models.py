@@ -128,6 +128,13 @@ def reports(parent: Conversation, count: int, every: float) -> str:
     return "done"
 
 
+def prints_on(parent: Conversation, count: int, every: float) -> str:
+    for _number in range(count):
+        os.write(1, b".")
+        time.sleep(every)
+    return "done"
+
+
 def eats(parent: Conversation, megabytes: int) -> None:
     held = [bytearray(os.urandom(1 << 20)) for _ in range(megabytes)]
     parent.status("full")

@@ -170,7 +170,7 @@ def test_who_does_not_end_after_the_result_is_ended(run):
     ("name", "limits", "reason"),
     [
         ("hangs", Limits(wall=1, grace=1), "It ran longer than 1 s."),
-        ("hangs", Limits(silence=1, grace=1), "It reported nothing for 1 s."),
+        ("hangs", Limits(silence=1, grace=1), "It printed, reported and asked nothing for 1 s."),
         ("stops", Limits(heartbeat=1.5, grace=1), "Its heart did not beat for 1.5 s"),
         ("hangs_with_interpreter", Limits(heartbeat=1.5, grace=1), "Its heart did not beat for 1.5 s"),
         ("ignores_signals", Limits(wall=1, grace=0.5), "It ran longer than 1 s."),
@@ -207,6 +207,8 @@ def test_the_peak_of_memory_is_not_that_of_this_process(tmp_path):
 def test_who_reports_is_not_silent_and_who_waits_for_an_answer_neither(run):
     limits = Limits(silence=1, grace=1)
     assert run("reports", count=8, every=0.25, limits=limits).value == "done"
+
+    assert run("prints_on", count=8, every=0.25, limits=limits).value == "done"
 
     def slow(data, payload):
         time.sleep(2)

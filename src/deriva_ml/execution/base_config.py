@@ -27,6 +27,7 @@ __all__ = [
     "DerivaBaseConfig",
     "DescribedList",
     "base_defaults",
+    "is_users_source",
     "join_text",
     "load_configs",
     "split_text",
@@ -194,12 +195,16 @@ def user_line(error: BaseException) -> str | None:
     Args:
         error: An error with its traceback.
     """
-    own = str(Path(__file__).resolve().parents[1])
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        name = frame.filename
-        if not (name.startswith(("<", own, _STDLIB)) or "site-packages" in name):
-            return f"{name}:{frame.lineno}"
+        if is_users_source(frame.filename):
+            return f"{frame.filename}:{frame.lineno}"
     return None
+
+
+def is_users_source(name: str) -> bool:
+    """Whether a file of a traceback is the user's own: not installed, not the standard library's, not ours."""
+    own = str(Path(__file__).resolve().parents[1])
+    return not (name.startswith(("<", own, _STDLIB)) or "site-packages" in name)
 
 
 _STDLIB = str(Path(re.__file__).resolve().parents[1])

@@ -30,7 +30,7 @@ from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
 from deriva_ml.execution.ledger import utc_now
-from deriva_ml.execution.opening import Surroundings, open_run, reopen_run
+from deriva_ml.execution.opening import Opened, Surroundings, open_run, reopen_run
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
 from deriva_ml.execution.states import Upload, is_final
 from deriva_ml.execution.workflow import Workflow
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from deriva_ml.core.ermrest import FileUploadState, UploadCallback
     from deriva_ml.dataset.aux_classes import DatasetSpec
     from deriva_ml.dataset.dataset_bag import DatasetBag
+    from deriva_ml.execution.inputs import RunInputs
     from deriva_ml.feature.records import FeatureRecord
     from deriva_ml.feature.stage import FeatureStage
     from deriva_ml.model.database import DerivaMLDatabase
@@ -88,12 +89,7 @@ class Execution:
         sequence: int | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._ml_object = ml_object
-        self._session = session_of(ml_object)
-        self._now = now
-        self.dry_run = dry_run or reload == DRY_RUN_RID
-        self.uploaded_assets: dict[str, list[AssetFilePath]] | None = None
-        self.reports: list[CommitReport] = []
+        self._begin(ml_object, now, dry_run=dry_run or reload == DRY_RUN_RID)
         if not self.dry_run:
             self._session.require_writable()
         if reload is not None and not self.dry_run:
@@ -102,6 +98,30 @@ class Execution:
             hydra_dir = getattr(ml_object, "hydra_runtime_output_dir", None)
             around = Surroundings(now, parent, sequence, hydra_dir, getattr(ml_object, "on_download", None))
             opened = open_run(self._session, configuration, workflow, around, dry_run=self.dry_run)
+        self._take(opened)
+
+    @classmethod
+    def attached(cls, opened: Opened, ml_object: HasSession | Session) -> Self:
+        """A run that another process has opened and answers for, as the process that does its work has it.
+
+        Args:
+            opened: The run.
+            ml_object: The catalog: a ``DerivaML`` or its session.
+        """
+        made = cls.__new__(cls)
+        made._begin(ml_object, utc_now, dry_run=False)  # noqa: SLF001 - it is one of us
+        made._take(opened)  # noqa: SLF001
+        return made
+
+    def _begin(self, ml_object: HasSession | Session, now: Callable[[], datetime], *, dry_run: bool) -> None:
+        self._ml_object = ml_object
+        self._session = session_of(ml_object)
+        self._now = now
+        self.dry_run = dry_run
+        self.uploaded_assets: dict[str, list[AssetFilePath]] | None = None
+        self.reports: list[CommitReport] = []
+
+    def _take(self, opened: Opened) -> None:
         self.configuration = opened.configuration
         self.workflow = opened.workflow
         self.workflow_rid = opened.workflow_rid
@@ -145,6 +165,16 @@ class Execution:
         from deriva_ml.model.database import DerivaMLDatabase
 
         return DerivaMLDatabase(self.datasets[0].database) if self.datasets else None
+
+    @property
+    def inputs(self) -> RunInputs:
+        """What the run consumes, and what of it is on this machine."""
+        return self._inputs
+
+    def catch_up(self) -> None:
+        """Know what the process that did the run's work has noted and registered meanwhile."""
+        self._ledger.catch_up()
+        self._manifest.refresh()
 
     @property
     def manifest(self) -> Manifest:

@@ -168,6 +168,21 @@ class RunInputs:
         self.datasets = Datasets()
         self.asset_paths: dict[str, list[AssetFilePath]] = {}
 
+    @classmethod
+    def brought(
+        cls,
+        session: Session,
+        execution_rid: str,
+        run_dir: Path,
+        checked: Inputs,
+        datasets: Datasets,
+        asset_paths: dict[str, list[AssetFilePath]],
+    ) -> RunInputs:
+        """Inputs that another process has brought."""
+        made = cls(session, execution_rid, run_dir, checked)
+        made.datasets, made.asset_paths, made._are_here = datasets, asset_paths, True
+        return made
+
     def bring(self) -> None:
         """Fetch datasets and assets, from the cache where they are in it; once."""
         if self._are_here:

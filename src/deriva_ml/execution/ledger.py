@@ -125,6 +125,15 @@ class Ledger:
             self.journal.mark_synced(self.execution_rid, status.value)
         self._rest()
 
+    def catch_up(self) -> None:
+        """Know what another process has noted of the run meanwhile."""
+        if self.journal is None:
+            return
+        run = self.journal.run(self.execution_rid)
+        self.status, self.detail = Status(run.status), run.detail or ""
+        if run.upload_state in {state.value for state in Upload}:
+            self.upload = Upload(run.upload_state)
+
     def begin_upload(self) -> None:
         """Note in the journal that an upload begins; the catalog is told with the next move."""
         check_upload_move(self.upload, Upload.pending)

@@ -34,6 +34,8 @@ class RunRequest:
     upload_timeout: float = 600
     upload_chunk_size: int = 50_000_000
     script_config: Any = None
+    isolation: str = "process"
+    limits: Any = None
 
     def upload_options(self) -> dict[str, Any]:
         """How outputs are uploaded, as `Execution.upload_execution_outputs` takes it."""

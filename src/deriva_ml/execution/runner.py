@@ -29,11 +29,13 @@ from deriva_ml.core.exceptions import (
 from deriva_ml.execution import composition
 from deriva_ml.execution.base_config import base_defaults, user_line
 from deriva_ml.execution.composition import JobContext
+from deriva_ml.execution.isolation import Isolation, call_isolated, prepare
 from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.multirun_config import MultirunSpec
 from deriva_ml.execution.overrides import Registry, check_overrides, take_multirun
 from deriva_ml.execution.preflight import Checked, catalog_is_there, check_catalog, check_request
 from deriva_ml.execution.request import RunRequest, instantiate, open_catalog
+from deriva_ml.isolate.job import Limits
 
 if TYPE_CHECKING:
     from deriva_ml.core.ermrest import UploadCallback
@@ -143,6 +145,7 @@ def create_model_config(
         description=description,
         populate_full_signature=True,
         hydra_defaults=list(hydra_defaults or base_defaults),
+        limits=builds(Limits, populate_full_signature=True),
         **more,
     )
 
@@ -159,8 +162,13 @@ def run_model(
     upload_timeout: float = 600,
     upload_chunk_size: int = 50_000_000,
     script_config: Any = None,
+    isolation: str = "process",
+    limits: Any = None,
 ) -> None:
     """Run a model once and record it.
+
+    Called as a function it runs the model in this process; ``isolation`` and ``limits`` are for the command, which runs
+    what they describe.
 
     Args:
         deriva_ml: Where the catalog is (``DerivaMLConfig``).
@@ -174,6 +182,8 @@ def run_model(
         upload_timeout: For how many seconds an upload may wait for the service to connect, or for its next bytes.
         upload_chunk_size: Files longer than this are sent to a service in chunks of so many bytes.
         script_config: A script to call in place of the model.
+        isolation: Where the command runs the model: ``process``, a child of its own; ``inline``, its own process.
+        limits: How far the model may go there (``Limits``): ``limits.wall``, ``memory``, ``silence``, ``heartbeat``.
 
     Raises:
         DerivaMLException: The request is wrong, or the run failed.
@@ -190,6 +200,8 @@ def run_model(
         upload_timeout,
         upload_chunk_size,
         script_config,
+        isolation,
+        limits,
     )
     outcome = perform(request, JobContext.current())
     if outcome.error is not None:
@@ -216,7 +228,9 @@ class Job:
             outcome = replace(outcome, skipped=True)
         else:
             try:
-                outcome = perform(instantiate(config), context, self.options, self.child)
+                alone = self.child is None or self.child.parent_rid is None
+                with prepare(config, alone=alone) as isolation:
+                    outcome = perform(instantiate(config), context, self.options, self.child, isolation)
             except Exception as error:  # noqa: BLE001  # recorded as the job's result: the sweep goes on
                 outcome = replace(outcome, error=error)
         if outcome.failed and self.child is not None and self.options.fail_fast:
@@ -311,7 +325,11 @@ def plan_run(
 
 
 def perform(
-    request: RunRequest, context: JobContext, options: RunOptions | None = None, child: Child | None = None
+    request: RunRequest,
+    context: JobContext,
+    options: RunOptions | None = None,
+    child: Child | None = None,
+    isolation: Isolation | None = None,
 ) -> Outcome:
     """Check a request and do what it asks.
 
@@ -320,6 +338,7 @@ def perform(
         context: What Hydra knows about the job.
         options: What the command says.
         child: The job's place in a sweep.
+        isolation: The process that calls the model; by default this one does.
 
     Raises:
         DerivaMLException: The request is wrong; nothing was written.
@@ -336,7 +355,7 @@ def perform(
             outcome = replace(outcome, made_catalog=str(ml.session.place))
         if request.dry_run:
             return outcome
-        return _record(ml, request, outcome, child, options)
+        return _record(ml, request, outcome, child, options, isolation)
 
 
 def _where(request: RunRequest) -> Outcome:
@@ -345,7 +364,14 @@ def _where(request: RunRequest) -> Outcome:
     )
 
 
-def _record(ml: Any, request: RunRequest, outcome: Outcome, child: Child | None, options: RunOptions) -> Outcome:
+def _record(
+    ml: Any,
+    request: RunRequest,
+    outcome: Outcome,
+    child: Child | None,
+    options: RunOptions,
+    isolation: Isolation | None,
+) -> Outcome:
     """Open the execution, call the model, upload."""
     assert outcome.checked is not None
     place: dict[str, Any] = {}
@@ -356,7 +382,10 @@ def _record(ml: Any, request: RunRequest, outcome: Outcome, child: Child | None,
     error: BaseException | None = None
     try:
         with execution.execute() as running:
-            _call(request.model, ml, running)
+            if isolation is None:
+                _call(request.model, ml, running)
+            else:
+                call_isolated(isolation, request.model, ml, running, request.limits)
     except DerivaMLModelError as raised:
         error = raised
     flags = place_flags(outcome.hostname, outcome.catalog_id)

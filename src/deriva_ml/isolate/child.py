@@ -201,7 +201,7 @@ def _work(channel: Channel, conversation: Conversation, job: Frame) -> int:
 def _called(channel: Channel, conversation: Conversation, job: Frame) -> Any:
     """What the function returns; nothing, if it ends the process and says that all is well."""
     sys.path[:] = job.data["path"]
-    os.chdir(conversation.folder)
+    os.chdir(job.data["directory"])
     function = _function(job.data["target"])
     channel.send(Frame("ready"))
     try:

@@ -20,7 +20,7 @@ class Limits:
     Attributes:
         wall: Seconds from its start.
         memory: Bytes of memory that it and its children have together (the sum of what each has resident).
-        silence: Seconds in which it reports no progress, no status and asks for nothing.
+        silence: Seconds in which it prints nothing, reports neither progress nor status, and asks for nothing.
         heartbeat: Seconds without a beat: it was stopped, or native code holds the interpreter.
         grace: Seconds that it has to end after it was told to.
     """
@@ -51,12 +51,13 @@ class Job:
     Attributes:
         target: The function as ``module:name``; it is called with the child's side of the conversation
             (``Conversation``) and the arguments.
-        folder: The child's working directory, which must exist.
+        folder: Where files about the child are kept; it must exist.
         arguments: Its arguments, of JSON's kinds.
         limits: How far it may go.
         path: What the child looks for modules on; by default as this process does.
         environ: Environment variables that it has beside those of this process; None removes one.
         beat: Seconds between two beats of its heart.
+        directory: The child's working directory; by default the folder.
     """
 
     target: str
@@ -66,6 +67,7 @@ class Job:
     path: Sequence[str] = field(default_factory=lambda: list(sys.path))
     environ: Mapping[str, str | None] = field(default_factory=dict)
     beat: float = 1.0
+    directory: Path | None = None
 
     def __post_init__(self) -> None:
         module, colon, name = self.target.partition(":")
@@ -74,4 +76,4 @@ class Job:
                 f"The target {self.target!r} names no function.", hint="write it as module:function"
             )
         if not self.folder.is_dir():
-            raise DerivaMLConfigurationError(f"The working directory is not there: {self.folder}")
+            raise DerivaMLConfigurationError(f"The folder of the job is not there: {self.folder}")

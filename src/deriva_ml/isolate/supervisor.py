@@ -160,8 +160,9 @@ class _Watch:
                 try:
                     if self._has_ended(selector, ended):
                         break
-                except KeyboardInterrupt:
-                    self._wish("It was interrupted (Ctrl-C).")
+                except KeyboardInterrupt as interrupt:
+                    self._evidence.interrupt = interrupt
+                    self._wish(str(interrupt) or "It was interrupted (Ctrl-C).")
             self._drain()
             self._printed.drain()
             return self._conclude()
@@ -175,6 +176,7 @@ class _Watch:
             elif key.fd == ended:
                 return True
             elif key.fd in self._child.printed:
+                self._clocks.word = time.monotonic()
                 if not self._printed.take(key.fd):
                     selector.unregister(key.fd)
             else:
@@ -241,6 +243,7 @@ class _Watch:
             "target": job.target,
             "arguments": dict(job.arguments),
             "folder": str(job.folder.absolute()),
+            "directory": str((job.directory or job.folder).absolute()),
             "path": module_path(job),
             "environ": dict(job.environ) if self._child.is_copy else {},
             "parent": os.getpid(),
@@ -336,7 +339,7 @@ class _Watch:
         if limits.heartbeat is not None and now - clocks.beat >= limits.heartbeat:
             return f"Its heart did not beat for {limits.heartbeat:g} s: it was stopped, or native code holds Python."
         if limits.silence is not None and not self._asked and now - clocks.word >= limits.silence:
-            return f"It reported nothing for {limits.silence:g} s."
+            return f"It printed, reported and asked nothing for {limits.silence:g} s."
         if limits.memory is not None and now - clocks.looked >= LOOK_AT_MEMORY:
             clocks.looked = now
             used = self._session.memory()

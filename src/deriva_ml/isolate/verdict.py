@@ -80,6 +80,7 @@ class Evidence:
         stack: What the fault handler wrote: the Python stack at a fatal signal, or where it hung.
         output: The last lines that it printed.
         leftovers: Threads and processes that it left behind, and that were ended.
+        interrupt: What interrupted this process while it watched.
     """
 
     result: dict[str, Any] | None = None
@@ -93,6 +94,7 @@ class Evidence:
     stack: str = ""
     output: tuple[str, ...] = ()
     leftovers: list[str] = field(default_factory=list)
+    interrupt: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Verdict:
         output: The last lines that it printed.
         usage: What it took.
         notes: What else is worth knowing: threads and processes that were left behind.
+        interrupt: What interrupted this process, for whoever wants to let it go on.
     """
 
     outcome: Outcome
@@ -122,6 +125,7 @@ class Verdict:
     output: tuple[str, ...]
     usage: Usage
     notes: tuple[str, ...] = ()
+    interrupt: BaseException | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for a record."""
@@ -155,6 +159,7 @@ def judge(evidence: Evidence, usage: Usage) -> Verdict:
         evidence.output,
         usage,
         tuple(evidence.leftovers),
+        evidence.interrupt,
     )
 
 

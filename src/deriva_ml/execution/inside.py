@@ -1,0 +1,43 @@
+"""What the child process of a run does: it makes the model from the configuration, and calls it.
+
+Its ``ml_instance`` is a whole ``DerivaML`` of the project's own class; every request of it travels to the parent, which
+holds the connection and the credentials. Its ``execution`` writes to the run's own journal and manifest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deriva_ml.isolate.child import Conversation
+
+__all__ = ["call_model"]
+
+
+def call_model(parent: Conversation, *, place: dict[str, Any], run: dict[str, Any], config: str | None = None) -> None:
+    """Call the model of a run.
+
+    Args:
+        parent: The conversation with the process that has opened the run.
+        place: The catalog: ``hostname``, ``identity`` and ``client_id``.
+        run: What ``handover.facts_of`` says of the run.
+        config: The composed configuration as YAML, for a process that did not inherit it.
+    """
+    from omegaconf import OmegaConf
+
+    from deriva_ml.catalog.piped import Piped
+    from deriva_ml.connect import Connection, through
+    from deriva_ml.core.config import resolve_place
+    from deriva_ml.execution.execution import Execution
+    from deriva_ml.execution.handover import opened_from
+    from deriva_ml.execution.request import instantiate, open_catalog
+
+    composed = parent.inherited if config is None else OmegaConf.create(config)
+    request = instantiate(composed)
+    transport = Piped(lambda name, data, payload=b"": parent.request(name, data, payload))
+    connection = Connection(resolve_place(place["hostname"]), transport, place["identity"], place["client_id"])
+    with through(connection):
+        ml = open_catalog(request)
+    with ml:
+        execution = Execution.attached(opened_from(ml.session, run), ml)
+        request.model(ml_instance=ml, execution=execution)

@@ -1,0 +1,249 @@
+"""The model of a run in a child process, as the process sees it that has opened the run.
+
+1. The child is prepared when the configuration has been composed and nothing has been opened yet: it inherits the
+   modules that are loaded by then, and no connection, no credential, no thread. Where a process cannot be copied, a new
+   interpreter is started when the model is to be called.
+2. What the model prints goes to the terminal and into files; these, the resources that it took, and the stack of a
+   crash are outputs of the run, whatever became of it.
+3. The verdict becomes what a call would have done: it returns, it raises ``DerivaMLModelError``, or it is interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLModelError
+from deriva_ml.core.files import nearest
+from deriva_ml.execution.base_config import is_users_source
+from deriva_ml.execution.model_protocol import model_name
+from deriva_ml.isolate.frames import Frame
+from deriva_ml.isolate.job import Job, Limits
+from deriva_ml.isolate.starting import Started, can_copy, copy_process
+
+if TYPE_CHECKING:
+    from deriva_ml.execution.execution import Execution
+    from deriva_ml.isolate.verdict import Verdict
+
+__all__ = ["ISOLATIONS", "Isolation", "call_isolated", "prepare"]
+
+ISOLATIONS = ("process", "inline")
+"""Where a model can run: in a child process, or in the process that records it."""
+
+FOLDER = "process"
+"""Where, in a run's directory, the files about the child are."""
+
+LONGEST_LOG = 20_000_000
+"""Of what a model prints, so much from the beginning and from the end is kept."""
+
+_FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+)', re.MULTILINE)
+_SECRETS = ("DERIVA_ML_TOKEN",)
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """A child that waits for the model of a run.
+
+    Attributes:
+        config: The composed configuration.
+        started: The child, if it could be prepared.
+    """
+
+    config: Any
+    started: Started | None
+
+    def close(self) -> None:
+        """Let go of the child, if it was not used."""
+        if self.started is not None:
+            self.started.close()
+
+
+@contextlib.contextmanager
+def prepare(config: Any, *, alone: bool = True) -> Iterator[Isolation | None]:
+    """Prepare a child for the model of a run, if the configuration wants one; None if not.
+
+    Args:
+        config: The composed configuration; ``isolation`` says where the model runs, ``dry_run`` whether it runs at all.
+        alone: This process has nothing yet that the child should not have.
+
+    Raises:
+        DerivaMLConfigurationError: The configuration asks for something else than there is.
+    """
+    wanted = str(config.get("isolation", ISOLATIONS[0]))
+    if wanted not in ISOLATIONS:
+        raise DerivaMLConfigurationError(
+            f"There is no isolation {wanted!r}.",
+            source="configuration key isolation",
+            allowed=nearest(wanted, ISOLATIONS),
+        )
+    if wanted == "inline" or config.get("dry_run"):
+        yield None
+        return
+    isolation = Isolation(config, copy_process(config) if alone and can_copy() else None)
+    try:
+        yield isolation
+    finally:
+        isolation.close()
+
+
+def call_isolated(
+    isolation: Isolation,
+    model: Any,
+    ml: Any,
+    execution: Execution,
+    limits: Limits | None = None,
+    echo: Callable[[str, bytes], None] | None = None,
+) -> None:
+    """Let the prepared child call the model, and do as the call would have done.
+
+    Args:
+        isolation: The child.
+        model: The model, for its name.
+        ml: The catalog.
+        execution: The run, which has been started.
+        limits: How far the model may go.
+        echo: Is given what the model prints; by default it goes where this process prints.
+
+    Raises:
+        DerivaMLModelError: The model raised, crashed, went too far, or ended without a word.
+        KeyboardInterrupt: The user stopped it.
+    """
+    from deriva_ml.catalog.piped import answering
+    from deriva_ml.execution.handover import facts_of
+    from deriva_ml.isolate.supervisor import run_isolated
+
+    folder = execution.working_dir / FOLDER
+    folder.mkdir(exist_ok=True)
+    job = Job(
+        "deriva_ml.execution.inside:call_model",
+        folder,
+        {
+            "place": {
+                "hostname": ml.session.place.hostname,
+                "identity": ml.session.identity,
+                "client_id": ml.connection.client_id,
+            },
+            "run": facts_of(execution),
+            "config": None if isolation.started is not None else _text(isolation.config),
+        },
+        limits or Limits(),
+        environ=dict.fromkeys(_SECRETS),
+        directory=Path.cwd(),
+    )
+    handlers = {name: _framed(handler) for name, handler in answering(ml.connection.transport).items()}
+    verdict = run_isolated(job, handlers=handlers, echo=echo or _pass_on, started=isolation.started)
+    execution.catch_up()
+    with contextlib.suppress(Exception):  # the verdict is the news, whatever becomes of the files about it
+        _keep(execution, folder, verdict)
+    _act_on(verdict, model, execution)
+
+
+def _text(config: Any) -> str:
+    """The composed configuration for a process that cannot inherit it; interpolations are resolved here."""
+    from omegaconf import OmegaConf
+
+    return str(OmegaConf.to_yaml(config, resolve=True))
+
+
+def _framed(handler: Callable[[Mapping[str, Any], bytes], tuple[Mapping[str, Any], bytes]]) -> Any:
+    def answer(data: Mapping[str, Any], payload: bytes) -> Frame:
+        fields, content = handler(data, payload)
+        return Frame("answer", fields, content)
+
+    return answer
+
+
+def _pass_on(name: str, content: bytes) -> None:
+    """Give what the model prints to where this process prints; a reader that has left is no reason to stop."""
+    stream = sys.stderr if name.startswith("stderr") else sys.stdout
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        raw = getattr(stream, "buffer", None)
+        if raw is None:
+            stream.write(content.decode("utf-8", "replace"))
+        else:
+            stream.flush()
+            raw.write(content)
+        stream.flush()
+
+
+def _act_on(verdict: Verdict, model: Any, execution: Execution) -> None:
+    from deriva_ml.isolate.verdict import Outcome
+
+    if verdict.outcome is Outcome.completed:
+        return
+    if verdict.outcome is Outcome.aborted:
+        raise verdict.interrupt or KeyboardInterrupt(verdict.reason)
+    told = verdict.reason.rstrip(".")
+    reason = told.removeprefix("It ") if told.startswith("It ") else f"was ended: {told[:1].lower()}{told[1:]}"
+    source = None
+    if verdict.error is not None and verdict.reason.startswith("It raised"):
+        first = (verdict.error.text.strip().splitlines() or [""])[0]
+        reason = f"raised {verdict.error.type.rpartition('.')[2]}: {first}".rstrip(": ")
+        source = _users_line(verdict.error.traceback)
+    elif verdict.stack:
+        source = _users_line(verdict.stack, newest_first=True)
+    error = DerivaMLModelError(
+        f"The model {model_name(model)} {reason}",
+        source=source,
+        hint=f"the run is recorded as Failed, with its outputs so far: deriva-ml-show {execution.execution_rid}",
+    )
+    if verdict.error is not None:
+        error.add_note(f"In the model's process:\n{verdict.error.traceback}")
+    raise error
+
+
+def _users_line(traceback: str, *, newest_first: bool = False) -> str | None:
+    """``file:line`` of the innermost frame that is the user's own code."""
+    frames = [
+        f"{found['file']}:{found['line']}" for found in _FRAME.finditer(traceback) if is_users_source(found["file"])
+    ]
+    if not frames:
+        return None
+    return frames[0] if newest_first else frames[-1]
+
+
+def _keep(execution: Execution, folder: Path, verdict: Verdict) -> None:
+    """Register what is known of the child as outputs of the run; what looks like a secret is masked."""
+    from deriva_ml.execution.environment import process_mask
+
+    mask = process_mask()
+    resources = {name: value for name, value in verdict.to_dict().items() if name not in {"output", "error", "stack"}}
+    _register(execution, "resources.json", json.dumps(resources, indent=2).encode(), "what the model's process took")
+    if verdict.error is not None:
+        raised = mask.text(verdict.error.traceback).encode("utf-8", "backslashreplace")
+        _register(execution, "traceback.txt", raised, "what the model raised")
+    if verdict.stack:
+        _register(execution, "crash.txt", mask.text(verdict.stack).encode(), "where the model's threads were")
+    for name, what in {
+        "stdout.txt": "what the model printed",
+        "stderr.txt": "what the model printed as errors",
+    }.items():
+        content = _ends(folder / name)
+        if content:
+            text = mask.text(content.decode("utf-8", "surrogateescape"))
+            _register(execution, name, text.encode("utf-8", "surrogateescape"), what)
+
+
+def _register(execution: Execution, name: str, content: bytes, what: str) -> None:
+    path = execution.asset_file_path("Execution_Metadata", name, asset_types="Execution_Metadata", description=what)
+    path.write_bytes(content)
+
+
+def _ends(path: Path) -> bytes:
+    """The content of a file; of a very long one, its beginning and its end."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if size <= 2 * LONGEST_LOG:
+                return file.read()
+            head = file.read(LONGEST_LOG)
+            file.seek(size - LONGEST_LOG)
+            return head + b"\n... " + str(size - 2 * LONGEST_LOG).encode() + b" bytes are left out ...\n" + file.read()
+    except OSError:
+        return b""
