@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
 
 from deriva_ml.catalog.batches import Document, batches, by_changes, defaulted_columns, value_parts
 from deriva_ml.catalog.exchange import json_body, read_whole
+from deriva_ml.catalog.several import Several
 from deriva_ml.catalog.transport import Retry, Transport
 from deriva_ml.core.codes import normalise
 from deriva_ml.core.exceptions import (
@@ -20,6 +21,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.core.files import nearest
 from deriva_ml.wire import targets
+from deriva_ml.wire.batch import Member
 from deriva_ml.wire.http import Request, Response
 from deriva_ml.wire.model import ForeignKey, Json, Model, Table
 from deriva_ml.wire.model_documents import model_from_document
@@ -30,6 +32,7 @@ __all__ = ["CatalogClient", "Row"]
 
 Row: TypeAlias = dict[str, Json]
 ItemLike: TypeAlias = ColumnLike | Call | Bin
+T = TypeVar("T")
 
 TARGET_BYTES = 4096
 """The longest request target that is sent; some services and proxies refuse longer ones, with a misleading 404."""
@@ -66,6 +69,7 @@ class CatalogClient:
         self._base = targets.catalog(catalog_id, snaptime)
         self._target_bytes = target_bytes
         self._retry = retry or Retry(attempts=3)
+        self._several = Several(transport, self._base, self._retry)
         self._model: Model | None = None
         self._model_tag: str | None = None
         self._model_is_current = False
@@ -102,6 +106,20 @@ class CatalogClient:
             body = json_body(document)
             fields["content-type"] = "application/json"
         return read_whole(self.transport, Request(method, self._base + target, fields, body), self._retry)
+
+    def batch(self, members: Sequence[Member], take: Callable[[int, Response], T]) -> list[T]:
+        """Read several things, in one request and of one moment where the service takes that; see `Several.read`."""
+        return self._several.read(members, take)
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the service takes several requests in one, so that changes can happen together."""
+        return self.transport.batch is not None
+
+    def batch_rows(self, paths: Sequence[str]) -> list[list[Row]]:
+        """The rows at several targets below the catalog; see `batch`."""
+        members = [Member("GET", target, accept="application/json") for target in paths]
+        return self.batch(members, lambda _place, answer: cast("list[Row]", json.loads(answer.read())))
 
     def get(self, target: str) -> Any:
         """The JSON document at a target below the catalog."""
