@@ -58,9 +58,9 @@ def test_more_than_the_service_takes_in_one_goes_in_several(filled: CatalogClien
     client = CatalogClient(narrow, filled.catalog_id)
     assert [rows[0]["n"] for rows in client.batch_rows(PATHS)] == list(range(20))
     assert narrow.count == 4
-    assert not Several(narrow, "/x", once()).fits([Member("GET", "/")] * 7)
-    assert not Several(narrow, "/x", once()).fits([Member("GET", "/" + "x" * 1000)])
-    assert Several(narrow, "/x", once()).fits([Member("GET", "/")] * 6)
+    room = Several(narrow, "/x", once()).has_room
+    assert (room(6, 900), room(7, 900), room(6, 901), room(4, 600, share=0.5)) == (True, False, False, False)
+    assert not Several(Counting(filled.transport, batches=False), "/x", once()).has_room(1, 1)
 
 
 @pytest.mark.parametrize("batches", [True, False])

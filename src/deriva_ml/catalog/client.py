@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 from deriva_ml.catalog.batches import Document, batches, by_changes, defaulted_columns, value_parts
-from deriva_ml.catalog.exchange import json_body, read_whole
+from deriva_ml.catalog.drafts import Drafts
+from deriva_ml.catalog.exchange import check, json_body, read_whole
 from deriva_ml.catalog.several import Several
 from deriva_ml.catalog.transport import Retry, Transport
 from deriva_ml.core.codes import normalise
@@ -52,6 +53,8 @@ class CatalogClient:
         transport: The way to the service.
         catalog_id: The catalog.
         snaptime: The moment, or None for the present.
+        drafts: Changes that are going to be made together; threads that are in one see it.
+        several: Sends several requests.
     """
 
     def __init__(
@@ -69,7 +72,8 @@ class CatalogClient:
         self._base = targets.catalog(catalog_id, snaptime)
         self._target_bytes = target_bytes
         self._retry = retry or Retry(attempts=3)
-        self._several = Several(transport, self._base, self._retry)
+        self.several = Several(transport, self._base, self._retry)
+        self.drafts = Drafts()
         self._model: Model | None = None
         self._model_tag: str | None = None
         self._model_is_current = False
@@ -101,6 +105,10 @@ class CatalogClient:
                 f"A snapshot cannot be changed: {self.catalog_id}@{self.snaptime}", source=f"{method} {target[:200]}"
             )
         fields = {"accept": "application/json", **(headers or {})}
+        if method == "GET" and self.snaptime is None and (before := self.drafts.before(target)):
+            # Answered in full, whatever the client has: what is drafted has no version to compare with.
+            seen = self.several.change([*before, Member("GET", target, accept=fields["accept"])], commit=False)
+            return check(Request(method, self._base + target, fields), seen[-1])
         body = None
         if document is not None:
             body = json_body(document)
@@ -109,7 +117,12 @@ class CatalogClient:
 
     def batch(self, members: Sequence[Member], take: Callable[[int, Response], T]) -> list[T]:
         """Read several things, in one request and of one moment where the service takes that; see `Several.read`."""
-        return self._several.read(members, take)
+        if self.snaptime is None and any(self.drafts.before(member.target) for member in members):
+            return [
+                take(place, self.send("GET", member.target, headers={"accept": member.accept or "application/json"}))
+                for place, member in enumerate(members)
+            ]
+        return self.several.read(members, take)
 
     @property
     def takes_batches(self) -> bool:
@@ -289,16 +302,39 @@ class CatalogClient:
             DerivaMLDataError: A row has a column that the table lacks.
         """
         given = list(rows)
-        if not given:
-            return []
-        defaulted = defaulted_columns(self.table(schema, table_name), given, defaults, nondefaults)
-        target = targets.insertion(
-            schema, table_name, defaults=defaulted, nondefaults=sorted(nondefaults), on_conflict_skip=on_conflict_skip
-        )
+        target = self._insertion(schema, table_name, given, defaults, nondefaults, skip=on_conflict_skip)
         stored: list[Row] = []
         for batch in batches(given):
             stored.extend(self._exchange_rows("POST", target, batch))
         return stored
+
+    def insertions(
+        self,
+        schema: str,
+        table_name: str,
+        rows: Sequence[Document],
+        *,
+        nondefaults: Collection[str] = (),
+        on_conflict_skip: bool = False,
+    ) -> list[Member]:
+        """What `insert` would send, as members of a batch."""
+        target = self._insertion(schema, table_name, rows, (), nondefaults, skip=on_conflict_skip)
+        return [Member("POST", target, body=json_body(batch).decode()) for batch in batches(rows)]
+
+    def _insertion(
+        self,
+        schema: str,
+        table_name: str,
+        rows: Sequence[Document],
+        defaults: Collection[str],
+        nondefaults: Collection[str],
+        *,
+        skip: bool,
+    ) -> str:
+        defaulted = defaulted_columns(self.table(schema, table_name), rows, defaults, nondefaults) if rows else []
+        return targets.insertion(
+            schema, table_name, defaults=defaulted, nondefaults=sorted(nondefaults), on_conflict_skip=skip
+        )
 
     def _exchange_rows(self, method: str, target: str, rows: Sequence[Document]) -> list[Row]:
         return cast("list[Row]", json.loads(self.send(method, target, document=rows).read()))

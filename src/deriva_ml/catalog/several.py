@@ -6,7 +6,7 @@ happen together need the service.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ from deriva_ml.wire.batch import (
     MEDIA,
     RESOURCE,
     BatchBroken,
-    Limits,
     Member,
     read_answers,
     weigh,
@@ -135,11 +134,10 @@ class Several:
                 found.append(each)
             return found
 
-    def fits(self, members: Iterable[Member]) -> bool:
-        """Whether the service takes these in one request."""
+    def has_room(self, count: int, weight: int, *, share: float = 1.0) -> bool:
+        """Whether the service takes so many members, of so many bytes together, in one request; or in a part of one."""
         limits = self.transport.batch
-        held = list(members)
-        return limits is not None and _fit(limits, held)
+        return limits is not None and count <= limits.requests * share and weight <= (limits.bytes - _FRAME) * share
 
     def _post(self, members: Sequence[Member], *, commit: bool) -> Response:
         fields = {"accept": MEDIA, "content-type": "application/json"}
@@ -170,7 +168,3 @@ class Several:
         if member.body is not None:
             body, headers["content-type"] = member.body.encode(), member.content_type
         return Request(member.method, self.base + member.target, headers, body)
-
-
-def _fit(limits: Limits, members: Sequence[Member]) -> bool:
-    return len(members) <= limits.requests and sum(map(weigh, members)) <= limits.bytes - _FRAME

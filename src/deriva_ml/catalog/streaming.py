@@ -105,6 +105,8 @@ def columns_of(answer: Response, wanted: Sequence[str]) -> Columns:
 
 
 def _get(client: CatalogClient, target: str, media: str) -> Response:
+    if client.snaptime is None and client.drafts.before(target):
+        return client.send("GET", target, headers={"accept": media})
     base = targets.catalog(client.catalog_id, client.snaptime)
     request = Request("GET", base + target, {"accept": media})
     return check(request, client.transport.send(request))
