@@ -86,10 +86,9 @@ def _counts(session: Session, images: int, *, batches: bool) -> dict[str, int]:
 TOGETHER = {
     "add by table": 4,
     "add by rid": 6,
-    "nest": 8,
+    "nest": 7,
     "increment": 3,
-    "is dirty": 17,
-    "bag without files": 36,
+    "bag without files": 21,
     "delete members": 6,
 }
 """What takes fewer requests where the service takes several in one."""
