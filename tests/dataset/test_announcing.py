@@ -11,7 +11,7 @@ import pytest
 from tests.dataset.killed import WORK, killing
 from tests.dataset.project import ML, Project
 from tests.fakes import Counting, Failing
-from tests.serving import served
+from tests.serving import Served, served
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.transport import Retry
@@ -246,21 +246,22 @@ def test_a_lost_answer_is_an_error_and_leaves_what_was_done(small: Project) -> N
     assert _state(dataset).members["Image"] == sorted(small.images[:2])
 
 
+def _token(server: Served) -> dict[str, str]:
+    return {"bearer-token": server.token}
+
+
 def test_over_http_it_is_the_same(small: Project, catalog_root: Path) -> None:
     dataset = small.dataset([])
-    with served(catalog_root) as server:
-        with open_connection(server.url, credential={"bearer-token": server.token}) as connection:
-            catalog = connection.catalog(small.session.catalog_id)
-            over = Dataset(replace(small.session, catalog=catalog, place=connection.place), dataset.dataset_rid)
-            with over.edit("Over HTTP"):
-                over.add_dataset_members(small.images[:3])
-                over.delete_dataset_members(small.images[:1])
-                assert _images(over) == set(small.images[1:3])
-                assert _images(dataset) == set()
-            with pytest.raises(DerivaMLCatalogError):
-                over.session.catalog.insert(
-                    ML, "Dataset_Version", [{"Dataset": dataset.dataset_rid, "Version": "0.2.0"}]
-                )
+    with served(catalog_root) as server, open_connection(server.url, credential=_token(server)) as connection:
+        catalog = connection.catalog(small.session.catalog_id)
+        over = Dataset(replace(small.session, catalog=catalog, place=connection.place), dataset.dataset_rid)
+        with over.edit("Over HTTP"):
+            over.add_dataset_members(small.images[:3])
+            over.delete_dataset_members(small.images[:1])
+            assert _images(over) == set(small.images[1:3])
+            assert _images(dataset) == set()
+        with pytest.raises(DerivaMLCatalogError):
+            over.session.catalog.insert(ML, "Dataset_Version", [{"Dataset": dataset.dataset_rid, "Version": "0.2.0"}])
     assert _state(dataset).versions[1:] == ["0.2.0 Over HTTP"]
 
 
