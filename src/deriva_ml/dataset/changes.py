@@ -28,8 +28,8 @@ __all__ = ["Changes", "all_or_nothing", "chunks"]
 
 Row = Mapping[str, Json]
 _CONFLICT = 409
-_ROOM = 0.75
-"""Which part of a batch changes may fill; the rest is for the versions that tell of them."""
+_ROOM = 0.5
+"""Which part of a batch changes may fill: others wait while it is written, and versions need room too."""
 _LIST_BYTES = 3000
 """The length of a list of RIDs in one request; services accept some 4 KiB."""
 

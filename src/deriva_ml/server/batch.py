@@ -241,6 +241,7 @@ def _answer_each(
     needed = {source[0] for member in members for source in member.fill.values() if isinstance(source, tuple)}
     known: dict[int, list[dict[str, Json]]] = {}
     for place, member in enumerate(members):
+        tx.renew()
         try:
             each = _of_member(exchange, member, _body(member, tx, known))
             answer = _changed(member, each, tx, write) if member.changes else read(each, tx)

@@ -212,7 +212,7 @@ class CatalogStore:
                 indexed=dict(self.indexed),
             )
             transaction.path = self.path
-            limit_time(connection, self.time_limit)
+            transaction.renew = limit_time(connection, self.time_limit)
             # The triggers that move ended rows into the history read the moment from here.
             connection.execute("UPDATE state SET now = ?", (transaction.now,))
             changes = connection.total_changes
