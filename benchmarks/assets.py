@@ -32,6 +32,7 @@ from deriva_ml.core.files import hash_file
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.create_schema import create_ml_schema
+from deriva_ml.wire.batch import Limits
 from deriva_ml.wire.http import Request, Response
 from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 
@@ -82,6 +83,11 @@ class Counting:
     def body_limit(self) -> int | None:
         """That of the transport itself."""
         return self._inner.body_limit
+
+    @property
+    def batch(self) -> Limits | None:
+        """That of the transport itself."""
+        return self._inner.batch
 
     @property
     def bulk(self) -> Bulk | None:

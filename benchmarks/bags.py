@@ -11,6 +11,7 @@ import argparse
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from figures import Sheet, best, typical_time
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.transport import Transport
+from deriva_ml.connect import open_connection
 from deriva_ml.dataset.aux_classes import DatasetSpec, DatasetVersion
 from deriva_ml.dataset.bag import download_dataset_bag
 from deriva_ml.dataset.dataset_bag import DatasetBag
@@ -42,10 +44,11 @@ JOINED = ["Image", "Execution_Image_F0"]
 
 
 class Counting:
-    """Passes requests on and counts them."""
+    """Passes requests on and counts them; several in one, if they may be."""
 
-    def __init__(self, inner: Transport) -> None:
+    def __init__(self, inner: Transport, *, batches: bool = True) -> None:
         self._inner = inner
+        self.batch = inner.batch if batches else None
         self.count = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -127,14 +130,34 @@ def use(bag: Path, database: Path) -> dict[str, Any]:
     return {"open": middle - start, "join": end - middle, "rows": len(frame)}
 
 
-def estimate(work: Work) -> dict[str, Any]:
-    """Estimate the bag, and count the requests."""
+def estimate(work: Work, *, batches: bool = True) -> dict[str, Any]:
+    """Estimate the bag in process, and count the requests."""
     with work.open() as ml:
-        counting = Counting(ml.session.catalog.transport)
-        session = replace(ml.session, catalog=CatalogClient(counting, ml.session.catalog_id))
-        start = time.perf_counter()
-        told = estimate_bag_size(session, work.spec)
-        took = time.perf_counter() - start
+        return estimated(ml, ml.session.catalog.transport, work, batches=batches)
+
+
+def estimate_served(work: Work) -> dict[str, Any]:
+    """Estimate the bag of a folder that another process serves over HTTP."""
+    command = [sys.executable, "-m", "deriva_ml.cli.catalog", "serve", "--root", str(work.built.root), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        try:
+            url = re.search(r"http://\S+", server.stdout.readline())
+            token = server.stdout.readline().removeprefix("Token: ").strip()
+            assert url
+            with work.open() as ml, open_connection(url[0], credential={"bearer-token": token}) as connection:
+                return estimated(ml, connection.transport, work)
+        finally:
+            server.terminate()
+
+
+def estimated(ml: DerivaML, transport: Transport, work: Work, *, batches: bool = True) -> dict[str, Any]:
+    """Estimate the bag over a transport."""
+    counting = Counting(transport, batches=batches)
+    session = replace(ml.session, catalog=CatalogClient(counting, ml.session.catalog_id))
+    start = time.perf_counter()
+    told = estimate_bag_size(session, work.spec)
+    took = time.perf_counter() - start
     return {"seconds": took, "requests": counting.count, "tables": len(told["tables"]), "rows": told["total_rows"]}
 
 
@@ -187,6 +210,12 @@ def whole_project(sheet: Sheet, scratch: Path, scale: float) -> None:
     sheet.add(f"{shown}, rows in the bag", told["rows"], "")
     sheet.add(f"{shown}, estimate", told["seconds"], "s", at_most=2)
     sheet.add(f"{shown}, estimate, requests", told["requests"], "", at_most=5)
+    told = apart(estimate_served, work)
+    sheet.add(f"{shown}, estimate over HTTP", told["seconds"], "s", at_most=2)
+    sheet.add(f"{shown}, estimate over HTTP, requests", told["requests"], "", at_most=5)
+    told = apart(partial(estimate, batches=False), work)
+    sheet.add(f"{shown}, estimate, one request at a time", told["seconds"], "s")
+    sheet.add(f"{shown}, estimate, one request at a time, requests", told["requests"], "", at_most=85 + 3)
     cost = apart(build, work)
     sheet.add(f"{shown}, tables written", cost["seconds"], "s", at_most=20)
     sheet.add(f"{shown}, peak memory of its process", cost["peak"], "MB", baseline=cost["before"], at_most=300)

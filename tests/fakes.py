@@ -9,18 +9,25 @@ from pathlib import Path
 
 from deriva_ml.catalog.transport import Transport
 from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.wire.batch import Limits
 from deriva_ml.wire.http import Request, Response
 
 
 class Counting:
     """Passes everything on and remembers what was asked.
 
+    Args:
+        inner: What carries the requests.
+        body_limit: The longest body to send; by default what the inner one says.
+        batches: Whether several requests may go in one, if the service takes them.
+
     Attributes:
         requests: Method and target of each request, in order.
     """
 
-    def __init__(self, inner: Transport, *, body_limit: int | None = None) -> None:
+    def __init__(self, inner: Transport, *, body_limit: int | None = None, batches: bool = True) -> None:
         self.inner = inner
+        self._batches = batches
         self.requests: list[tuple[str, str]] = []
         self._body_limit = body_limit
 
@@ -31,6 +38,10 @@ class Counting:
     @property
     def bulk(self) -> None:
         """Nothing goes past the requests."""
+
+    @property
+    def batch(self) -> Limits | None:
+        return self.inner.batch if self._batches else None
 
     @property
     def count(self) -> int:
@@ -74,8 +85,9 @@ class Failing(Counting):
         lose: Callable[[Request, int], bool] = lambda _request, _number: False,
         break_after: Callable[[Request, int], int | None] = lambda _request, _number: None,
         body_limit: int | None = None,
+        batches: bool = True,
     ) -> None:
-        super().__init__(inner, body_limit=body_limit)
+        super().__init__(inner, body_limit=body_limit, batches=batches)
         self._lose = lose
         self._break_after = break_after
 

@@ -27,6 +27,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLConfigurationError,
 )
 from deriva_ml.core.files import unusable_directory
+from deriva_ml.wire.batch import DEFAULT_LIMITS, Limits
 from deriva_ml.wire.http import Request, Response
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def _open_folder(place: Place, *, create: bool) -> Connection:
         close=service.close,
         local_path=partial(_file, service, client),
         bulk=_Bulk(service, client),
+        batch=DEFAULT_LIMITS,
     )
     return Connection(place, transport, service.identity, client.id)
 
@@ -244,19 +246,26 @@ def open_connection(
         credential = {"bearer-token": settings.token} if settings.token and is_url else stored_credential(base_url)
     transport = Http(base_url, credential)
     try:
-        return Connection(place, transport, _served_identity(transport) or place.authority)
+        service = _advertisement(transport)
+        transport.batch = Limits.advertised(service)
+        return Connection(place, transport, _served_identity(service) or place.authority)
     except BaseException:
         transport.close()
         raise
 
 
-def _served_identity(transport: Transport) -> str | None:
-    """The identity of the folder that is served, or None for a service that has none: a Deriva host."""
+def _advertisement(transport: Transport) -> dict[str, Any]:
+    """What the service says of itself; nothing if it does not say it."""
     try:
-        identity = service_info(transport).get("identity")
-    except (DerivaMLCatalogError, DerivaMLAuthenticationError, AttributeError, ValueError):
+        return dict(service_info(transport))
+    except (DerivaMLCatalogError, DerivaMLAuthenticationError, TypeError, ValueError):
         # What the service refuses is said where something is asked of it; its description is no secret that we need.
-        return None
+        return {}
+
+
+def _served_identity(service: dict[str, Any]) -> str | None:
+    """The identity of the folder that is served, or None for a service that has none: a Deriva host."""
+    identity = service.get("identity")
     # it becomes the name of a directory
     return identity if isinstance(identity, str) and re.fullmatch(r"\w[\w.-]{0,99}", identity, re.ASCII) else None
 

@@ -13,6 +13,7 @@ from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.service import create_catalog
 from deriva_ml.catalog.transport import InProcess
 from deriva_ml.server.app import Service, create_folder, local_client, open_service
+from deriva_ml.wire.batch import DEFAULT_LIMITS
 from deriva_ml.wire.http import Request, Response
 
 SYSTEM = [
@@ -61,7 +62,10 @@ def service(tmp_path: Path) -> Iterator[Service]:
 @pytest.fixture
 def transport(service: Service) -> Counting:
     """The way to it, counted."""
-    return Counting(InProcess(partial(call, service), local_path=lambda url: service.local_path(url, local_client())))
+    inside = InProcess(
+        partial(call, service), local_path=lambda url: service.local_path(url, local_client()), batch=DEFAULT_LIMITS
+    )
+    return Counting(inside)
 
 
 @pytest.fixture

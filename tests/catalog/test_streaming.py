@@ -6,13 +6,14 @@ import pytest
 from tests.fakes import Counting, Failing
 
 from deriva_ml.catalog.client import CatalogClient
-from deriva_ml.catalog.streaming import read_columns, stream_rows
+from deriva_ml.catalog.streaming import columns_of, stream_rows
 from deriva_ml.catalog.transport import Retry
 from deriva_ml.core.ermrest import ColumnDef, TableDef
 from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLUnreachable
 from deriva_ml.schema.tables import table_document
+from deriva_ml.wire.batch import Member
 from deriva_ml.wire.http import Request, Response
-from deriva_ml.wire.path import table
+from deriva_ml.wire.path import Path, table
 
 ROWS = 5000
 PATH = table("demo-schema", "Thing")
@@ -26,6 +27,13 @@ def things(client: CatalogClient) -> CatalogClient:
     texts = ["plain", None, 'a "quote", and\na line', ""]
     client.insert("demo-schema", "Thing", [{"Text": texts[n % 4], "Number": n} for n in range(ROWS)])
     return client
+
+
+def read_columns(client: CatalogClient, path: Path, columns: list[str]) -> list[list[str]]:
+    member = Member("GET", path.attributes(*columns), accept="text/csv")
+    [found] = client.batch([member], lambda _place, answer: columns_of(answer, columns))
+    assert found.count == len(found.values[0])
+    return found.values
 
 
 def _patient() -> Retry:
@@ -75,9 +83,9 @@ class Cut(Counting):
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9999])
 def test_an_answer_that_ends_too_early_is_not_taken_for_a_whole_one(things: CatalogClient, share: float) -> None:
-    cut = CatalogClient(Cut(things.transport, share), "1")  # type: ignore[arg-type]
+    cut = CatalogClient(Cut(things.transport, share), "1", retry=_patient())  # type: ignore[arg-type]
     with pytest.raises(DerivaMLUnreachable):
-        read_columns(cut, PATH, ["RID", "Number"], retry=_patient())
+        read_columns(cut, PATH, ["RID", "Number"])
     with pytest.raises(DerivaMLUnreachable):
         list(stream_rows(cut, PATH.where(), retry=Retry(attempts=1)))
 
@@ -94,7 +102,7 @@ def test_columns_are_those_of_the_rows(things: CatalogClient, columns: list[str]
 
 def test_columns_begin_anew_after_a_broken_connection(things: CatalogClient) -> None:
     failing = Failing(things.transport, break_after=lambda _request, number: 20_000 if number == 0 else None)
-    found = read_columns(CatalogClient(failing, "1"), PATH, ["RID"], retry=_patient())
+    found = read_columns(CatalogClient(failing, "1", retry=_patient()), PATH, ["RID"])
     assert len(set(found[0])) == ROWS
     assert failing.count == 2
 
@@ -104,3 +112,12 @@ def test_a_refusal_is_not_repeated(things: CatalogClient) -> None:
     with pytest.raises(DerivaMLCatalogError):
         read_columns(CatalogClient(counting, "1"), PATH, ["Nothing"])
     assert counting.count == 1
+
+
+def test_columns_of_whole_rows_are_picked_and_measured(things: CatalogClient) -> None:
+    member = Member("GET", PATH.sorted("RID").entity(), accept="text/csv")
+    [found] = things.batch([member], lambda _place, answer: columns_of(answer, ["Number", "Text"]))
+    rows = things.rows(PATH.sorted("RID"))
+    assert found.values == [[str(row["Number"]) for row in rows], [str(row["Text"] or "") for row in rows]]
+    content = things.send("GET", PATH.entity(), headers={"accept": "text/csv"}).read()
+    assert found.length == len(content.partition(b"\n")[2])

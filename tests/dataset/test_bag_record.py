@@ -98,6 +98,7 @@ class ReadOnly:
     def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.body_limit = inner.body_limit
+        self.batch = None
         self.refused = 0
 
     def send(self, request: Request) -> Response:

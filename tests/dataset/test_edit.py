@@ -93,7 +93,9 @@ def test_an_inner_edit_that_fails_takes_back_its_own_changes_only(small: Project
 
 def test_changes_that_cannot_be_taken_back_are_told_of(small: Project) -> None:
     dataset = small.dataset([])
-    lost = Failing(small.session.catalog.transport, lose=lambda request, _number: request.method == "DELETE")
+    lost = Failing(
+        small.session.catalog.transport, lose=lambda request, _number: request.method == "DELETE", batches=False
+    )
     client = CatalogClient(lost, small.session.catalog_id, retry=Retry(attempts=1))
     cut = Dataset(replace(small.session, catalog=client), dataset.dataset_rid)
     with pytest.raises(ZeroDivisionError) as caught, cut.edit("Fails"):
@@ -122,6 +124,7 @@ def test_a_lost_connection_between_two_tables_takes_the_first_back(small: Projec
     lost = Failing(
         small.session.catalog.transport,
         lose=lambda request, _number: request.method == "POST" and "Dataset_Subject" in request.target,
+        batches=False,
     )
     client = CatalogClient(lost, small.session.catalog_id, retry=Retry(attempts=1))
     cut = Dataset(replace(small.session, catalog=client), dataset.dataset_rid)

@@ -69,8 +69,8 @@ def test_processes_that_add_members_at_once_lose_nothing(small: Project, catalog
 class _Meanwhile(Counting):
     """Does something once, just before a request that is told."""
 
-    def __init__(self, inner, when, work) -> None:
-        super().__init__(inner)
+    def __init__(self, inner, when, work, *, batches: bool = True) -> None:
+        super().__init__(inner, batches=batches)
         self.when, self.work = when, work
 
     def send(self, request: Request) -> Response:
@@ -86,19 +86,38 @@ def _through(session: Session, transport: Counting) -> Session:
 
 
 def _writes_versions(request: Request) -> bool:
+    if request.target.endswith("/batch"):
+        return b'"commit":true' in request.body and b"entity/deriva-ml:Dataset_Version?" in request.body
     return request.method == "POST" and "Dataset_Version" in request.target
 
 
-def test_a_change_that_was_overtaken_by_a_higher_number_gets_one_more_version(small: Project) -> None:
+@pytest.mark.parametrize(("batches", "numbers"), [(True, ["1.0.0", "1.1.0"]), (False, ["0.2.0", "1.0.0", "1.1.0"])])
+def test_a_change_that_was_overtaken_by_a_higher_number_comes_after_it(
+    small: Project, batches: bool, numbers: list[str]
+) -> None:
     dataset = small.dataset([])
     overtake = _Meanwhile(
         small.session.catalog.transport,
         _writes_versions,
         lambda: dataset.increment_dataset_version(VersionPart.major),
+        batches=batches,
     )
     slow = Dataset(_through(small.session, overtake), dataset.dataset_rid)
     slow.add_dataset_members(small.images[:1])
-    assert [str(entry.dataset_version) for entry in dataset.dataset_history()] == ["0.1.0", "0.2.0", "1.0.0", "1.1.0"]
+    assert overtake.work is None
+    assert [str(entry.dataset_version) for entry in dataset.dataset_history()] == ["0.1.0", *numbers]
+    _check(dataset, {small.images[0]})
+
+
+def test_who_is_nested_meanwhile_is_told_too(small: Project) -> None:
+    dataset, outer = small.dataset([]), small.dataset([])
+    meanwhile = _Meanwhile(
+        small.session.catalog.transport,
+        _writes_versions,
+        lambda: outer.add_dataset_members([dataset.dataset_rid]),
+    )
+    Dataset(_through(small.session, meanwhile), dataset.dataset_rid).add_dataset_members(small.images[:1])
+    assert (dataset.current_version, outer.current_version) == ("0.3.0", "0.3.0")
     _check(dataset, {small.images[0]})
 
 
@@ -108,6 +127,7 @@ def test_the_pointer_is_right_though_another_writer_is_faster(small: Project) ->
         small.session.catalog.transport,
         lambda request: request.method == "PUT" and request.target.endswith("Dataset/RID;Version"),
         lambda: dataset.add_dataset_members(small.images[1:2]),
+        batches=False,
     )
     slow = Dataset(_through(small.session, faster), dataset.dataset_rid)
     slow.add_dataset_members(small.images[:1])
@@ -115,32 +135,40 @@ def test_the_pointer_is_right_though_another_writer_is_faster(small: Project) ->
     _check(dataset, set(small.images[:2]))
 
 
-def _requests_of(small: Project, work) -> list[tuple[str, str]]:
-    counting = Counting(small.session.catalog.transport)
+def _requests_of(small: Project, work, *, batches: bool) -> list[tuple[str, str]]:
+    counting = Counting(small.session.catalog.transport, batches=batches)
     work(Dataset(_through(small.session, counting), small.dataset([]).dataset_rid))
     return counting.requests
 
 
-def test_a_crash_between_any_two_requests_leaves_a_consistent_history(small: Project) -> None:
-    requests = _requests_of(small, lambda dataset: dataset.add_dataset_members(small.images[:3]))
+@pytest.mark.parametrize("batches", [True, False])
+def test_a_crash_between_any_two_requests_leaves_a_consistent_history(small: Project, batches: bool) -> None:
+    requests = _requests_of(small, lambda dataset: dataset.add_dataset_members(small.images[:3]), batches=batches)
     for cut in range(len(requests)):
         dataset = small.dataset([])
-        dying = Failing(small.session.catalog.transport, lose=lambda _request, number, cut=cut: number >= cut)
+        dying = Failing(
+            small.session.catalog.transport, lose=lambda _request, number, cut=cut: number >= cut, batches=batches
+        )
         with pytest.raises(DerivaMLUnreachable):
             Dataset(_through(small.session, dying), dataset.dataset_rid).add_dataset_members(small.images[:3])
         was_added = bool(dataset.list_dataset_members()["Image"])
         told = len(dataset.list_dataset_members(version=dataset.current_version)["Image"]) == 3
         assert dataset.is_dirty is (was_added and not told)
+        assert not (batches and was_added)
         dataset.add_dataset_members(small.images[:4], validate=False)
         _check(dataset, set(small.images[:4]))
 
 
-def test_who_nests_two_datasets_into_each_other_at_once_makes_no_cycle(small: Project) -> None:
+@pytest.mark.parametrize("batches", [True, False])
+def test_who_nests_two_datasets_into_each_other_at_once_makes_no_cycle(small: Project, batches: bool) -> None:
     one, other = small.dataset([]), small.dataset([])
     meanwhile = _Meanwhile(
         small.session.catalog.transport,
-        lambda request: request.method == "POST" and "Dataset_Dataset?" in request.target,
+        _writes_versions
+        if batches
+        else lambda request: request.method == "POST" and "Dataset_Dataset?" in request.target,
         lambda: other.add_dataset_members([one.dataset_rid]),
+        batches=batches,
     )
     with pytest.raises(DerivaMLCycleError):
         Dataset(_through(small.session, meanwhile), one.dataset_rid).add_dataset_members([other.dataset_rid])

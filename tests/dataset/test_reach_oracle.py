@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import product
 
 import pytest
 from tests.dataset.project import DEMO, ML
+from tests.fakes import Counting
 
+from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, TableDef
 from deriva_ml.dataset.dataset import Dataset
+from deriva_ml.dataset.key_reader import Bounds
 from deriva_ml.dataset.reach import Route, Walk, reach
+from deriva_ml.dataset.reach_rows import found_rows
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import Associate, association_document, table_document
 from deriva_ml.wire.model import Json
 from deriva_ml.wire.path import table
+
+BOUNDS = [
+    Bounds(),
+    Bounds(glance=2, ahead=5),
+    Bounds(glance=2, ahead=100, share=0.0),
+    Bounds(glance=2, share=2.0),
+    Bounds(glance=2, share=2.0, many_lists=0, few_lists=0),
+    Bounds(glance=2, share=2.0, many_lists=0, few_lists=0, measured=4, long=4),
+]
+"""Large and small tables, known at once, read ahead, by values and whole; and tables too long for either."""
 
 TABLES = {"A": (), "B": ("A",), "C": ("A", "B"), "D": ("B", "C"), "E": ("D", "A", "C")}
 """Each table with those that it refers to: there are many ways between any two."""
@@ -83,11 +99,26 @@ def test_reach_finds_exactly_what_all_routes_together_find(domain: Session, seed
     outer.add_dataset_members([inner.dataset_rid, *dice.sample(every, 2)])
     other = Dataset.create_dataset(domain, None)
     other.add_dataset_members(every)
-    found = reach(domain, outer.dataset_rid)
     walk = Walk(domain.model(), ML, domain.domain_schemas)
     vocabularies = {vocabulary.qualified for vocabulary in walk.vocabularies()}
-    actual = {name: set(each.rids()) for name, each in found.tables.items() if name not in vocabularies}
-    nested = actual.pop((ML, "Dataset_Dataset"))
-    assert len(nested) == 1
-    assert actual == _expected(domain, walk, [outer.dataset_rid, inner.dataset_rid])
-    assert set(found.datasets) == {outer.dataset_rid, inner.dataset_rid}
+    expected = _expected(domain, walk, [outer.dataset_rid, inner.dataset_rid])
+    for session, bounds, measured in product(_ways(domain), BOUNDS, (False, True)):
+        found = reach(session, outer.dataset_rid, bounds=bounds, measured=measured)
+        actual = {name: set(each.rids()) for name, each in found.tables.items() if name not in vocabularies}
+        nested = actual.pop((ML, "Dataset_Dataset"))
+        assert len(nested) == 1
+        assert actual == expected, (bounds, measured)
+        assert set(found.datasets) == {outer.dataset_rid, inner.dataset_rid}
+        for name, each in found.tables.items():
+            rows = [str(row["RID"]) for part in found_rows(session, each) for row in part]
+            assert name in vocabularies or sorted(rows) == sorted(actual.get(name, nested)), (name, bounds)
+            if measured and name in vocabularies:
+                assert each.count == len(rows)
+            if measured:
+                assert each.keys.line_length > 0 or not rows
+
+
+def _ways(session: Session) -> list[Session]:
+    """The catalog with several requests in one, and with one at a time."""
+    counting = Counting(session.catalog.transport, batches=False)
+    return [session, replace(session, catalog=CatalogClient(counting, session.catalog_id))]

@@ -116,6 +116,14 @@ def rows(prefix: int, count: int = 40, **more: object) -> list[dict[str, object]
     return [{"a": f"{prefix}.{at}", **more} for at in range(count)]
 
 
+def _batch(*made: tuple[str, str, object]) -> dict[str, object]:
+    requests = [
+        {"method": method, "target": target} | ({} if body is None else {"body": json.dumps(body)})
+        for method, target, body in made
+    ]
+    return {"requests": requests}
+
+
 MODEL: list[tuple[str, str, object]] = [
     ("POST", "/ermrest/catalog", {"id": "1"}),
     ("POST", f"{BASE}/schema/s", None),
@@ -265,6 +273,23 @@ SCENES: dict[str, Scene] = {
             ("DELETE", f"{BASE}/attribute/s:T/n=2/n", None),
             ("DELETE", f"{BASE}/entity/s:T/a=any({ANY})", None),
             ("POST", f"{BASE}/entity/s:T?onconflict=skip", rows(1, 60, n=4)),
+        ),
+    ),
+    "batch": Scene(
+        _prepared(*MODEL),
+        _requests(
+            (
+                "POST",
+                f"{BASE}/batch",
+                _batch(
+                    ("POST", "/entity/s:T", rows(1, 40, n=1)),
+                    ("POST", "/entity/s:C", [{"t": f"1.{at}"} for at in range(40)]),
+                    ("PUT", "/attributegroup/s:T/a;n", rows(1, n=100)),
+                    ("DELETE", "/entity/s:T/a=1.1", None),
+                ),
+            ),
+            ("POST", f"{BASE}/batch", {**_batch(("POST", "/entity/s:T", rows(3))), "commit": False}),
+            ("POST", f"{BASE}/batch", _batch(("POST", "/entity/s:T", rows(4)), ("DELETE", "/entity/s:C", None))),
         ),
     ),
     "history": Scene(

@@ -6,6 +6,7 @@ import json
 import re
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -235,4 +236,18 @@ def test_a_damaged_database_is_said_and_not_a_traceback(root: Path) -> None:
     service = open_service(root)
     answer = send(service, "GET", "/ermrest/catalog/1/entity/s:T")
     assert (answer.status, "fsck" in answer.read().decode()) == (500, True)
+    service.close()
+
+
+def test_the_time_of_a_batch_begins_anew_with_each_member(root: Path) -> None:
+    limit = 1.0
+    service = open_service(root, time_limit=limit)
+    store = service.ermrest.catalogs.store("1")
+    long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT max(i) FROM n"
+    with store.write(local_client()) as tx:
+        time.sleep(limit + 0.1)
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            tx.connection.execute(long).fetchone()
+        tx.renew()
+        assert tx.connection.execute(long).fetchone() == (20000,)
     service.close()

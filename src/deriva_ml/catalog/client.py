@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
 
 from deriva_ml.catalog.batches import Document, batches, by_changes, defaulted_columns, value_parts
-from deriva_ml.catalog.exchange import json_body, read_whole
+from deriva_ml.catalog.drafts import Drafts
+from deriva_ml.catalog.exchange import check, json_body, read_whole
+from deriva_ml.catalog.several import Several
 from deriva_ml.catalog.transport import Retry, Transport
 from deriva_ml.core.codes import normalise
 from deriva_ml.core.exceptions import (
@@ -20,6 +22,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.core.files import nearest
 from deriva_ml.wire import targets
+from deriva_ml.wire.batch import Member
 from deriva_ml.wire.http import Request, Response
 from deriva_ml.wire.model import ForeignKey, Json, Model, Table
 from deriva_ml.wire.model_documents import model_from_document
@@ -30,6 +33,7 @@ __all__ = ["CatalogClient", "Row"]
 
 Row: TypeAlias = dict[str, Json]
 ItemLike: TypeAlias = ColumnLike | Call | Bin
+T = TypeVar("T")
 
 TARGET_BYTES = 4096
 """The longest request target that is sent; some services and proxies refuse longer ones, with a misleading 404."""
@@ -49,6 +53,8 @@ class CatalogClient:
         transport: The way to the service.
         catalog_id: The catalog.
         snaptime: The moment, or None for the present.
+        drafts: Changes that are going to be made together; threads that are in one see it.
+        several: Sends several requests.
     """
 
     def __init__(
@@ -66,6 +72,8 @@ class CatalogClient:
         self._base = targets.catalog(catalog_id, snaptime)
         self._target_bytes = target_bytes
         self._retry = retry or Retry(attempts=3)
+        self.several = Several(transport, self._base, self._retry)
+        self.drafts = Drafts()
         self._model: Model | None = None
         self._model_tag: str | None = None
         self._model_is_current = False
@@ -97,11 +105,34 @@ class CatalogClient:
                 f"A snapshot cannot be changed: {self.catalog_id}@{self.snaptime}", source=f"{method} {target[:200]}"
             )
         fields = {"accept": "application/json", **(headers or {})}
+        if method == "GET" and self.snaptime is None and (before := self.drafts.before(target)):
+            # Answered in full, whatever the client has: what is drafted has no version to compare with.
+            seen = self.several.change([*before, Member("GET", target, accept=fields["accept"])], commit=False)
+            return check(Request(method, self._base + target, fields), seen[-1])
         body = None
         if document is not None:
             body = json_body(document)
             fields["content-type"] = "application/json"
         return read_whole(self.transport, Request(method, self._base + target, fields, body), self._retry)
+
+    def batch(self, members: Sequence[Member], take: Callable[[int, Response], T]) -> list[T]:
+        """Read several things, in one request and of one moment where the service takes that; see `Several.read`."""
+        if self.snaptime is None and any(self.drafts.before(member.target) for member in members):
+            return [
+                take(place, self.send("GET", member.target, headers={"accept": member.accept or "application/json"}))
+                for place, member in enumerate(members)
+            ]
+        return self.several.read(members, take)
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the service takes several requests in one, so that changes can happen together."""
+        return self.transport.batch is not None
+
+    def batch_rows(self, paths: Sequence[str]) -> list[list[Row]]:
+        """The rows at several targets below the catalog; see `batch`."""
+        members = [Member("GET", target, accept="application/json") for target in paths]
+        return self.batch(members, lambda _place, answer: cast("list[Row]", json.loads(answer.read())))
 
     def get(self, target: str) -> Any:
         """The JSON document at a target below the catalog."""
@@ -271,16 +302,39 @@ class CatalogClient:
             DerivaMLDataError: A row has a column that the table lacks.
         """
         given = list(rows)
-        if not given:
-            return []
-        defaulted = defaulted_columns(self.table(schema, table_name), given, defaults, nondefaults)
-        target = targets.insertion(
-            schema, table_name, defaults=defaulted, nondefaults=sorted(nondefaults), on_conflict_skip=on_conflict_skip
-        )
+        target = self._insertion(schema, table_name, given, defaults, nondefaults, skip=on_conflict_skip)
         stored: list[Row] = []
         for batch in batches(given):
             stored.extend(self._exchange_rows("POST", target, batch))
         return stored
+
+    def insertions(
+        self,
+        schema: str,
+        table_name: str,
+        rows: Sequence[Document],
+        *,
+        nondefaults: Collection[str] = (),
+        on_conflict_skip: bool = False,
+    ) -> list[Member]:
+        """What `insert` would send, as members of a batch."""
+        target = self._insertion(schema, table_name, rows, (), nondefaults, skip=on_conflict_skip)
+        return [Member("POST", target, body=json_body(batch).decode()) for batch in batches(rows)]
+
+    def _insertion(
+        self,
+        schema: str,
+        table_name: str,
+        rows: Sequence[Document],
+        defaults: Collection[str],
+        nondefaults: Collection[str],
+        *,
+        skip: bool,
+    ) -> str:
+        defaulted = defaulted_columns(self.table(schema, table_name), rows, defaults, nondefaults) if rows else []
+        return targets.insertion(
+            schema, table_name, defaults=defaulted, nondefaults=sorted(nondefaults), on_conflict_skip=skip
+        )
 
     def _exchange_rows(self, method: str, target: str, rows: Sequence[Document]) -> list[Row]:
         return cast("list[Row]", json.loads(self.send(method, target, document=rows).read()))

@@ -1,7 +1,8 @@
 """Many rows of a catalog, read while they arrive: never more than a part of them is in memory.
 
 One request each, whatever the number of rows. Where the connection breaks, rows go on after the last one that was
-read, and columns, which are short, begin anew. An answer that ends too early is never taken for a whole one.
+read; columns, which are short, begin anew where they are asked for. An answer that ends too early is never taken for a
+whole one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from deriva_ml.catalog.client import CatalogClient
@@ -21,7 +23,7 @@ from deriva_ml.wire.http import Request, Response
 from deriva_ml.wire.model import Json
 from deriva_ml.wire.path import Path
 
-__all__ = ["Row", "read_columns", "stream_rows"]
+__all__ = ["Columns", "Row", "columns_of", "stream_rows"]
 
 Row: TypeAlias = dict[str, Json]
 
@@ -58,32 +60,53 @@ def stream_rows(client: CatalogClient, path: Path, *, retry: Retry | None = None
             return
 
 
-def read_columns(
-    client: CatalogClient, path: Path, columns: Sequence[str], *, retry: Retry | None = None
-) -> list[list[str]]:
-    """Some columns of a path's rows as text, in an order that all of them share; null is empty text.
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Some columns of an answer in CSV.
+
+    Attributes:
+        values: The values of each column as text, in an order that all of them share; null is empty text.
+        count: How many rows there are.
+        length: How many bytes their lines take, with all of their columns.
+    """
+
+    values: list[list[str]]
+    count: int
+    length: int
+
+
+def columns_of(answer: Response, wanted: Sequence[str]) -> Columns:
+    """Read an answer in CSV while it arrives.
 
     Args:
-        client: The catalog.
-        path: The path.
-        columns: Their names.
-        retry: When to begin anew after the connection broke.
+        answer: The answer.
+        wanted: The columns to keep.
 
     Raises:
-        DerivaMLUnreachable: The connection broke each time.
+        DerivaMLUnreachable: It ends too early.
     """
-    patience = retry or Retry(attempts=5)
-    attempt = 1
-    while True:
-        try:
-            return _columns(_get(client, path.attributes(*columns), "text/csv"), len(columns))
-        except DerivaMLUnreachable:
-            if not patience.again(attempt):
-                raise
-            attempt += 1
+    groups = _line_groups(answer)
+    (header,) = csv.reader([next(groups).decode()])
+    places = [header.index(name) for name in wanted]
+    found: list[list[str]] = [[] for _ in places]
+    length = 0
+    for group in groups:
+        if b'"' in group:
+            # A quoted value may go on in the next group: from here on all of them are read as one.
+            rest = b"".join([group, *groups])
+            length += len(rest)
+            _quoted(found, rest.decode(), places, len(header))
+        elif group:
+            length += len(group)
+            fields = group.decode().removesuffix("\n").replace("\n", ",").split(",")
+            for column, place in zip(found, places, strict=True):
+                column.extend(fields[place :: len(header)])
+    return Columns(found, len(found[0]) if found else 0, length)
 
 
 def _get(client: CatalogClient, target: str, media: str) -> Response:
+    if client.snaptime is None and client.drafts.before(target):
+        return client.send("GET", target, headers={"accept": media})
     base = targets.catalog(client.catalog_id, client.snaptime)
     request = Request("GET", base + target, {"accept": media})
     return check(request, client.transport.send(request))
@@ -110,22 +133,7 @@ def _rows(answer: Response) -> Iterator[list[Row]]:
         raise DerivaMLUnreachable("The connection was lost in the middle of an answer.")
 
 
-def _columns(answer: Response, width: int) -> list[list[str]]:
-    found: list[list[str]] = [[] for _ in range(width)]
-    lines = _line_groups(answer)
-    next(lines)  # the header
-    for group in lines:
-        if '"' in group:
-            # A quoted value may go on in the next group: from here on all of them are read as one.
-            _quoted(found, [group, *lines])
-        elif group:
-            fields = group.removesuffix("\n").replace("\n", ",").split(",")
-            for at, column in enumerate(found):
-                column.extend(fields[at::width])
-    return found
-
-
-def _line_groups(answer: Response) -> Iterator[str]:
+def _line_groups(answer: Response) -> Iterator[bytes]:
     """The header, then whole lines, many at a time."""
     rest, header = b"", False
     try:
@@ -136,17 +144,20 @@ def _line_groups(answer: Response) -> Iterator[str]:
             if not header:
                 first, _end, whole = whole.partition(b"\n")
                 header = True
-                yield first.decode()
+                yield first
             if whole:
-                yield whole.decode() + "\n"
+                yield whole + b"\n"
     finally:
         answer.close()
     if rest or not header:
         raise DerivaMLUnreachable("The connection was lost in the middle of an answer.")
 
 
-def _quoted(found: list[list[str]], groups: Iterable[str]) -> None:
-    for row in csv.reader(io.StringIO("".join(groups), newline="")):
+def _quoted(found: list[list[str]], text: str, places: Sequence[int], width: int) -> None:
+    for row in csv.reader(io.StringIO(text, newline="")):
         # A line without anything in it is a null.
-        for column, value in zip(found, row or [""], strict=True):
-            column.append(value)
+        values = row or [""]
+        if len(values) != width:
+            raise DerivaMLUnreachable("The connection was lost in the middle of a row.")
+        for column, place in zip(found, places, strict=True):
+            column.append(values[place])

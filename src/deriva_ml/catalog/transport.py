@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from deriva_ml.core.exceptions import DerivaMLUnreachable
 from deriva_ml.core.files import Digests
+from deriva_ml.wire.batch import Limits
 from deriva_ml.wire.http import Request, Response
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ class Transport(Protocol):
     def bulk(self) -> Bulk | None:
         """The way to store many objects at once, where the store is in this process."""
 
+    @property
+    def batch(self) -> Limits | None:
+        """How many requests the service takes in one; None if it takes one at a time, as far as is known."""
+
     def send(self, request: Request) -> Response:
         """Send a request.
 
@@ -113,6 +118,7 @@ class InProcess:
         close: Called once, when the transport is closed.
         local_path: Finds the file behind an object, for a store that keeps its objects as files of this machine.
         bulk: Stores many objects at once.
+        batch: How many requests the service takes in one.
     """
 
     body_limit: int | None = None
@@ -124,8 +130,10 @@ class InProcess:
         *,
         local_path: Callable[[str], Path | None] = _nowhere,
         bulk: Bulk | None = None,
+        batch: Limits | None = None,
     ) -> None:
         self.bulk = bulk
+        self.batch = batch
         self._handler = handler
         self._close = close
         self._local_path = local_path
@@ -186,10 +194,14 @@ class Http:
         concurrency: How many requests may be under way at a time.
         retry: When to try again.
         timeout: Seconds to connect, and to wait for the next bytes.
+
+    Attributes:
+        batch: How many requests the service takes in one; noted by whoever has read the service's advertisement.
     """
 
     body_limit: int | None = CHUNK
     bulk: Bulk | None = None
+    batch: Limits | None = None
 
     def __init__(
         self,

@@ -17,17 +17,14 @@ from dataclasses import dataclass
 from deriva_ml.core import codes
 from deriva_ml.core.config import place_flags
 from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLException, DerivaMLNotFoundError
+from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLNotFoundError
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion, VersionPart
-from deriva_ml.dataset.numbering import insert_versions, publish
+from deriva_ml.dataset.numbering import advance
 from deriva_ml.dataset.versions import entries, find_version
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.path import table
 
 __all__ = ["Renewed", "at_version", "reinitialize_dataset_versions", "require_shown", "session_at"]
-
-_RACES = 8
-"""How often a lost race for version numbers is run again."""
 
 
 @dataclass(frozen=True)
@@ -108,21 +105,11 @@ def reinitialize_dataset_versions(catalog: HasSession | Session, origin: str | N
     """
     session = session_of(catalog)
     session.require_writable()
-    for attempt in range(_RACES):
-        lost = _not_here(session)
-        numbers = {rid: _next(entry.dataset_version) for rid, entry in lost.items()}
-        try:
-            made = insert_versions(session, numbers, _description(origin), None) if numbers else []
-        except DerivaMLCatalogError as error:
-            if error.status != 409 or attempt == _RACES - 1:
-                raise
-        else:
-            publish(session, made)
-            return [
-                Renewed(rid, entry.dataset_version, str(entry.snapshot), numbers[rid])
-                for rid, entry in sorted(lost.items())
-            ]
-    raise DerivaMLException(f"No versions were made: others took their numbers {_RACES} times in a row.")
+    lost = _not_here(session)
+    numbers = advance(session, lost, _next, _description(origin)) if lost else {}
+    return [
+        Renewed(rid, entry.dataset_version, str(entry.snapshot), numbers[rid]) for rid, entry in sorted(lost.items())
+    ]
 
 
 def _next(version: DatasetVersion) -> DatasetVersion:

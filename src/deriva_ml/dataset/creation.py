@@ -3,16 +3,20 @@
 1. Everything is checked before anything is written: types are terms, members exist and may be members.
 2. Rows of datasets, their links, types and members come first; the versions come last, all at one moment. So the first
    version of a dataset that is made with members shows them.
-3. If a step fails, what was made before is deleted again.
+3. Where the service takes several requests in one, all of it is one transaction. Elsewhere, if a step fails, what was
+   made before is deleted again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+from deriva_ml.catalog.drafts import Draft
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLCatalogError
+from deriva_ml.dataset.announcing import version_members
 from deriva_ml.dataset.aux_classes import DatasetVersion
 from deriva_ml.dataset.changes import Changes, all_or_nothing
 from deriva_ml.dataset.dataset_types import insert_types
@@ -27,6 +31,9 @@ __all__ = ["FIRST", "NewDataset", "create_datasets"]
 
 FIRST = "Initial dataset creation."
 """What the first version of a dataset says."""
+
+
+_CONFLICT = 409
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +80,40 @@ def create_datasets(
     types = _terms(session, wanted)
     nested = f"{session.ml_schema}:{MLTable.dataset.value}"
     elements = by_element(session, {name: None for each in wanted for name in (*each.members, nested)})
-    changes = Changes()
-    with all_or_nothing(session, changes):
+    changes = Changes(session, Draft() if session.catalog.takes_batches else None)
+    with all_or_nothing(changes):
         rids = _rows(session, wanted, changes)
         if execution_rid is not None:
             _link(session, rids, execution_rid, changes)
-        changes.extend(insert_types(session, dict(zip(rids, types, strict=True))))
+        insert_types(session, dict(zip(rids, types, strict=True)), changes, new=True)
         for name, element in elements.items():
-            link(session, element, list(_pairs(name, name == nested, rids, wanted)), changes)
+            link(session, element, list(_pairs(name, name == nested, rids, wanted)), changes, new=True)
         numbers = {rid: each.version for rid, each in zip(rids, wanted, strict=True)}
+        if changes.draft is not None:
+            _make(session, numbers, reason, execution_rid, changes)
+            return rids
         versions = insert_versions(session, numbers, reason, execution_rid)
     publish(session, versions)
     return rids
+
+
+def _make(
+    session: Session,
+    numbers: Mapping[str, DatasetVersion],
+    reason: str,
+    execution_rid: str | None,
+    changes: Changes,
+) -> None:
+    """Make everything that was kept for it, with the versions, in one transaction."""
+    members = changes.members()
+    members += version_members(session, numbers, reason, execution_rid, after=len(members))
+    try:
+        session.catalog.several.change(members)
+    except DerivaMLCatalogError as error:
+        if error.status == _CONFLICT:
+            changes.explain(error)
+        raise
+    changes.made()
 
 
 def _pairs(name: str, is_nested: bool, rids: Sequence[str], wanted: Sequence[NewDataset]) -> Iterator[tuple[str, str]]:
@@ -106,23 +135,24 @@ def _rows(session: Session, wanted: Sequence[NewDataset], changes: Changes) -> l
     """Store the rows of the datasets themselves."""
     name = MLTable.dataset.value
     chosen = [each.rid for each in wanted]
-    if not any(chosen):
+    if not any(chosen) and changes.draft is None:
         rows: list[dict[str, Json]] = [{"Description": each.description, "Deleted": False} for each in wanted]
-        made = session.catalog.insert(session.ml_schema, name, rows)
+        made = changes.insert(session.ml_schema, name, rows, _as_it_is, skip=False)
     else:
+        # What goes in one request with its links must have its RID before.
         left = iter(session.catalog.lease_rids(chosen.count(None)) if None in chosen else ())
         rows = [{"RID": each.rid or next(left), "Description": each.description, "Deleted": False} for each in wanted]
-        made = session.catalog.insert(session.ml_schema, name, rows, nondefaults=("RID",))
-    changes.added(session.ml_schema, name, made)
+        made = changes.insert(session.ml_schema, name, rows, _as_it_is, nondefaults=("RID",), skip=False)
     return [str(row["RID"]) for row in made]
+
+
+def _as_it_is(error: DerivaMLCatalogError) -> None:
+    """There is nothing better to say."""
+    del error
 
 
 def _link(session: Session, rids: Sequence[str], execution_rid: str, changes: Changes) -> None:
     """Store which execution makes the datasets."""
-    name = MLTable.dataset_execution.value
     links: list[dict[str, Json]] = [{"Dataset": rid, "Execution": execution_rid} for rid in rids]
-    try:
-        changes.added(session.ml_schema, name, session.catalog.insert(session.ml_schema, name, links))
-    except DerivaMLCatalogError as error:
-        require_execution(session, execution_rid, error)
-        raise
+    explain = partial(require_execution, session, execution_rid)
+    changes.insert(session.ml_schema, MLTable.dataset_execution.value, links, explain, skip=False)

@@ -167,8 +167,8 @@ class Dataset:
     ) -> AbstractContextManager[DatasetEdit]:
         """Make several changes and one version for all of them.
 
-        The version is made at the end of the block, if anything was changed. If the block raises, its changes are taken
-        back and no version is made. Methods of this object that are called in the block belong to it too.
+        The version is made at the end of the block, if anything was changed. If the block raises, nothing is changed
+        and no version is made. Methods of this object that are called in the block belong to it too.
 
         Args:
             description: What changed.
@@ -180,7 +180,7 @@ class Dataset:
         def announce(changes: Changes) -> None:
             self._announce(changes, part, description, execution_rid)
 
-        return self._edits.within(DatasetEdit(self._session, self.dataset_rid), self._session, announce)
+        return self._edits.within(self._session, self.dataset_rid, announce)
 
     def _announce(
         self,
@@ -192,7 +192,7 @@ class Dataset:
         """Make the version that tells of changes, unless there are none or an edit is going on."""
         if changes and not self._edits.take(changes):
             by = execution_rid or self.execution_rid
-            increment(self._session, self.dataset_rid, part, description, by, nesting=changes.nesting)
+            increment(self._session, self.dataset_rid, part, description, by, changes=changes)
 
     mark_dev = of_owner(lambda: development.mark_dev)
     release = of_owner(lambda: development.release)
@@ -221,7 +221,8 @@ class Dataset:
         Raises:
             DerivaMLInvalidTerm: It is not in the vocabulary.
         """
-        new, changes = add_types(self._session, self.dataset_rid, [dataset_type])
+        changes = self._edits.begin(self._session)
+        new = add_types(self._session, self.dataset_rid, [dataset_type], changes)
         self._announce(changes, VersionPart.minor, f"Added dataset type: {', '.join(new)}")
 
     def add_dataset_types(self, dataset_types: Iterable[str | VocabularyTerm]) -> None:
@@ -230,7 +231,8 @@ class Dataset:
         Raises:
             DerivaMLInvalidTerm: One is not in the vocabulary; none was added then.
         """
-        new, changes = add_types(self._session, self.dataset_rid, dataset_types)
+        changes = self._edits.begin(self._session)
+        new = add_types(self._session, self.dataset_rid, dataset_types, changes)
         self._announce(changes, VersionPart.minor, f"Added dataset type(s): {', '.join(new)}")
 
     def remove_dataset_type(self, dataset_type: str | VocabularyTerm) -> None:
@@ -239,7 +241,8 @@ class Dataset:
         Raises:
             DerivaMLInvalidTerm: It is not in the vocabulary.
         """
-        removed, changes = remove_type(self._session, self.dataset_rid, dataset_type)
+        changes = self._edits.begin(self._session)
+        removed = remove_type(self._session, self.dataset_rid, dataset_type, changes)
         self._announce(changes, VersionPart.minor, f"Removed dataset type: {removed}")
 
     # ------------------------------------------------------------------------------------------ members
@@ -281,7 +284,8 @@ class Dataset:
             DerivaMLCycleError: The dataset would come to hold itself.
             DerivaMLDataError: A record is a member already.
         """
-        changes = add_members(self._session, self.dataset_rid, members, validate=validate)
+        changes = self._edits.begin(self._session)
+        add_members(self._session, self.dataset_rid, members, changes, validate=validate)
         text = description or "Updated dataset via add_dataset_members"
         self._announce(changes, VersionPart.minor, text, execution_rid)
 
@@ -298,7 +302,8 @@ class Dataset:
         Raises:
             DerivaMLDataError: A record is no member; nothing was changed then.
         """
-        changes = delete_members(self._session, self.dataset_rid, members)
+        changes = self._edits.begin(self._session)
+        delete_members(self._session, self.dataset_rid, members, changes)
         self._announce(changes, VersionPart.minor, description or "Deleted dataset members", execution_rid)
 
     # ------------------------------------------------------------------------------------------ neighbours

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_types", "insert_types", "list_types", "remove_type", "types_of"]
 
-_CONFLICT = 409
-
 
 def _preferred(session: Session, terms: Iterable[str | VocabularyTerm]) -> list[str]:
     names = [term if isinstance(term, str) else term.name for term in terms]
@@ -41,27 +39,37 @@ def types_of(session: Session, rids: Iterable[str]) -> dict[str, list[str]]:
     return {rid: sorted(names) for rid, names in found.items()}
 
 
-def insert_types(session: Session, names: Mapping[str, Iterable[str]]) -> Changes:
+def insert_types(session: Session, names: Mapping[str, Iterable[str]], changes: Changes, *, new: bool = False) -> None:
     """Give datasets types by their preferred names; those that they have already are passed over.
 
     Args:
         session: The catalog.
         names: The types of each dataset.
+        changes: What is changed.
+        new: The datasets are being made.
     """
     rows: list[dict[str, Json]] = [
         {"Dataset": rid, "Dataset_Type": name} for rid, types in names.items() for name in dict.fromkeys(types)
     ]
-    schema, name, changes = session.ml_schema, MLTable.dataset_type.value, Changes()
-    if rows:
-        changes.added(schema, name, session.catalog.insert(schema, name, rows, on_conflict_skip=True))
-    return changes
+
+    def explain(_error: DerivaMLCatalogError) -> None:
+        for rid in () if new else names:
+            require_dataset(session, rid)
+
+    changes.insert(session.ml_schema, MLTable.dataset_type.value, rows, explain)
 
 
-def add_types(session: Session, rid: str, terms: Iterable[str | VocabularyTerm]) -> tuple[list[str], Changes]:
+def add_types(session: Session, rid: str, terms: Iterable[str | VocabularyTerm], changes: Changes) -> list[str]:
     """Give a dataset types; no version is made.
 
+    Args:
+        session: The catalog.
+        rid: The dataset.
+        terms: The types.
+        changes: What is changed.
+
     Returns:
-        The types that it did not have, and what was changed.
+        The types that it did not have.
 
     Raises:
         DerivaMLDatasetNotFound: There is no such dataset.
@@ -71,27 +79,30 @@ def add_types(session: Session, rid: str, terms: Iterable[str | VocabularyTerm])
     names = _preferred(session, terms)
     present = list_types(session, rid)
     new = [name for name in dict.fromkeys(names) if name not in present]
-    try:
-        return new, insert_types(session, {rid: new})
-    except DerivaMLCatalogError as error:
-        if error.status == _CONFLICT:
-            require_dataset(session, rid)
-        raise
+    insert_types(session, {rid: new}, changes)
+    return new
 
 
-def remove_type(session: Session, rid: str, term: str | VocabularyTerm) -> tuple[str, Changes]:
-    """Take a type from a dataset; no version is made.
+def remove_type(session: Session, rid: str, term: str | VocabularyTerm, changes: Changes) -> str:
+    """Take a type from a dataset; no version is made, and nothing is changed if the dataset does not have it.
+
+    Args:
+        session: The catalog.
+        rid: The dataset.
+        term: The type.
+        changes: What is changed.
 
     Returns:
-        The type's name, and what was changed: nothing if the dataset did not have it.
+        The type's name.
 
     Raises:
         DerivaMLInvalidTerm: It is not in the vocabulary.
     """
     session.require_writable()
     (name,) = _preferred(session, [term])
-    changes = Changes()
-    path = table(session.ml_schema, MLTable.dataset_type.value)
-    if session.catalog.delete(path.where(both(eq("Dataset", rid), eq("Dataset_Type", name)))):
-        changes.removed(session.ml_schema, MLTable.dataset_type.value, [{"Dataset": rid, "Dataset_Type": name}])
-    return name, changes
+    if name in list_types(session, rid):
+        path = table(session.ml_schema, MLTable.dataset_type.value)
+        found = path.where(both(eq("Dataset", rid), eq("Dataset_Type", name)))
+        row = {"Dataset": rid, "Dataset_Type": name}
+        changes.delete([found], session.ml_schema, MLTable.dataset_type.value, [row])
+    return name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from deriva_ml.core.files import human_size
@@ -11,24 +10,20 @@ from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.dataset.cached_bags import cache_status
 from deriva_ml.dataset.cells import csv_writer
 from deriva_ml.dataset.clones import at_version
-from deriva_ml.dataset.key_reader import parallel
 from deriva_ml.dataset.reach import Found, reach
 from deriva_ml.dataset.versions import find_version
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset
-from deriva_ml.wire.path import cnt, table
 
 __all__ = ["bag_info", "estimate_bag_size"]
-
-SAMPLE = 100
-"""Rows of each table from which the length of its lines is taken."""
 
 
 def estimate_bag_size(session: Session, spec: DatasetSpec) -> dict[str, Any]:
     """How many rows and files the bag of a version will have, and how large it will be.
 
     Rows and bytes of files are exact: they are those that the bag itself is made from. The size of the tables is
-    estimated from some of their rows. The number of requests depends on the number of tables.
+    estimated from some of their rows. The number of requests depends on the number of tables, or on nothing where the
+    service takes several in one.
 
     Args:
         session: The catalog.
@@ -46,11 +41,9 @@ def estimate_bag_size(session: Session, spec: DatasetSpec) -> dict[str, Any]:
     """
     version = find_version(session, spec.rid, spec.version)
     then = at_version(session, version)
-    content = reach(then, spec.rid, spec.exclude_tables or (), extra=("Length",))
-    with ThreadPoolExecutor(parallel(session), "deriva-ml-estimate") as pool:
-        sizes = list(pool.map(lambda found: _table(then, found), content.tables.values()))
+    content = reach(then, spec.rid, spec.exclude_tables or (), extra=("Length",), measured=True)
     names = _names(content.tables)
-    tables = {names[name]: size for name, size in zip(content.tables, sizes, strict=True) if size["row_count"]}
+    tables = {names[name]: _table(found) for name, found in content.tables.items() if found.count}
     assets = sum(size["asset_bytes"] for size in tables.values())
     lines = sum(size["csv_bytes"] for size in tables.values())
     return {
@@ -84,24 +77,15 @@ def _names(tables: Mapping[tuple[str, str], Found]) -> dict[tuple[str, str], str
     return {(schema, name): name if bare.count(name) == 1 else f"{schema}:{name}" for schema, name in tables}
 
 
-def _table(session: Session, found: Found) -> dict[str, Any]:
+def _table(found: Found) -> dict[str, Any]:
     """The size of one table of the bag."""
-    path = table(*found.table.qualified)
-    count = found.count
-    # Rows that do not belong to the dataset tell the length of a line as well as others.
-    sample = session.catalog.rows(path.limited(SAMPLE))
-    if found.rows is None:
-        count = len(sample)
-        if count == SAMPLE:
-            count = int(str(session.catalog.aggregate(path, rows=cnt("RID"))["rows"]))
-    header, write = csv_writer(found.table.columns)
-    mean = sum(len(write(row).encode()) for row in sample) / max(len(sample), 1)
-    lines = len(header.encode()) + round(mean * count)
+    header, _write = csv_writer(found.table.columns)
     return {
-        "row_count": count,
+        "row_count": found.count,
         "is_asset": is_asset(found.table),
         "asset_bytes": _bytes(found) if is_asset(found.table) else 0,
-        "csv_bytes": lines if count else 0,
+        # Rows that do not belong to the dataset tell the length of a line as well as others.
+        "csv_bytes": len(header.encode()) + round(found.keys.line_length * found.count),
     }
 
 

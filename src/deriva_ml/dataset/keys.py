@@ -47,6 +47,7 @@ class TableKeys:
         self.whole = False
         self.asked: list[tuple[str, list[str]]] = []
         self._columns: list[list[str] | str] = [[] for _ in names]
+        self._lines = (0, 0)
         self._complete: dict[tuple[str, ...], Values] = {}
 
     def add(self, columns: Sequence[list[str]]) -> None:
@@ -59,6 +60,16 @@ class TableKeys:
             columns = [[*self.column(name), *column] for name, column in zip(self.names, columns, strict=True)]
         self.count = len(columns[0])
         self._columns = [_packed(column) for column in columns]
+
+    def measure(self, rows: int, length: int) -> None:
+        """Note how many bytes some whole rows take as lines."""
+        self._lines = (self._lines[0] + rows, self._lines[1] + length)
+
+    @property
+    def line_length(self) -> float:
+        """The bytes of a row as a line of CSV, on the average of those that were read whole; 0 if none was."""
+        rows, length = self._lines
+        return length / rows if rows else 0.0
 
     def column(self, name: str) -> list[str]:
         """The values of a column, in the order of the rows; null is empty text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import (
@@ -146,19 +147,18 @@ def add_members(
     session: Session,
     rid: str,
     members: Iterable[str] | Mapping[str, Iterable[str]],
+    changes: Changes | None = None,
     *,
     validate: bool = True,
-) -> Changes:
+) -> None:
     """Put records into a dataset, all or none; no version is made.
 
     Args:
         session: The catalog.
         rid: The dataset.
         members: RIDs, whose tables are looked up; or RIDs by table, which are believed.
+        changes: What is changed; by default it is changed at once.
         validate: A record that is a member already is an error; else it is passed over.
-
-    Returns:
-        What was changed.
 
     Raises:
         DerivaMLDatasetNotFound: There is no such dataset.
@@ -168,6 +168,7 @@ def add_members(
         DerivaMLDataError: A record is a member already.
     """
     session.require_writable()
+    changes = changes if changes is not None else Changes(session)
     additions: list[tuple[Element, list[str]]] = []
     # Everything is checked before anything is written.
     for element, rids in _by_element(session, members):
@@ -181,15 +182,14 @@ def add_members(
                 hint="leave them out, or pass validate=False to pass over them",
             )
         additions.append((element, [member for member in rids if member not in present]))
-    changes = Changes()
-    with all_or_nothing(session, changes):
+    with all_or_nothing(changes):
         for element, rids in additions:
             link(session, element, [(rid, member) for member in rids], changes)
-            if rids and _is_nesting(session, element):
-                # Who nested the other way round at the same time was not seen before: one of the two sees it now.
+            if rids and _is_nesting(session, element) and changes.draft is None:
+                # Who nested the other way round at the same time was not seen before: one of the two sees it now. Where
+                # changes and version are one transaction, it is looked at there.
                 changes.nesting = read_nesting(session)
                 _refuse_cycle(changes.nesting, rid, rids)
-    return changes
 
 
 def by_element(session: Session, names: Iterable[str]) -> dict[str, Element]:
@@ -207,14 +207,17 @@ def by_element(session: Session, names: Iterable[str]) -> dict[str, Element]:
     return {name: known[qualified] for name, qualified in tables.items()}
 
 
-def link(session: Session, element: Element, pairs: Sequence[tuple[str, str]], changes: Changes) -> None:
+def link(
+    session: Session, element: Element, pairs: Sequence[tuple[str, str]], changes: Changes, *, new: bool = False
+) -> None:
     """Store links of datasets with members; one that somebody else has made meanwhile is passed over.
 
     Args:
         session: The catalog.
         element: The kind of member.
         pairs: Datasets, each with a member.
-        changes: Is told of what was stored.
+        changes: What is changed.
+        new: The datasets are being made.
 
     Raises:
         DerivaMLDatasetNotFound: There is no such dataset.
@@ -224,22 +227,17 @@ def link(session: Session, element: Element, pairs: Sequence[tuple[str, str]], c
     for start in range(0, len(pairs), _BATCH):
         part = pairs[start : start + _BATCH]
         rows: list[Row] = [{element.holder: rid, element.member: member} for rid, member in part]
-        try:
-            stored = session.catalog.insert(association.schema, association.name, rows, on_conflict_skip=True)
-        except DerivaMLCatalogError as error:
-            if error.status == _CONFLICT:
-                _refuse_unknown(session, element, pairs, error)
-            raise
-        changes.added(association.schema, association.name, stored)
+        explain = partial(_refuse_unknown, session, element, part, new)
+        changes.insert(association.schema, association.name, rows, explain)
 
 
 def _refuse_unknown(
-    session: Session, element: Element, pairs: Sequence[tuple[str, str]], error: DerivaMLCatalogError
+    session: Session, element: Element, pairs: Sequence[tuple[str, str]], new: bool, error: DerivaMLCatalogError
 ) -> None:
     """Say which reference of a refused link leads nowhere, if one does."""
     target, key = element.table, element.key
     rows = session.catalog.rows_by(target.schema, target.name, key, [member for _rid, member in pairs], columns=[key])
-    known = {str(row[key]) for row in rows}
+    known = {str(row[key]) for row in rows} | ({rid for rid, _member in pairs} if new else set())
     missing = list(dict.fromkeys(member for _rid, member in pairs if member not in known))
     if missing:
         raise DerivaMLRidsNotFound(
@@ -247,15 +245,20 @@ def _refuse_unknown(
             source=f"members of table {target.name}",
             hint="a list of RIDs, without tables, has their tables looked up",
         ) from error
-    for rid in dict.fromkeys(rid for rid, _member in pairs):
+    for rid in dict.fromkeys(rid for rid, _member in pairs if not new):
         require_dataset(session, rid)
 
 
-def delete_members(session: Session, rid: str, members: Iterable[str] | Mapping[str, Iterable[str]]) -> Changes:
+def delete_members(
+    session: Session, rid: str, members: Iterable[str] | Mapping[str, Iterable[str]], changes: Changes
+) -> None:
     """Take records out of a dataset, all or none; no version is made, and the records themselves stay.
 
-    Returns:
-        What was changed.
+    Args:
+        session: The catalog.
+        rid: The dataset.
+        members: RIDs, or RIDs by table.
+        changes: What is changed.
 
     Raises:
         DerivaMLRidsNotFound: A RID does not exist.
@@ -263,7 +266,6 @@ def delete_members(session: Session, rid: str, members: Iterable[str] | Mapping[
     """
     session.require_writable()
     removals: list[tuple[Element, dict[str, Row]]] = []
-    changes = Changes()
     for element, rids in _by_element(session, members):
         present = _links(session, rid, element)
         absent = [member for member in rids if member not in present]
@@ -272,18 +274,17 @@ def delete_members(session: Session, rid: str, members: Iterable[str] | Mapping[
                 f"Dataset {rid} has no such members: {_few(absent)}",
                 hint="members of nested datasets are taken out of those",
             )
-        if _is_nesting(session, element):
+        if _is_nesting(session, element) and changes.draft is None:
             # A nested dataset that is taken out is still told of the change: the graph before it counts.
             changes.nesting = read_nesting(session)
         removals.append((element, {member: present[member] for member in rids}))
-    with all_or_nothing(session, changes):
+    with all_or_nothing(changes):
         for element, links in removals:
             association = element.association
             path = table(association.schema, association.name).where(eq(element.holder, rid))
             for part in chunks(links):
-                session.catalog.delete(path.where(any_of(element.member, part)))
-                changes.removed(association.schema, association.name, [links[member] for member in part])
-    return changes
+                rows = [links[member] for member in part]
+                changes.delete([path.where(any_of(element.member, part))], association.schema, association.name, rows)
 
 
 def list_members(

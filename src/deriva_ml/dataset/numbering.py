@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLException
+from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLException, DerivaMLUnreachable
+from deriva_ml.dataset.announcing import advance_together
 from deriva_ml.dataset.aux_classes import DatasetVersion, VersionPart
-from deriva_ml.dataset.nesting import Nesting, read_nesting
+from deriva_ml.dataset.changes import Changes, all_or_nothing
+from deriva_ml.dataset.nesting import read_nesting
 from deriva_ml.dataset.versions import (
     INITIAL_VERSION,
     Row,
@@ -108,6 +112,8 @@ def advance(
         DerivaMLDatasetNotFound: There is no such dataset.
     """
     session.require_writable()
+    if session.catalog.takes_batches:
+        return advance_together(session, rids, following, description, execution_rid)
     made: dict[str, DatasetVersion] = {}
     left = list(dict.fromkeys(rids))
     for attempt in range(_RACES):
@@ -153,7 +159,7 @@ def increment(
     description: str = "",
     execution_rid: str | None = None,
     *,
-    nesting: Nesting | None = None,
+    changes: Changes | None = None,
 ) -> DatasetVersion:
     """Give a dataset, and every dataset connected with it by nesting, its next version.
 
@@ -164,7 +170,7 @@ def increment(
             gets its next development version.
         description: What changed.
         execution_rid: The execution that changed it, if one did.
-        nesting: The graph of datasets, if it is known.
+        changes: What is changed; if it was not made before, it is made with the version.
 
     Returns:
         The new version of ``rid``.
@@ -174,5 +180,10 @@ def increment(
     def following(now: DatasetVersion) -> DatasetVersion:
         return now.increment_version(component) if now.is_release else now.next_dev()
 
+    if session.catalog.takes_batches:
+        with all_or_nothing(changes, unless=DerivaMLUnreachable) if changes is not None else nullcontext():
+            options: dict[str, Any] = {"changes": changes, "connected": True}
+            return advance_together(session, [rid], following, description, execution_rid, **options)[rid]
+    nesting = changes.nesting if changes is not None else None
     affected = (rid, *(nesting or read_nesting(session)).connected(rid))
     return advance(session, affected, following, description, execution_rid)[rid]

@@ -13,12 +13,12 @@
 8. Rows that several routes find are one row: the result holds each RID of a table once, in order.
 
 9. The walk is over keys, in memory (``keys``): of each table that it enters, the RIDs and the columns of references are
-   read once, in one request, when the first rows of it are asked for; the tables that one step needs are read at the
-   same time. Where few values are looked for, only their rows are read; so are those of a table that is too long.
-   Rows themselves are read afterwards, by whoever wants them.
+   read once, when the first rows of it are asked for, or ahead of that where many requests go in one (``key_reader``);
+   the tables that one step needs are read at the same time. Where few values are looked for, only their rows are read;
+   so are those of a table that is too long. Rows themselves are read afterwards, by whoever wants them.
 
-The number of requests depends on the model (at most about one for each table), not on the number of members, rows,
-routes or nested datasets.
+The number of requests does not depend on the number of members, rows, routes or nested datasets: it is about one for
+each table, and where the service takes several in one, one or two, and one more for each step to long tables.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDatasetNotFound
-from deriva_ml.dataset.key_reader import KeyReader, Lookup
+from deriva_ml.dataset.key_reader import USUAL, Bounds, KeyReader, Lookup
 from deriva_ml.dataset.keys import RowSet, TableKeys, Values, count_rows
 from deriva_ml.dataset.nesting import Nesting
 from deriva_ml.schema.session import Session
@@ -98,6 +98,19 @@ class Walk:
         """The vocabularies, which are taken whole."""
         return [found for found in self._tables() if is_vocabulary(found) and found.qualified not in self.excluded]
 
+    def enterable(self) -> list[Table]:
+        """The tables that a route may enter, whatever rows there are."""
+        start = Route(self.dataset)
+        found: dict[Name, Table] = {}
+        front = [start]
+        while front:
+            steps = {longer.end.qualified: longer for route in front for longer in self.onward(route)}
+            new = {name: route.edges[-1] for name, route in steps.items() if name not in found}
+            found |= {name: edge.table for name, edge in new.items()}
+            # Which other tables a route has passed may shut a way for it, but not for all.
+            front = [Route(self.dataset, (edge,)) for edge in new.values()]
+        return list(found.values())
+
     def _tables(self) -> Iterator[Table]:
         for schema in (self.ml_schema, *sorted(self.domain_schemas)):
             if schema in self.model.schemas:
@@ -146,16 +159,18 @@ class Found:
         table: The table.
         keys: What is known of its rows.
         rows: Those that belong to the dataset; None where all do (of a vocabulary).
+        whole: Of a vocabulary, how many rows it has; 0 before it is read.
     """
 
     table: Table
     keys: TableKeys
     rows: RowSet | None
+    whole: int = 0
 
     @property
     def count(self) -> int:
         """How many rows belong to the dataset; of a vocabulary none is counted before it is read."""
-        return 0 if self.rows is None else count_rows(self.rows)
+        return self.whole if self.rows is None else count_rows(self.rows)
 
     def rids(self) -> list[str]:
         """Their RIDs, in order; of a vocabulary none is known before it is read."""
@@ -180,7 +195,13 @@ class Reach:
 
 
 def reach(
-    session: Session, dataset_rid: str, exclude_tables: Iterable[str] = (), *, extra: Collection[str] = ()
+    session: Session,
+    dataset_rid: str,
+    exclude_tables: Iterable[str] = (),
+    *,
+    extra: Collection[str] = (),
+    measured: bool = False,
+    bounds: Bounds = USUAL,
 ) -> Reach:
     """Find everything that belongs to a dataset.
 
@@ -189,6 +210,8 @@ def reach(
         dataset_rid: The dataset.
         exclude_tables: Tables to leave out, as ``Table`` or ``schema:Table``.
         extra: Further columns to read where a table has them.
+        measured: Find out how long lines of CSV are, and how many rows vocabularies have.
+        bounds: How much is read in which way.
 
     Raises:
         DerivaMLTableNotFound: An excluded table does not exist.
@@ -196,7 +219,8 @@ def reach(
     """
     excluded = frozenset(session.table(name).qualified for name in exclude_tables)
     walk = Walk(session.model(), session.ml_schema, session.domain_schemas, excluded)
-    return _Walker(KeyReader(session, walk.model, extra), walk).walk(dataset_rid)
+    reader = KeyReader(session, walk.model, extra, measured=measured, bounds=bounds)
+    return _Walker(reader, walk, measured=measured).walk(dataset_rid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,18 +247,24 @@ class _Step:
 class _Walker:
     """Follows the routes of a walk over keys."""
 
-    def __init__(self, reader: KeyReader, walk: Walk) -> None:
+    def __init__(self, reader: KeyReader, walk: Walk, *, measured: bool = False) -> None:
         self._reader = reader
         self._walk = walk
+        self._measured = measured
+        self._nesting = walk.model.schemas[walk.ml_schema].tables[MLTable.dataset_dataset.value]
         self._found: dict[Name, RowSet] = {}
         self._followed: dict[Name, list[tuple[frozenset[Name], RowSet]]] = {}
 
     def walk(self, dataset_rid: str) -> Reach:
         start = self._walk.dataset
+        enterable = self._walk.enterable() if self._reader.together else []
+        vocabularies = self._walk.vocabularies()
+        if self._reader.together:
+            terms = vocabularies if self._measured else []
+            self._reader.glance([self._nesting, start, *enterable, *terms])
         datasets = (dataset_rid, *self._nested(dataset_rid))
         holders = set(datasets)
-        wanted = [Lookup(start, ("RID",), holders)]
-        self._reader.read(wanted)
+        self._reader.read([Lookup(start, ("RID",), holders)], self._ahead(enterable, holders))
         present = self._reader.keys(start).having(("RID",), holders)
         if dataset_rid not in self._reader.keys(start).values(("RID",), present):
             moment = self._reader.session.catalog.snaptime or "present"
@@ -246,16 +276,35 @@ class _Walker:
             for name, rows in self._found.items()
             if rows
         }
-        found |= {each.qualified: Found(each, TableKeys(("RID",)), None) for each in self._walk.vocabularies()}
+        found |= {each.table.qualified: each for each in self._vocabularies(vocabularies)}
         return Reach(dataset_rid, datasets, self._walk.model, dict(sorted(found.items())))
 
+    def _vocabularies(self, tables: Sequence[Table]) -> Iterator[Found]:
+        if not self._measured:
+            yield from (Found(each, TableKeys(("RID",)), None) for each in tables)
+            return
+        if not self._reader.together:
+            self._reader.glance(tables)
+        counts = self._reader.count(tables)
+        yield from (Found(each, self._reader.keys(each), None, counts[each.qualified]) for each in tables)
+
+    def _ahead(self, enterable: Sequence[Table], holders: Collection[str]) -> Sequence[Table]:
+        """What to read ahead: if the dataset holds much of what there is, nearly everything will be needed."""
+        pairs = [
+            (each, name)
+            for each in enterable
+            for fkey in each.foreign_keys
+            if fkey.referenced_table == self._walk.dataset.qualified and len(fkey.columns) == 1
+            for name in fkey.columns
+        ]
+        return enterable if self._reader.share(pairs, holders) >= self._reader.bounds.share else ()
+
     def _nested(self, dataset_rid: str) -> tuple[str, ...]:
-        nested = self._walk.model.schemas[self._walk.ml_schema].tables[MLTable.dataset_dataset.value]
-        self._reader.read([Lookup(nested, ("Dataset",), None)])
-        keys = self._reader.keys(nested)
+        self._reader.read([Lookup(self._nesting, ("Dataset",), None)])
+        keys = self._reader.keys(self._nesting)
         pairs = zip(keys.column("Dataset"), keys.column("Nested_Dataset"), strict=True)
         descendants = Nesting.of(pairs).descendants(dataset_rid)
-        self._found[nested.qualified] = keys.having(("Dataset",), {dataset_rid, *descendants})
+        self._found[self._nesting.qualified] = keys.having(("Dataset",), {dataset_rid, *descendants})
         return descendants
 
     def _follow(self, start: Route, present: RowSet) -> None:

@@ -1,17 +1,21 @@
 """Versions of datasets: how they are kept, and the history. :mod:`deriva_ml.dataset.numbering` makes the next one.
 
 1. A version is complete with one row: its number, and as its moment the row's creation time, which is the catalog's
-   snaptime of the very transaction that wrote it. What was committed before that belongs to the version; what anyone
-   commits afterwards does not, even if it comes before our next request.
-2. The columns ``Dataset_Version.Snapshot`` and ``Dataset.Version`` repeat this for readers that look there. They are
-   written by the two requests that follow the row. If the process dies in between, a version whose ``Snapshot`` is
-   empty is read by rule 1, and the current version of a dataset is the highest in its history: nothing is lost, and the
-   next version of the dataset fills both in.
-3. The snapshot of a version shows the version's row without its own ``Snapshot``, as that is written later.
-4. Numbers are unique per dataset by a key of the catalog. Who loses a race for a number reads the history again and
-   takes the next one.
-5. The newest version has the highest number. Who finds, having written, that another had taken a higher number before
-   (a major version beside a minor one), takes one more: else what he changed would be in no current version.
+   snaptime of the very transaction that wrote it. What was committed before that belongs to the version, and what the
+   transaction itself changed; what anyone commits afterwards does not, even if it comes before our next request.
+2. The columns ``Dataset_Version.Snapshot`` and ``Dataset.Version`` repeat this for readers that look there.
+3. Numbers are unique per dataset by a key of the catalog, and the newest version has the highest number.
+
+Where the service takes several requests in one, what is changed, the rows, and what repeats them, of all datasets
+concerned, are one transaction (:mod:`deriva_ml.dataset.announcing`). Elsewhere they are several, one after the other:
+
+4. ``Snapshot`` and the pointer are written by the two requests that follow the row. If the process dies in between, a
+   version whose ``Snapshot`` is empty is read by rule 1, and the current version of a dataset is the highest in its
+   history: nothing is lost, and the next version of the dataset fills both in. The snapshot of such a version shows the
+   version's row without its own ``Snapshot``, as that is written later.
+5. Who loses a race for a number reads the history again and takes the next one. Who finds, having written, that another
+   had taken a higher number before (a major version beside a minor one), takes one more: else what he changed would be
+   in no current version.
 6. Having written the pointer, the writer reads the history once more, and writes again if the highest number is another
    by then. So whoever writes last has seen the last version, and leaves the pointer at it.
 7. Changed members and the version that announces them are two transactions: a process that dies in between leaves
@@ -47,6 +51,7 @@ from deriva_ml.wire.model import Json
 
 __all__ = [
     "INITIAL_VERSION",
+    "by_dataset",
     "current",
     "entries",
     "entry_of",
@@ -125,9 +130,15 @@ def current(entries: Iterable[DatasetHistory]) -> DatasetVersion:
 
 def read_versions(session: Session, rids: Iterable[str], columns: Sequence[str] | None = None) -> dict[str, list[Row]]:
     """The rows of the versions of some datasets, however many, by dataset."""
-    found: dict[str, list[Row]] = {rid: [] for rid in rids}
+    wanted = list(dict.fromkeys(rids))
     name = MLTable.dataset_version.value
-    for row in session.catalog.rows_by(session.ml_schema, name, "Dataset", list(found), columns=columns):
+    return by_dataset(wanted, session.catalog.rows_by(session.ml_schema, name, "Dataset", wanted, columns=columns))
+
+
+def by_dataset(rids: Iterable[str], rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of versions of some datasets, by dataset; those of other software's numbers are left out."""
+    found: dict[str, list[Row]] = {rid: [] for rid in rids}
+    for row in rows:
         if _is_number(row):
             found[str(row["Dataset"])].append(row)
     return found

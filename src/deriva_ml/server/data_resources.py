@@ -47,12 +47,18 @@ class Streamed:
 
     def __iter__(self) -> Iterator[bytes]:
         with self._stack:
-            for part in self._parts:
+            for part in self._taken():
                 yield part
                 self._renew()
 
+    def _taken(self) -> Iterator[bytes]:
+        """The parts, which are forgotten here: a query that is still known of holds its connection at its moment."""
+        parts, self._parts = self._parts, iter(())
+        return parts
+
     def close(self) -> None:
         """Let the view go before the end."""
+        self._taken()
         self._stack.close()
 
 

@@ -18,6 +18,7 @@ from deriva_ml.server import data_resources, history, model_resources
 from deriva_ml.server.access import Access, is_local, roles_of
 from deriva_ml.server.address import read_address
 from deriva_ml.server.answers import TEXT, Answer, empty, json_text, no_such_page
+from deriva_ml.server.batch import answer_batch, is_batch
 from deriva_ml.server.bootstrap import meet
 from deriva_ml.server.catalog_resource import maintain, read_catalog, schemas_document
 from deriva_ml.server.catalogs import FEATURES, Catalogs
@@ -25,6 +26,7 @@ from deriva_ml.server.errors import (
     BadRequest,
     Forbidden,
     MethodNotAllowed,
+    NotFound,
     PreconditionFailed,
     ServiceError,
 )
@@ -35,6 +37,7 @@ from deriva_ml.server.registry_catalog import RegistryCatalog
 from deriva_ml.server.store import microseconds
 from deriva_ml.server.transaction import Transaction
 from deriva_ml.server.view import View
+from deriva_ml.wire.batch import DEFAULT_LIMITS, FEATURE
 from deriva_ml.wire.http import Client, Request, Response
 from deriva_ml.wire.model import Document
 from deriva_ml.wire.negotiate import CONDITIONS, Precondition, check, make_etag
@@ -51,6 +54,9 @@ SHORT = 1024
 
 SCHEMAS_KEPT = 8
 """How many ``/schema`` answers are kept ready."""
+
+SEVERAL = Resource(("POST",))
+"""What answers several requests in one; see `deriva_ml.server.batch`."""
 
 
 class Ermrest:
@@ -107,6 +113,9 @@ class Ermrest:
             raise MethodNotAllowed(_allowed(resource.methods))
         entry, catalog = self.catalogs.resolve(target.catalog)
         exchange = Exchange(request, client, target, entry, self.catalogs.store(catalog.id), catalog)
+        if resource is SEVERAL:
+            _greet(exchange)
+            return answer_batch(exchange, self._read_member, self._change_member)
         if method == "GET":
             _greet(exchange)
             return self._read(exchange, resource)
@@ -146,7 +155,8 @@ class Ermrest:
         return answer.response(headers)
 
     def _advertise(self) -> Answer:
-        document: Document = {"version": VERSION, "features": FEATURES, "identity": self.identity}
+        features = {**FEATURES, FEATURE: DEFAULT_LIMITS.document()}
+        document: Document = {"version": VERSION, "features": features, "identity": self.identity}
         return Answer(body=json_text(document))
 
     # ------------------------------------------------------------------------------------------ resources of a catalog
@@ -157,6 +167,8 @@ class Ermrest:
             return Resource(data_resources.METHODS[resource.kind], None, _write_data)
         if not resource:
             return Resource(("GET", "POST", "DELETE"), read_catalog, maintain)
+        if is_batch(target):
+            return SEVERAL
         word = resource[0].word
         if word == "entity_rid" and len(resource) == 2 and resource[1].word and not target.trailing_slash:
             return Resource(("GET",), partial(_read_rid, resource[1].word))
@@ -178,40 +190,61 @@ class Ermrest:
         )
 
     def _read(self, exchange: Exchange, resource: Resource) -> Response:
-        request, target = exchange.request, exchange.target
         with ExitStack() as stack:
-            view = stack.enter_context(exchange.store.read(target.snaptime))
-            access = Access(view.model, exchange.client, is_snapshot=view.is_snapshot)
-            _need_catalog(exchange, access)
-            headers = {"etag": exchange.etag(view), "vary": exchange.vary}
-            outcome = check(request.headers, headers["etag"], is_read=True)
-            if outcome is Precondition.NOT_MODIFIED:
-                return Response(304, headers)
-            if outcome is Precondition.FAILED:
-                raise PreconditionFailed(headers["etag"])
-            if resource.read is not None:
-                answer = resource.read(exchange, view, access)
-                return _headless(request, answer.response(headers))
-            fields, body = data_resources.read(request, target, narrowed(view, access), stack)
-            return _headless(request, Response(200, {**headers, **fields}, body))
+            view = stack.enter_context(exchange.store.read(exchange.target.snaptime))
+            return self._read_from(exchange, resource, view, stack)
+
+    def _read_from(self, exchange: Exchange, resource: Resource, view: View, stack: ExitStack) -> Response:
+        request, target = exchange.request, exchange.target
+        access = Access(view.model, exchange.client, is_snapshot=view.is_snapshot)
+        _need_catalog(exchange, access)
+        headers = {"etag": exchange.etag(view), "vary": exchange.vary}
+        outcome = check(request.headers, headers["etag"], is_read=True)
+        if outcome is Precondition.NOT_MODIFIED:
+            return Response(304, headers)
+        if outcome is Precondition.FAILED:
+            raise PreconditionFailed(headers["etag"])
+        if resource.read is not None:
+            answer = resource.read(exchange, view, access)
+            return _headless(request, answer.response(headers))
+        fields, body = data_resources.read(request, target, narrowed(view, access), stack)
+        return _headless(request, Response(200, {**headers, **fields}, body))
 
     def _write(self, exchange: Exchange, write: Writer) -> Response:
         if exchange.target.snaptime is not None:
             raise Forbidden("modification to catalog at previous revision", anonymous=exchange.client.id is None)
         client, store = exchange.client, exchange.store
         with store.write(client) as tx:
-            access = Access(tx.model, client)
-            _need_catalog(exchange, access)
-            if not exchange.request.headers.keys().isdisjoint(CONDITIONS):
-                etag = exchange.etag(tx)
-                if check(exchange.request.headers, etag, is_read=False) is not Precondition.HOLDS:
-                    raise PreconditionFailed(etag)
-            meet(tx)
-            answer = write(exchange, tx)
+            answer = _write_in(exchange, write, tx)
         tx.known_clients.add(client)
         is_new = tx.is_model_changed or (tx.is_committed and (exchange.is_data or not exchange.target.resource))
         etag = exchange.etag(tx, moment=tx.now if is_new else None)
         return answer.response({"etag": etag, "vary": exchange.vary})
+
+    # ------------------------------------------------------------------------------------------ members of a batch
+
+    def _member(self, exchange: Exchange) -> Resource:
+        resource = self._resource(exchange.target)
+        if resource is None:
+            raise NotFound(exchange.request.target)
+        if exchange.request.method not in resource.methods:
+            raise MethodNotAllowed(_allowed(resource.methods))
+        return resource
+
+    def _read_member(self, exchange: Exchange, view: View) -> Response:
+        # The view is the whole batch's: an answer that is read while it is sent does not close it.
+        answer = self._read_from(exchange, self._member(exchange), view, ExitStack())
+        if isinstance(view, Transaction):
+            # What is not committed has no version by which it could be asked for again.
+            del answer.headers["etag"]
+        return answer
+
+    def _change_member(self, exchange: Exchange, tx: Transaction) -> Response:
+        write, resource = self._member(exchange).write, exchange.target.resource
+        is_past = not isinstance(resource, DataPath) and bool(resource) and resource[0].word == "history"
+        if write is None or is_past or (exchange.request.method == "DELETE" and not resource):
+            raise BadRequest("This change cannot be a member of a batch.")
+        return _write_in(exchange, write, tx).response({"vary": exchange.vary})
 
     def _delete_catalog(self, exchange: Exchange) -> Response:
         with exchange.store.read() as view:
@@ -225,6 +258,8 @@ class Ermrest:
         return empty().response({"etag": etag, "vary": exchange.vary})
 
     def _read_schemas(self, exchange: Exchange, view: View, access: Access) -> Answer:
+        if isinstance(view, Transaction):
+            return Answer(body=json_text(schemas_document(exchange, view, access)))
         roles = frozenset({"*owner"}) if access.is_all else access.roles
         key = (exchange.entry.id, exchange.catalog.id, view.model_snaptime, view.amended, view.is_snapshot, roles)
         with self._lock:
@@ -236,6 +271,17 @@ class Ermrest:
                 while len(self._schemas) > SCHEMAS_KEPT:
                     self._schemas.popitem(last=False)
         return Answer(body=body)
+
+
+def _write_in(exchange: Exchange, write: Writer, tx: Transaction) -> Answer:
+    access = Access(tx.model, exchange.client)
+    _need_catalog(exchange, access)
+    if not exchange.request.headers.keys().isdisjoint(CONDITIONS):
+        etag = exchange.etag(tx)
+        if check(exchange.request.headers, etag, is_read=False) is not Precondition.HOLDS:
+            raise PreconditionFailed(etag)
+    meet(tx)
+    return write(exchange, tx)
 
 
 def _allowed(methods: tuple[str, ...]) -> tuple[str, ...]:

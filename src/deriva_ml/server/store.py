@@ -209,10 +209,10 @@ class CatalogStore:
                 (state[0], state[1], state[2]),
                 clock=self.clock(),
                 known_clients=self.known_clients,
-                indexed=self.indexed,
+                indexed=dict(self.indexed),
             )
             transaction.path = self.path
-            limit_time(connection, self.time_limit)
+            transaction.renew = limit_time(connection, self.time_limit)
             # The triggers that move ended rows into the history read the moment from here.
             connection.execute("UPDATE state SET now = ?", (transaction.now,))
             changes = connection.total_changes
@@ -223,6 +223,7 @@ class CatalogStore:
                 connection.set_progress_handler(None, 0)
                 connection.execute("COMMIT")
                 transaction.is_committed = True
+                self.indexed.update(transaction.indexed)
             else:
                 connection.set_progress_handler(None, 0)
                 connection.execute("ROLLBACK")

@@ -28,7 +28,8 @@ class View:
         amended: When the past was last amended.
         is_snapshot: A moment was named, so nothing can be written and ended row versions may be needed.
         path: The database's file, to be named where it fails.
-        renew: Begins the request's time anew: called before each part of an answer that is read while it is sent.
+        renew: Begins the request's time anew: called before each part of an answer that is read while it is sent, and
+            before each member of a batch.
     """
 
     def __init__(
