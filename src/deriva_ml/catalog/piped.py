@@ -15,6 +15,7 @@ from typing import IO, Any, Protocol
 
 from deriva_ml.catalog.transport import CHUNK, Bulk, Transport
 from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.wire.batch import Limits
 from deriva_ml.wire.http import Request, Response
 
 __all__ = ["Answer", "Ask", "Piped", "answering"]
@@ -55,13 +56,15 @@ class Piped:
 
     Args:
         ask: Asks that process.
+        batch: How many requests the service takes in one.
     """
 
     body_limit: int | None = CHUNK
     bulk: Bulk | None = None
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, batch: Limits | None = None) -> None:
         self._ask = ask
+        self.batch = batch
 
     def send(self, request: Request) -> Response:
         """Let the other process send a request.

@@ -19,7 +19,7 @@ def call_model(parent: Conversation, *, place: dict[str, Any], run: dict[str, An
 
     Args:
         parent: The conversation with the process that has opened the run.
-        place: The catalog: ``hostname``, ``identity`` and ``client_id``.
+        place: The catalog: ``hostname``, ``identity``, ``client_id``, and ``batch``, the most requests in one.
         run: What ``handover.facts_of`` says of the run.
         config: The composed configuration as YAML, for a process that did not inherit it.
     """
@@ -31,10 +31,12 @@ def call_model(parent: Conversation, *, place: dict[str, Any], run: dict[str, An
     from deriva_ml.execution.execution import Execution
     from deriva_ml.execution.handover import opened_from
     from deriva_ml.execution.request import instantiate, open_catalog
+    from deriva_ml.wire.batch import Limits
 
     composed = parent.inherited if config is None else OmegaConf.create(config)
     request = instantiate(composed)
-    transport = Piped(lambda name, data, payload=b"": parent.request(name, data, payload))
+    batch = None if place["batch"] is None else Limits(**place["batch"])
+    transport = Piped(lambda name, data, payload=b"": parent.request(name, data, payload), batch)
     connection = Connection(resolve_place(place["hostname"]), transport, place["identity"], place["client_id"])
     with through(connection):
         ml = open_catalog(request)

@@ -15,7 +15,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +128,7 @@ def call_isolated(
                 "hostname": ml.session.place.hostname,
                 "identity": ml.session.identity,
                 "client_id": ml.connection.client_id,
+                "batch": None if ml.connection.transport.batch is None else asdict(ml.connection.transport.batch),
             },
             "run": facts_of(execution),
             "config": None if isolation.started is not None else _text(isolation.config),
