@@ -329,6 +329,7 @@ CLASSES = {
 FUNCTIONS = {
     "deriva_ml.catalog": """
 create_ml_workspace(source_hostname, source_catalog_id, root_rid, *, include_tables=None, exclude_objects=None, exclude_schemas=None, include_associations=True, include_vocabularies=True, dest_hostname=None, alias=None, add_ml_schema=True, asset_mode="refs", copy_annotations=True, copy_policy=True, source_credential=None, dest_credential=None, orphan_strategy="fail", prune_hidden_fkeys=False, truncate_oversized=False, reinitialize_dataset_versions=True, table_concurrency=1, progress_callback=None)
+localize_assets(catalog, asset_table, asset_rids, schema_name=None, hatrac_namespace=None, chunk_size=None, dry_run=False, source_hostname=None)
 """,
     "deriva_ml.schema": """
 create_ml_catalog(hostname, project_name, catalog_alias=None)
@@ -370,7 +371,7 @@ Status MLTable ML_SCHEMA DRY_RUN_RID SYSTEM_SCHEMAS get_domain_schemas is_system
 VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
 """,
     "deriva_ml.catalog": (
-        "create_ml_workspace AssetCopyMode CloneCatalogResult OrphanStrategy CatalogProvenance CatalogCreationMethod "
+        "create_ml_workspace localize_assets LocalizeResult AssetCopyMode CloneCatalogResult OrphanStrategy CatalogProvenance CatalogCreationMethod "
         "CloneDetails get_catalog_provenance set_catalog_provenance"
     ),
     "deriva_ml.core.base": "DerivaML",

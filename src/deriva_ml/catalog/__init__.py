@@ -12,6 +12,7 @@ from typing import Any
 
 _HOMES = MappingProxyType(
     {
+        "asset.localize": ("LocalizeResult", "Localized", "localize_assets"),
         "catalog.clone_result": ("AssetCopyMode", "CloneCatalogResult", "OrphanStrategy", "Orphans"),
         "dataset.ml_workspace": ("create_ml_workspace",),
         "schema.provenance": (
