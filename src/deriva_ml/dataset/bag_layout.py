@@ -36,6 +36,7 @@ __all__ = [
     "ASSETS",
     "BAGIT",
     "FETCH",
+    "MINID_FACT",
     "SEAL",
     "Payload",
     "bag_info",
@@ -61,6 +62,9 @@ SEAL = "tagmanifest-sha256.txt"
 
 FETCH = "fetch.txt"
 """The list of the files that are not in the bag."""
+
+MINID_FACT = "Minid"
+"""The entry of ``bag-info.txt`` that names the identifier by which a bag was found elsewhere."""
 
 ASSETS = "data/asset"
 """Where the files of assets lie, each at ``<RID>/<Table>/<Filename>``."""
