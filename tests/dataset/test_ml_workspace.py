@@ -14,7 +14,13 @@ from tests.dataset.project import DEMO, ML, Project, content, make_project
 from tests.serving import served
 
 from deriva_ml import DerivaML
-from deriva_ml.catalog import AssetCopyMode, OrphanStrategy, create_ml_workspace, get_catalog_provenance
+from deriva_ml.catalog import (
+    AssetCopyMode,
+    OrphanStrategy,
+    create_ml_workspace,
+    get_catalog_provenance,
+    localize_assets,
+)
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.copy_mark import mark, mark_of
 from deriva_ml.connect import open_connection
@@ -27,7 +33,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLRidsNotFound,
     DerivaMLTableNotFound,
 )
-from deriva_ml.dataset import DatasetSpec
+from deriva_ml.dataset import DatasetSpec, VersionPart
 from deriva_ml.dataset.ml_workspace import WorkspaceOptions, plan_ml_workspace
 from deriva_ml.dataset.reach import reach
 from deriva_ml.schema.session import Session
@@ -147,6 +153,22 @@ def test_another_record_brings_what_belongs_to_it_and_nothing_of_its_neighbours(
         assert rids(copy, "Execution", ML) == {lab.execution}
         urls = {str(row["URL"]) for row in rows(copy, "Image")}
     assert all(url.startswith(f"deriva-ml:{catalog_root}/hatrac/Image/") for url in urls)
+
+
+def test_a_bag_whose_files_are_elsewhere_is_refused_until_they_are_here(
+    lab: Project, catalog_root: Path, elsewhere: str
+) -> None:
+    rid = lab.dataset(lab.images[:2]).dataset_rid
+    made = create_ml_workspace(str(catalog_root), 1, rid, dest_hostname=elsewhere)
+    with DerivaML(elsewhere, str(made.catalog_id)) as ml:
+        spec = DatasetSpec(rid=rid, version=made.versions[rid])
+        with pytest.raises(DerivaMLDataError, match="deriva-ml-catalog localize"):
+            ml.download_dataset_bag(spec)
+        assert localize_assets(ml, "Image", lab.images[:2]).is_complete
+        dataset = ml.lookup_dataset(rid)
+        version = dataset.increment_dataset_version(VersionPart.patch)
+        bag = ml.download_dataset_bag(DatasetSpec(rid=rid, version=version))
+        assert all(Path(row["Filename"]).exists() for row in bag.get_table_as_dict("Image"))
 
 
 def test_urls_stay_where_the_files_are_in_the_same_store(lab: Project, catalog_root: Path) -> None:

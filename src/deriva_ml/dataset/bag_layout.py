@@ -133,7 +133,7 @@ def payload_of(table: Table, rows: Iterable[Mapping[str, Json]]) -> list[Payload
     found: list[Payload] = []
     for row in rows:
         url = str(row["URL"] or "")
-        if not url.startswith(("/", "http://", "https://")):
+        if not url.startswith(("/", "http://", "https://", "deriva-ml:")):
             continue
         length, md5 = row["Length"], str(row["MD5"] or "")
         if not isinstance(length, int) or not _MD5.fullmatch(md5):

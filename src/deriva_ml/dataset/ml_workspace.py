@@ -17,7 +17,7 @@ from deriva_ml.catalog.service import alias_exists, create_alias
 from deriva_ml.connect import Connection, open_connection
 from deriva_ml.core.config import Place
 from deriva_ml.core.constants import get_domain_schemas
-from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
 from deriva_ml.dataset import clones
 from deriva_ml.dataset.reach_rows import found_rows
 from deriva_ml.dataset.workspace_plan import WorkspaceOptions, WorkspacePlan, planned
@@ -141,6 +141,9 @@ def create_ml_workspace(
                 )
                 broke_off(copy, about, error, advice)
                 raise
+            if alias is not None:
+                _name(target, alias, copy.catalog_id)
+                plan.result.alias = alias
             return plan.result
 
 
@@ -187,6 +190,15 @@ def _require_free(target: Connection, alias: str) -> None:
         raise DerivaMLConfigurationError(
             f"{alias} names a catalog at {target.place} already.", source="alias", hint="name another one, or none"
         )
+
+
+def _name(target: Connection, alias: str, catalog_id: str) -> None:
+    """Give the copy, which is whole, its second name."""
+    try:
+        create_alias(target.transport, alias, catalog_id)
+    except DerivaMLException as error:
+        error.hint = f"the copy is whole, as catalog {catalog_id} of {target.place}; it has no second name"
+        raise
 
 
 # -------------------------------------------------------------------------------------------------- the copy
@@ -270,9 +282,6 @@ class _Making:
                 one.dataset_rid: str(one.after) for one in clones.reinitialize_dataset_versions(session, origin)
             }
         self._note(session, alias)
-        if alias is not None:
-            create_alias(self._target.transport, alias, copy.catalog_id)
-            result.alias = alias
         unmark(copy)
 
     def _note(self, session: Session, alias: str | None) -> None:

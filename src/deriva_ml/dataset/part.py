@@ -154,10 +154,16 @@ class _Finder:
                 changed = self._associate() or changed
 
     def _close(self) -> bool:
+        """Let come along what rows refer to; a table is looked at again when it has got rows."""
         changed = False
-        for name in sorted(self.part.tables):
+        waiting = dict.fromkeys(sorted(self.part.tables))
+        while waiting:
+            name = next(iter(waiting))
+            del waiting[name]
             for other, columns, keys in self._references(name):
-                changed = self._refer(name, other, columns, keys) or changed
+                if self._refer(name, other, columns, keys):
+                    waiting[other.qualified] = None
+                    changed = True
         return changed
 
     def _references(self, name: Name) -> Iterator[tuple[Table, tuple[str, ...], tuple[str, ...]]]:
