@@ -193,6 +193,8 @@ def test_tables_are_added_and_left_out_by_name(lab: Project, catalog_root: Path)
     def plan(**more: Any) -> Any:
         return plan_ml_workspace(str(catalog_root), 1, lab.subjects[0], WorkspaceOptions(**more))
 
+    lower = plan_ml_workspace(str(catalog_root), 1, lab.subjects[0].lower())
+    assert lower.root_rid == lab.subjects[0]
     assert plan(include_tables=["Subject"]).tables["demo-schema:Subject"] == len(lab.subjects)
     left = plan(exclude_objects=["demo-schema:Image"])
     assert "demo-schema:Image" not in left.tables
@@ -208,6 +210,8 @@ def test_tables_are_added_and_left_out_by_name(lab: Project, catalog_root: Path)
         plan(include_tables=["Sabject"])
     with pytest.raises(DerivaMLConfigurationError, match="no-such"):
         plan(exclude_schemas=["no-such"])
+    with pytest.raises(DerivaMLConfigurationError, match="demo-schema:Image cannot be copied whole"):
+        plan(include_tables=["Image"], exclude_objects=["Image"])
     with pytest.raises(DerivaMLDataError, match="is excluded"):
         plan(exclude_objects=["Subject"])
 
@@ -572,7 +576,7 @@ def test_the_number_of_requests_does_not_depend_on_the_number_of_rows(lab: Proje
         dataset = lab.dataset(members)
         counting = Counting(lab.session.catalog.transport)
         session = replace(lab.session, catalog=CatalogClient(counting, "1"))
-        root = start_of(session, dataset.dataset_rid)
+        root, _ = start_of(session, dataset.dataset_rid)
         rules = PartRules(session.model(), ML, root, tables_without_rows(session.model(), set()))
         select_part(session, rules, dataset.dataset_rid)
         counts.append(counting.count)

@@ -119,7 +119,10 @@ def create_ml_workspace(
         with open_connection(to, create=True, credential=credential) as target:
             if alias is not None:
                 _require_free(target, alias)
-            about = {"source": f"{plan.session.identity}#{plan.session.catalog_id}/{root_rid}", "by": who_copies()}
+            about = {
+                "source": f"{plan.session.identity}#{plan.session.catalog_id}/{plan.result.root_rid}",
+                "by": who_copies(),
+            }
             copy = copy_target(
                 target,
                 None if dest_catalog_id is None else str(dest_catalog_id),
@@ -128,19 +131,8 @@ def create_ml_workspace(
                 named="dest_hostname, dest_catalog_id",
                 restart=restart,
             )
-            mark(copy, about)
             making = _Making(plan, target, copy, progress, truncate=truncate_oversized, concurrency=table_concurrency)
-            try:
-                making.copy()
-                making.finish(alias, renew=reinitialize_dataset_versions)
-            except BaseException as error:
-                advice = (
-                    f"the copy is not finished, and catalog {copy.catalog_id} of {to} is marked so: repeat it to "
-                    f"begin it anew in its place (dest_catalog_id={copy.catalog_id!r}, or DST#{copy.catalog_id} of "
-                    "deriva-ml-catalog clone), or delete that catalog"
-                )
-                broke_off(copy, about, error, advice)
-                raise
+            making.run(about, alias, renew=reinitialize_dataset_versions)
             if alias is not None:
                 _name(target, alias, copy.catalog_id)
                 plan.result.alias = alias
@@ -223,6 +215,28 @@ class _Making:
         self._truncate = truncate
         self._concurrency = concurrency
         self._progress = progress
+
+    def run(self, about: dict[str, Any], alias: str | None, *, renew: bool) -> None:
+        """Make the copy, which carries a mark until it is whole.
+
+        Args:
+            about: What the mark says.
+            alias: A name to note.
+            renew: Give datasets a version of what is in the copy.
+        """
+        copy = self._copy
+        mark(copy, about)
+        try:
+            self.copy()
+            self.finish(alias, renew=renew)
+        except BaseException as error:
+            advice = (
+                f"the copy is not finished, and catalog {copy.catalog_id} of {self._target.place} is marked so: repeat "
+                f"it to begin it anew in its place (dest_catalog_id={copy.catalog_id!r}, or DST#{copy.catalog_id} of "
+                "deriva-ml-catalog clone), or delete that catalog"
+            )
+            broke_off(copy, about, error, advice)
+            raise
 
     def copy(self) -> None:
         """Bring tables, rows and references."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from deriva_ml.core.codes import normalise
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLRidsNotFound
 from deriva_ml.dataset.following import follow
@@ -65,21 +66,23 @@ class Selection:
         return self.rows[name] != before
 
 
-def start_of(session: Session, root_rid: str) -> Table:
-    """The table of the record that a part is reached from.
+def start_of(session: Session, root_rid: str) -> tuple[Table, str]:
+    """The table of the record that a part is reached from, and its RID as the catalog writes it.
 
     Raises:
         DerivaMLRidsNotFound: There is no such record, or the user may not see it.
     """
     place = session.catalog.resolve_rids([root_rid]).get(root_rid)
     found = session.model().table(*place) if place else None
-    if found is None:
+    written = {root_rid, normalise(root_rid)}
+    rows = session.catalog.rows_by(*found.qualified, "RID", written, columns=["RID"]) if found else []
+    if found is None or not rows:
         raise DerivaMLRidsNotFound(
             [root_rid],
             source=f"root_rid, catalog {session.catalog_id} of {session.place}",
             hint="name a record that is in the source, and that you may see",
         )
-    return found
+    return found, str(rows[0]["RID"])
 
 
 def select_part(

@@ -17,6 +17,7 @@ from deriva_ml.dataset.part_rules import PartRules, part_document, partly_readab
 from deriva_ml.schema.opening import Opened, open_session
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset
+from deriva_ml.wire.model import Table
 
 __all__ = ["WorkspaceOptions", "WorkspacePlan", "planned"]
 
@@ -97,9 +98,16 @@ def _plan(opened: Opened, root_rid: str, options: WorkspaceOptions) -> Workspace
     present = opened.session
     session = present.snapshot(present.catalog.snaptime or present.catalog.latest_snaptime())
     document = session.catalog.get("/schema")
-    root = start_of(session, root_rid)
+    root, root_rid = start_of(session, root_rid)
     hidden = unreadable(document)
     excluded = _excluded(session, options) | hidden
+    whole = _tables(session, options.include_tables)
+    if contradicted := sorted(":".join(name) for name in excluded.intersection(whole)):
+        raise DerivaMLConfigurationError(
+            f"{', '.join(contradicted)} cannot be copied whole: excluded, or not for you to read.",
+            source="include_tables",
+            hint="leave it out of include_tables (--include)",
+        )
     rules = PartRules(session.model(), session.ml_schema, root, tables_without_rows(session.model(), excluded))
     ml_schema = session.model().schemas.get(session.ml_schema) if options.add_ml_schema else None
     ml_tables = {each.qualified for each in ml_schema.tables.values()} if ml_schema else set()
@@ -107,7 +115,7 @@ def _plan(opened: Opened, root_rid: str, options: WorkspaceOptions) -> Workspace
         session,
         rules,
         root_rid,
-        whole=_tables(session, options.include_tables),
+        whole=whole,
         made=ml_tables - hidden,
         associations=options.include_associations,
         vocabularies=options.include_vocabularies,
@@ -116,14 +124,12 @@ def _plan(opened: Opened, root_rid: str, options: WorkspaceOptions) -> Workspace
     kept, pruned = part_document(
         document, part.tables, unbound, annotations=options.copy_annotations, policy=options.copy_policy
     )
-    settling = Settling(part, unbound, options.orphan_strategy)
-    settling.settle()
-    if not part.rows_of(root.qualified):
-        raise DerivaMLOrphansFound(
-            [f"the record itself, {root_rid}, refers to what does not come along", *map(str, settling.done)],
-            source=f"root_rid {root_rid}",
-            hint="name another record, or do not exclude what it refers to",
-        )
+    settling = _settled(part, unbound, options, root_rid, root)
+    left_out = [
+        f"{said}, which is not copied{' whole' if name in part.tables else ''}"
+        for name in sorted(pruned)
+        for said in pruned[name]
+    ]
     result = CloneCatalogResult(
         source_hostname=opened.connection.place.hostname,
         source_catalog_id=session.catalog_id,
@@ -133,15 +139,24 @@ def _plan(opened: Opened, root_rid: str, options: WorkspaceOptions) -> Workspace
         asset_mode=options.asset_mode,
         tables={":".join(name): count for name, count in part.counts().items()},
         orphans=settling.done,
-        pruned=[
-            f"{said}, which is not copied{' whole' if name in part.tables else ''}"
-            for name in sorted(pruned)
-            for said in pruned[name]
-        ],
+        pruned=left_out,
         hidden=sorted(":".join(name) for name in hidden),
         ml_schema_added=options.add_ml_schema and ml_schema is None,
     )
     return WorkspacePlan(session, opened.connection, kept, part, settling, options, result)
+
+
+def _settled(part: Selection, unbound: set[Name], options: WorkspaceOptions, root_rid: str, root: Table) -> Settling:
+    """What becomes of orphans; the record itself must be none."""
+    settling = Settling(part, unbound, options.orphan_strategy)
+    settling.settle()
+    if root_rid not in part.reader.keys(root).rids(part.rows_of(root.qualified)):
+        raise DerivaMLOrphansFound(
+            [f"the record itself, {root_rid}, refers to what does not come along", *map(str, settling.done)],
+            source=f"root_rid {root_rid}",
+            hint="name another record, or do not exclude what it refers to",
+        )
+    return settling
 
 
 def _excluded(session: Session, options: WorkspaceOptions) -> set[Name]:
