@@ -327,6 +327,10 @@ CLASSES = {
 }
 
 FUNCTIONS = {
+    "deriva_ml.catalog": """
+create_ml_workspace(source_hostname, source_catalog_id, root_rid, *, include_tables=None, exclude_objects=None, exclude_schemas=None, include_associations=True, include_vocabularies=True, dest_hostname=None, alias=None, add_ml_schema=True, asset_mode="refs", copy_annotations=True, copy_policy=True, source_credential=None, dest_credential=None, orphan_strategy="fail", prune_hidden_fkeys=False, truncate_oversized=False, reinitialize_dataset_versions=True, table_concurrency=1, progress_callback=None)
+localize_assets(catalog, asset_table, asset_rids, schema_name=None, hatrac_namespace=None, chunk_size=None, dry_run=False, source_hostname=None)
+""",
     "deriva_ml.schema": """
 create_ml_catalog(hostname, project_name, catalog_alias=None)
 create_ml_schema(catalog, schema_name="deriva-ml", project_name=None)
@@ -366,6 +370,10 @@ DerivaML DerivaMLConfig DerivaMLException DerivaMLInvalidTerm DerivaMLTableTypeE
 Status MLTable ML_SCHEMA DRY_RUN_RID SYSTEM_SCHEMAS get_domain_schemas is_system_schema rid_part snapshot_part rid_regex
 VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
 """,
+    "deriva_ml.catalog": (
+        "create_ml_workspace localize_assets LocalizeResult AssetCopyMode CloneCatalogResult OrphanStrategy CatalogProvenance CatalogCreationMethod "
+        "CloneDetails get_catalog_provenance set_catalog_provenance"
+    ),
     "deriva_ml.core.base": "DerivaML",
     "deriva_ml.core.filespec": "FileSpec",
     "deriva_ml.core.working_data": "WorkingDataCache",
@@ -487,7 +495,7 @@ def test_a_documented_name_can_be_imported(module: str) -> None:
 
 
 def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
-    for module in ("deriva_ml", "deriva_ml.core", "deriva_ml.schema", "deriva_ml.dataset"):
+    for module in ("deriva_ml", "deriva_ml.catalog", "deriva_ml.core", "deriva_ml.schema", "deriva_ml.dataset"):
         with pytest.raises(AttributeError):
             importlib.import_module(module).no_such_name  # noqa: B018
 

@@ -23,6 +23,7 @@ MADE = [
     ex.DerivaMLValidationError("invalid"),
     ex.DerivaMLCycleError(["1", "2", "1"]),
     ex.DerivaMLMaterializeLimitExceeded("values of feature A:B", 5, hint="ask for fewer"),
+    ex.DerivaMLOrphansFound(["3 rows of S:A refer to rows of S:B that do not come along"]),
     ex.DerivaMLExecutionError("run"),
     ex.DerivaMLWorkflowError("code"),
     ex.DerivaMLDirtyWorkflowError(Path("a.py"), ["a.py", "b.py"]),

@@ -154,7 +154,8 @@ def _fetch(session: Session, wanted: _Wanted, target: Path, *, use_cache: bool) 
         raise DerivaMLDataError(
             f"The bytes of asset {wanted.rid} ({wanted.name}) are not in the catalog's object store.",
             source=f"{wanted.table.name}.URL = {url!r}",
-            hint="it is a reference to a file elsewhere",
+            hint="it is a reference to a file elsewhere; of another catalog's store it can be brought here: "
+            "deriva_ml.catalog.localize_assets, or deriva-ml-catalog localize",
         )
     if use_cache and wanted.md5:
         _from_cache(session, wanted, url, target)

@@ -26,7 +26,7 @@ from deriva_ml.core.files import hash_file
 from deriva_ml.wire.hatrac import NAMESPACE_TYPE, parse_object_target
 from deriva_ml.wire.http import Request, Response
 
-__all__ = ["Carrier"]
+__all__ = ["AT_A_TIME", "MOUNT", "Carrier"]
 
 AT_A_TIME = 6
 """Objects that are under way at once, where a network is between."""

@@ -14,7 +14,7 @@ from deriva_ml.wire import moments
 from deriva_ml.wire.model import SYSTEM_COLUMNS
 from deriva_ml.wire.path import Path, any_of, cnt, gt, table
 
-__all__ = ["CopiedRows", "is_conflict"]
+__all__ = ["CopiedRows", "copy_clients", "is_conflict"]
 
 PAGE = 5000
 """Rows that are read and written at a time."""
@@ -26,6 +26,18 @@ KEPT = ("RID", "RCT", "RCB")
 def is_conflict(error: DerivaMLCatalogError) -> bool:
     """Whether rows were refused for what the model demands of them."""
     return error.status == 409
+
+
+def copy_clients(source: CatalogClient, target: CatalogClient) -> None:
+    """Bring who wrote the rows, known to both services by the same ids, as far as the user may know them."""
+    known = source.model()
+    for name in ("ERMrest_Client", "ERMrest_Group"):
+        if known.table("public", name) is None:
+            continue  # not for this user to see
+        rows = source.rows(table("public", name))
+        plain = [{key: value for key, value in row.items() if key not in SYSTEM_COLUMNS} for row in rows]
+        if plain:
+            target.insert("public", name, plain, on_conflict_skip=True)
 
 
 class CopiedRows:
@@ -57,7 +69,7 @@ class CopiedRows:
         """Bring all rows of a moment into empty tables, while no reference is there that they could break."""
         for name in self._model.tables:
             for page in self._pages(view, then, name):
-                self._insert(name, page)
+                self.insert(name, page)
 
     def advance(self, view: CatalogClient, then: Then, before: str, earlier: Then, *, is_free: bool = False) -> None:
         """Bring the rows from one moment to the next.
@@ -131,9 +143,10 @@ class CopiedRows:
         for row in page:
             (new if not is_free and _time(str(row["RCT"])) > boundary else old).append(row)
         fresh = [*new, *self._update(name, old, loose)]
-        self._insert(name, [{**row, **dict.fromkeys(loose)} for row in fresh])
+        self.insert(name, [{**row, **dict.fromkeys(loose)} for row in fresh])
 
-    def _insert(self, name: TableName, rows: list[Row]) -> None:
+    def insert(self, name: TableName, rows: list[Row]) -> None:
+        """Write rows with all of their columns; those that are not given are null."""
         if rows:
             self._target.insert(*name, [self._whole(name, row) for row in rows], nondefaults=KEPT)
             self._wrote(name, len(rows))

@@ -13,16 +13,17 @@ A copy that is not finished carries a mark (`copy_mark`), so that nobody takes i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from deriva_ml.catalog.client import CatalogClient, Row
+from deriva_ml.catalog.copy_constraints import Constraints
 from deriva_ml.catalog.copy_mark import mark, mark_of, unmark
 from deriva_ml.catalog.copy_model import CopiedModel, TableName
 from deriva_ml.catalog.copy_objects import Carrier
 from deriva_ml.catalog.copy_past import Then
-from deriva_ml.catalog.copy_rows import CopiedRows, is_conflict
+from deriva_ml.catalog.copy_rows import CopiedRows, copy_clients, is_conflict
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.core import codes
 from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLConfigurationError
@@ -105,7 +106,7 @@ def copy_catalog(
         raise DerivaMLConfigurationError(
             f"Catalog {source.catalog_id} is itself a copy that was never finished.",
             source="the catalog to be copied",
-            hint="finish it first: repeat the deriva-ml-catalog copy that made it",
+            hint="finish it first: repeat the deriva-ml-catalog copy or clone that made it",
         )
     mark(target, {"catalog": source.catalog_id, "snaptime": snaptime, **(about or {})})
     made = Copied(target.catalog_id, snaptime)
@@ -138,11 +139,8 @@ class _Copy:
         self.written = 0
         self.rows = CopiedRows(target, self.model, self._fit, self._wrote, self._objects)
         self.snapshots: dict[str, str] = {}
-        self.standing: dict[str, str] = {}
-        """Keys and references that stand, by identity, with the targets that name them."""
+        self.constraints = Constraints(target, self.model)
         self.lost: set[str] = set()
-        self.refused: dict[str, str] = {}
-        """Those that the rows did not allow, in words."""
         made.tables = len(self.model.tables)
 
     def run(self) -> None:
@@ -151,8 +149,8 @@ class _Copy:
         loosened = self._loosened([then for _, then in past])
         self._tell("model")
         self.target.create_tables(self.model.creation(then.keys, loosened))
-        self.standing = {key: "" for key, _, _ in self.model.unique_keys() if key in then.keys}
-        self._clients()
+        self.constraints.standing = {key: "" for key, _, _ in self.model.unique_keys() if key in then.keys}
+        copy_clients(self.now, self.target)
         self.total = sum(self._count(name) for name in self.model.tables)
         view = self._view(first)
         self._lost(view, then)
@@ -238,14 +236,6 @@ class _Copy:
 
     # ------------------------------------------------------------------------------------------ rows
 
-    def _clients(self) -> None:
-        """Who wrote the rows: known to both services by the same ids."""
-        for name in ("ERMrest_Client", "ERMrest_Group"):
-            rows = self.now.rows(table("public", name))
-            plain = [{key: value for key, value in row.items() if key not in SYSTEM_COLUMNS} for row in rows]
-            if plain:
-                self.target.insert("public", name, plain, on_conflict_skip=True)
-
     def _fit(self, name: TableName, row: Row) -> Row:
         """A row without what the copy's service says itself, and with its URLs and snapshots as they are there."""
         made: Row = {key: value for key, value in row.items() if key not in ("RMT", "RMB")}
@@ -277,66 +267,26 @@ class _Copy:
         except DerivaMLCatalogError as error:
             if not is_conflict(error):
                 raise
-            self._free()
+            self.constraints.free()
             self.rows.advance(view, then, before, earlier, is_free=True)
         self._constrain(then)
 
     # ------------------------------------------------------------------------------------------ keys, references
 
-    def _free(self) -> None:
-        """Remove the keys and references that stand."""
-        for reference, target, _ in self.model.references():
-            if self.standing.pop(reference, None) is not None:
-                self.target.send("DELETE", target)
-        for key, name, document in self.model.unique_keys():
-            if self.standing.pop(key, None) is not None:
-                self.target.send("DELETE", targets.key(*name, document["unique_columns"]))
-
     def _constrain(self, then: Then) -> None:
         """Make the keys and references that there were then, as far as the rows allow."""
+        standing = self.constraints.standing
         for key, name, document in self.model.unique_keys():
-            if key in then.keys and key not in self.standing:
-                self._make(key, targets.key(*name), document, f"key {document['unique_columns']} of {_said(name)}")
+            if key in then.keys and key not in standing:
+                said = f"key {document['unique_columns']} of {_said(name)}"
+                self.constraints.make(key, targets.key(*name), document, said)
         wanted = [
             (reference, document)
             for reference, _, document in self.model.references()
-            if reference in then.references and reference not in self.standing
+            if reference in then.references and reference not in standing
         ]
-        self._references(wanted)
-        for place, document in self.model.bindings():
-            if place not in self.standing:
-                self._make(place, place, document, f"access rules {place}", method="PUT")
-
-    def _make(self, key: str, target: str, document: Any, said: str, *, method: str = "POST") -> None:
-        try:
-            self.target.send(method, target, document=document)
-        except DerivaMLCatalogError as error:
-            if error.status not in (400, 404, 409):
-                raise
-            self.refused[key] = said
-        else:
-            self.standing[key] = target
-            self.refused.pop(key, None)
-
-    def _references(self, wanted: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """Make foreign keys, all at once if the rows allow; else those that they allow."""
-        if len(wanted) == 1:
-            ((reference, document),) = wanted
-            said = f"foreign key {document.get('names') or document['foreign_key_columns']}"
-            self._make(reference, targets.schema(), [document], said)
-        elif wanted:
-            try:
-                self.target.send("POST", targets.schema(), document=[document for _, document in wanted])
-            except DerivaMLCatalogError as error:
-                if error.status != 409:
-                    raise
-                half = len(wanted) // 2
-                self._references(wanted[:half])
-                self._references(wanted[half:])
-            else:
-                self.standing.update({reference: "" for reference, _ in wanted})
-                for reference, _ in wanted:
-                    self.refused.pop(reference, None)
+        self.constraints.make_references(wanted)
+        self.constraints.make_bindings()
 
     # ------------------------------------------------------------------------------------------ the rest
 
@@ -349,15 +299,9 @@ class _Copy:
             self.target.update(*name, seen, columns=(VERSION_COLUMN,))
         for name, column in sorted(loosened):
             self.target.alter({"nullok": False}, *name, column)
-        for target, document in self.model.actions():
-            self._make(target, target, document, f"actions of {target}", method="PUT")
-        for target, document in (*self.model.annotations(), *self.model.lists()):
-            self.target.send("PUT", target, document=document)
-        self.made.missing += self.refused.values()
-        # What is before the first moment that is needed shows a catalog that was never so.
-        self.target.send("DELETE", f"/history/,{self.snapshots[first]}")
-        # The past is read by the lists of its time, when only who made the copy had any rights.
-        self.target.send("PUT", "/history/,/acl", document=self.target.get(targets.acl("")))
+        self.constraints.finish()
+        self.made.missing += self.constraints.refused.values()
+        self.constraints.begin_history(self.snapshots[first])
         unmark(self.target)
 
 

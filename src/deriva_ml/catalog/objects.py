@@ -310,7 +310,11 @@ def _relative(url: str) -> str:
         DerivaMLDataError: It is not a URL of this kind of store.
     """
     if not url.startswith("/hatrac/"):
-        raise DerivaMLDataError(f"Not an object of this catalog's store: {url}", hint="such a URL begins with /hatrac/")
+        raise DerivaMLDataError(
+            f"Not an object of this catalog's store: {url}",
+            hint="such a URL begins with /hatrac/; files that assets refer to elsewhere are brought here by "
+            "deriva-ml-catalog localize",
+        )
     return url
 
 

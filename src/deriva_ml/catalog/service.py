@@ -8,11 +8,12 @@ from typing import Any, cast
 from deriva_ml.catalog.client import CatalogClient, Row
 from deriva_ml.catalog.exchange import json_body, read_whole
 from deriva_ml.catalog.transport import Retry, Transport
+from deriva_ml.core.exceptions import DerivaMLCatalogError
 from deriva_ml.wire import targets
 from deriva_ml.wire.http import Request
 from deriva_ml.wire.model import Json
 
-__all__ = ["create_catalog", "delete_catalog", "service_info", "session_info"]
+__all__ = ["alias_exists", "create_alias", "create_catalog", "delete_catalog", "service_info", "session_info"]
 
 
 def _call(transport: Transport, method: str, target: str, document: Json = None) -> Any:
@@ -57,3 +58,19 @@ def create_catalog(
 def delete_catalog(transport: Transport, catalog_id: str) -> None:
     """Delete a catalog with all of its history."""
     _call(transport, "DELETE", targets.catalog(catalog_id))
+
+
+def alias_exists(transport: Transport, alias: str) -> bool:
+    """Whether a name is that of a catalog, or a second name of one."""
+    try:
+        _call(transport, "GET", targets.catalog(alias) + "/")
+    except DerivaMLCatalogError as error:
+        if error.status in {404, 409}:
+            return False
+        raise
+    return True
+
+
+def create_alias(transport: Transport, alias: str, catalog_id: str) -> None:
+    """Give a catalog a second name."""
+    _call(transport, "POST", targets.ALIASES, {"id": alias, "alias_target": catalog_id})

@@ -5,15 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from deriva_ml.cli.catalog_flags import known_catalog, step_bar
+from deriva_ml.cli.catalog_flags import credential_in, known_catalog, place_and_catalog, step_bar
 from deriva_ml.cli.place import add_place
-
-if TYPE_CHECKING:
-    from deriva_ml.catalog.client import CatalogClient
-    from deriva_ml.connect import Connection
-    from deriva_ml.workspace.evidence import Sign
 
 __all__ = ["register"]
 
@@ -53,26 +48,32 @@ def register(commands: Any) -> None:
     export.set_defaults(run=_export)
 
 
-def _place(text: str) -> tuple[str, str | None]:
-    """A place, and the catalog in it, if one is named."""
-    place, mark, catalog_id = text.rpartition("#")
-    return (place, catalog_id) if mark and place else (text, None)
-
-
 def _copy(arguments: argparse.Namespace) -> int:
     from deriva_ml.catalog.copying import copy_catalog
     from deriva_ml.catalog.service import service_info
     from deriva_ml.connect import open_connection
     from deriva_ml.core.files import human_size
+    from deriva_ml.schema.unfinished import copy_target, who_copies
 
-    (from_place, source_id), (to_place, target_id) = _place(arguments.source), _place(arguments.target)
-    with open_connection(from_place, credential=_credential(arguments.source_token_file)) as source:
+    (from_place, source_id), (to_place, target_id) = (
+        place_and_catalog(arguments.source),
+        place_and_catalog(arguments.target),
+    )
+    with open_connection(from_place, credential=credential_in(arguments.source_token_file)) as source:
         client = known_catalog(source, source_id or "1", f"SRC {arguments.source}")
         name = arguments.name or client.info().get("name")
-        with open_connection(to_place, create=True, credential=_credential(arguments.target_token_file)) as target:
+        with open_connection(to_place, create=True, credential=credential_in(arguments.target_token_file)) as target:
             identities = [service_info(one.transport).get("identity", one.identity) for one in (source, target)]
-            about = {"source": f"{identities[0]}#{client.catalog_id}", "by": _process()}
-            copy = _target(target, target_id, str(name) if name else None, about, arguments)
+            about = {"source": f"{identities[0]}#{client.catalog_id}", "by": who_copies()}
+            copy = copy_target(
+                target,
+                target_id,
+                str(name) if name else None,
+                about,
+                named=f"DST {arguments.target}",
+                restart=arguments.restart,
+                say=lambda text: print(text, file=sys.stderr),
+            )
             try:
                 with step_bar() as progress:
                     made = copy_catalog(
@@ -98,114 +99,6 @@ def _copy(arguments: argparse.Namespace) -> int:
         f"({human_size(made.size)})"
     )
     return _missing(made.missing)
-
-
-def _credential(file: Path | None) -> dict[str, Any] | None:
-    """The token in a file, as a credential."""
-    from deriva_ml.core.exceptions import DerivaMLConfigurationError
-
-    if file is None:
-        return None
-    try:
-        token = file.expanduser().read_text(encoding="ascii", errors="replace").strip()
-    except OSError as error:
-        raise DerivaMLConfigurationError(f"Cannot read the token file {file}: {error.strerror}") from error
-    if not token:
-        raise DerivaMLConfigurationError(f"The token file is empty: {file}")
-    return {"bearer-token": token}
-
-
-def _process() -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from deriva_ml.workspace.evidence import ProcessMark
-
-    return asdict(ProcessMark.current())
-
-
-def _target(
-    target: Connection, catalog_id: str | None, name: str | None, about: dict[str, Any], arguments: argparse.Namespace
-) -> CatalogClient:
-    """The catalog that becomes the copy: a new one, or one in which a copy broke off, emptied."""
-    from deriva_ml.catalog.copy_mark import clear, mark, mark_of
-    from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLConfigurationError
-
-    if catalog_id is None:
-        broken = [one for one in target.catalog_ids() if _broke_off(target.catalog(one), about)]
-        if not broken:
-            return target.create_catalog(name=name)
-        catalog_id = broken[0]
-    else:
-        try:
-            return target.create_catalog(catalog_id, name=name)
-        except DerivaMLCatalogError as error:
-            if error.status != 409:
-                raise
-    copy = target.catalog(catalog_id)
-    source = f"DST {arguments.target}"
-    try:
-        said = mark_of(dict(copy.model().annotations))
-    except DerivaMLCatalogError as error:
-        if error.status != 404:
-            raise
-        raise DerivaMLConfigurationError(
-            f"There was a catalog {catalog_id} at {target.place}; the id of a deleted catalog is not given out again.",
-            source=source,
-            hint="name another id, or none for the next number",
-        ) from error
-    if said is None:
-        raise DerivaMLConfigurationError(
-            f"There is a catalog {catalog_id} at {target.place} already; nothing was changed.",
-            source=source,
-            hint="name another id, or none for the next number",
-        )
-    if said.get("source") != about["source"]:
-        raise DerivaMLConfigurationError(
-            f"Catalog {catalog_id} at {target.place} is the unfinished copy of another catalog: {said.get('source')}.",
-            source=source,
-            hint="name another id, or none for the next number; or delete it first",
-        )
-    _check_over(said, catalog_id, arguments)
-    print(f"Catalog {catalog_id} is a copy that broke off; it is begun anew.", file=sys.stderr)
-    mark(copy, {**said, **about})
-    clear(copy)
-    return copy
-
-
-def _broke_off(copy: CatalogClient, about: dict[str, Any]) -> bool:
-    """Whether a catalog is a copy of the same source by a process that has ended."""
-    from deriva_ml.catalog.copy_mark import mark_of
-    from deriva_ml.workspace.evidence import Sign
-
-    said = mark_of(dict(copy.model().annotations))
-    return said is not None and said.get("source") == about["source"] and _sign(said) is Sign.gone
-
-
-def _sign(said: dict[str, Any]) -> Sign:
-    """Whether the process that makes an unfinished copy is still there."""
-    from deriva_ml.workspace.evidence import ProcessMark, Sign
-
-    try:
-        return ProcessMark(**said["by"]).sign()
-    except (KeyError, TypeError):
-        return Sign.unknown
-
-
-def _check_over(said: dict[str, Any], catalog_id: str, arguments: argparse.Namespace) -> None:
-    from deriva_ml.core.exceptions import DerivaMLConfigurationError
-    from deriva_ml.workspace.evidence import Sign
-
-    sign = _sign(said)
-    if sign is Sign.gone or (sign is Sign.unknown and arguments.restart):
-        return
-    by = said.get("by") or {}
-    who = f"process {by.get('pid', '?')} on {by.get('host', 'an unknown machine')}"
-    raise DerivaMLConfigurationError(
-        f"Catalog {catalog_id} is an unfinished copy that {who} "
-        + ("is making at this moment." if sign is Sign.alive else "began; it cannot be seen from here."),
-        source=f"DST {arguments.target}",
-        hint="wait for it, or end it" if sign is Sign.alive else "if it has ended, begin the copy anew: --restart",
-    )
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -7,13 +7,23 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deriva_ml.catalog.client import CatalogClient
     from deriva_ml.connect import Connection
 
-__all__ = ["Commands", "add_json", "add_root", "folder_of", "known_catalog", "progress_bar", "step_bar"]
+__all__ = [
+    "Commands",
+    "add_json",
+    "add_root",
+    "credential_in",
+    "folder_of",
+    "known_catalog",
+    "place_and_catalog",
+    "progress_bar",
+    "step_bar",
+]
 
 Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -60,6 +70,27 @@ def known_catalog(connection: Connection, catalog_id: str, source: str) -> Catal
             hint="name one that is there",
         ) from error
     return client
+
+
+def place_and_catalog(text: str) -> tuple[str, str | None]:
+    """A place, and the catalog in it, if one is named."""
+    place, mark, catalog_id = text.rpartition("#")
+    return (place, catalog_id) if mark and place else (text, None)
+
+
+def credential_in(file: Path | None) -> dict[str, Any] | None:
+    """The token in a file, as a credential."""
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
+
+    if file is None:
+        return None
+    try:
+        token = file.expanduser().read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        raise DerivaMLConfigurationError(f"Cannot read the token file {file}: {error.strerror}") from error
+    if not token:
+        raise DerivaMLConfigurationError(f"The token file is empty: {file}")
+    return {"bearer-token": token}
 
 
 @contextmanager

@@ -17,6 +17,7 @@ The branches follow what the caller can do about it:
     │   ├── DerivaMLValidationError
     │   │   └── DerivaMLSelectionError     a ValueError too
     │   ├── DerivaMLMaterializeLimitExceeded
+    │   ├── DerivaMLOrphansFound
     │   └── DerivaMLCycleError
     ├── DerivaMLExecutionError             a run went wrong
     │   ├── DerivaMLWorkflowError
@@ -57,6 +58,7 @@ __all__ = [
     "DerivaMLMissingExtra",
     "DerivaMLModelError",
     "DerivaMLNotFoundError",
+    "DerivaMLOrphansFound",
     "DerivaMLReadOnlyError",
     "DerivaMLRidsNotFound",
     "DerivaMLSchemaError",
@@ -229,6 +231,14 @@ class DerivaMLMaterializeLimitExceeded(DerivaMLDataError):
         super().__init__(f"There are more than {limit} {what}.", hint=hint)
         self.what = what
         self.limit = limit
+
+
+class DerivaMLOrphansFound(DerivaMLDataError):
+    """Rows refer to rows that do not come along to a copy; ``orphans`` says which, for each foreign key."""
+
+    def __init__(self, orphans: Sequence[str], *, source: str | None = None, hint: str | None = None) -> None:
+        super().__init__("; ".join(orphans), source=source, hint=hint)
+        self.orphans: tuple[str, ...] = tuple(orphans)
 
 
 class DerivaMLCycleError(DerivaMLDataError):

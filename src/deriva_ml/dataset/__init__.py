@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deriva_ml.dataset.dataset import Dataset
     from deriva_ml.dataset.dataset_bag import DatasetBag
     from deriva_ml.dataset.development import VersionDiff
+    from deriva_ml.dataset.minid import fetch_minid, open_minid
     from deriva_ml.dataset.sampling import SubsampleResult, subsample
     from deriva_ml.dataset.spec_config import DatasetSpecConfig
     from deriva_ml.dataset.split import (
@@ -42,6 +43,8 @@ __all__ = [
     "VersionDiff",
     "VersionPart",
     "download_dataset_bag",
+    "fetch_minid",
+    "open_minid",
     "random_split",
     "split_dataset",
     "stratified_split",
@@ -67,6 +70,8 @@ _HOMES = MappingProxyType(
         "VersionDiff": "development",
         "VersionPart": "aux_classes",
         "download_dataset_bag": "bag",
+        "fetch_minid": "minid",
+        "open_minid": "minid",
         "random_split": "split",
         "split_dataset": "split",
         "stratified_split": "split",

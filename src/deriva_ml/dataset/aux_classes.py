@@ -256,6 +256,13 @@ class DatasetMinid(BaseModel):
         """The snapshot that was exported."""
         return self.version_rid.partition("@")[2]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _told(cls, value: Any) -> Any:
+        """What the service was told stands under ``metadata``; what it says itself goes before."""
+        told = value.get("metadata") if isinstance(value, dict) else None
+        return {**told, **value} if isinstance(told, dict) else value
+
     @field_validator("dataset_version", mode="before")
     @classmethod
     def _version(cls, value: Any) -> DatasetVersion:

@@ -36,6 +36,7 @@ __all__ = [
     "ASSETS",
     "BAGIT",
     "FETCH",
+    "MINID_FACT",
     "SEAL",
     "Payload",
     "bag_info",
@@ -61,6 +62,9 @@ SEAL = "tagmanifest-sha256.txt"
 
 FETCH = "fetch.txt"
 """The list of the files that are not in the bag."""
+
+MINID_FACT = "Minid"
+"""The entry of ``bag-info.txt`` that names the identifier by which a bag was found elsewhere."""
 
 ASSETS = "data/asset"
 """Where the files of assets lie, each at ``<RID>/<Table>/<Filename>``."""
@@ -129,7 +133,7 @@ def payload_of(table: Table, rows: Iterable[Mapping[str, Json]]) -> list[Payload
     found: list[Payload] = []
     for row in rows:
         url = str(row["URL"] or "")
-        if not url.startswith(("/", "http://", "https://")):
+        if not url.startswith(("/", "http://", "https://", "deriva-ml:")):
             continue
         length, md5 = row["Length"], str(row["MD5"] or "")
         if not isinstance(length, int) or not _MD5.fullmatch(md5):

@@ -35,7 +35,10 @@ from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Json, Model
 from deriva_ml.wire.model_documents import schema_document
 
-__all__ = ["Written", "write_bag", "write_fetch"]
+__all__ = ["Written", "seal_bag", "write_bag", "write_fetch", "write_model"]
+
+MODEL = "data/schema.json"
+"""Where a bag's model lies."""
 
 _TABLES = 4
 """Tables that are written at a time, where the catalog is elsewhere."""
@@ -67,7 +70,7 @@ def write_bag(root: Path, session: Session, content: Reach, snapshot: str, facts
         snapshot: The version's snapshot.
         facts: Entries for ``bag-info.txt``.
     """
-    data: dict[str, Digests] = {"data/schema.json": _write(root / "data/schema.json", [_model_text(content.model)])}
+    data: dict[str, Digests] = {MODEL: write_model(root, content.model)}
     payload: list[Payload] = []
     with ThreadPoolExecutor(min(_TABLES, parallel(session)), "deriva-ml-tables") as pool:
         tasks = [pool.submit(_write_table, root, session, found) for found in content.tables.values()]
@@ -80,6 +83,21 @@ def write_bag(root: Path, session: Session, content: Reach, snapshot: str, facts
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    return Written({**data, **seal_bag(root, data, payload, snapshot, facts)}, payload)
+
+
+def seal_bag(
+    root: Path, data: Mapping[str, Digests], payload: Sequence[Payload], snapshot: str, facts: Mapping[str, str]
+) -> dict[str, Digests]:
+    """Write what tells of a bag's contents: its manifests, and what it is.
+
+    Args:
+        root: The bag's directory.
+        data: The tables and the model.
+        payload: The files of assets.
+        snapshot: The version's snapshot.
+        facts: Entries for ``bag-info.txt``.
+    """
     md5 = [*((path, each.md5) for path, each in data.items()), *((each.path, each.md5) for each in payload)]
     tags = {
         "bagit.txt": BAGIT,
@@ -92,8 +110,12 @@ def write_bag(root: Path, session: Session, content: Reach, snapshot: str, facts
         "tagmanifest-md5.txt": manifest_text((name, each.md5) for name, each in tagged.items()),
         SEAL: manifest_text((name, each.sha256) for name, each in tagged.items()),
     }
-    sealed = {name: _write(root / name, [text]) for name, text in seals.items()}
-    return Written({**data, **tagged, **sealed}, payload)
+    return {**tagged, **{name: _write(root / name, [text]) for name, text in seals.items()}}
+
+
+def write_model(root: Path, model: Model) -> Digests:
+    """Write a bag's model."""
+    return _write(root / MODEL, [_model_text(model)])
 
 
 def write_fetch(root: Path, payload: Sequence[Payload], base_url: str) -> dict[str, Digests]:

@@ -11,12 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deriva_ml.catalog.objects import ObjectClient
+from deriva_ml.catalog.transport import stored_credential
 from deriva_ml.connect import open_connection
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
 from deriva_ml.core.files import Digests
 from deriva_ml.dataset.bag import DATABASE, NO_ADDRESS, fill_from
 from deriva_ml.dataset.bag_database import BagDatabase
-from deriva_ml.dataset.bag_layout import FETCH, Payload
+from deriva_ml.dataset.bag_layout import FETCH, MINID_FACT, Payload
 from deriva_ml.dataset.bag_payload import Notice, fetch_payload, payload_of_bag
 from deriva_ml.workspace.cache import Cache, CacheEntry, entry_at
 
@@ -70,7 +71,9 @@ def _store(database: BagDatabase, payload: Sequence[Payload]) -> Iterator[tuple[
             source=str(database.bag / FETCH),
             hint="get it with download_dataset_bag of a DerivaML on that folder, with materialize=True",
         )
-    with open_connection(host) as connection:
+    # A bag from elsewhere names hosts that the user did not: they are shown nothing that was not made for them.
+    credential = (stored_credential(host) or {}) if MINID_FACT in database.info else None
+    with open_connection(host, credential=credential) as connection:
         yield connection.objects(), found
 
 

@@ -28,49 +28,17 @@ from dataclasses import dataclass, field
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDatasetNotFound
+from deriva_ml.dataset.following import Edge, Route, edges_of, follow
 from deriva_ml.dataset.key_reader import USUAL, Bounds, KeyReader, Lookup
-from deriva_ml.dataset.keys import RowSet, TableKeys, Values, count_rows
+from deriva_ml.dataset.keys import RowSet, TableKeys, count_rows
 from deriva_ml.dataset.nesting import Nesting
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_vocabulary
 from deriva_ml.wire.model import Model, Table
 
-__all__ = ["Edge", "Found", "Reach", "Route", "Walk", "reach"]
+__all__ = ["Edge", "Found", "Reach", "Route", "Walk", "nested_rows", "reach"]
 
 Name = tuple[str, str]
-Columns = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """One step of a route.
-
-    Attributes:
-        table: The table that the step enters.
-        on: Pairs of a column before and a column after the step that are equal.
-        outward: The step follows a reference in its own direction.
-    """
-
-    table: Table
-    on: tuple[tuple[str, str], ...]
-    outward: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Steps from the table of datasets to another table."""
-
-    start: Table
-    edges: tuple[Edge, ...] = ()
-
-    @property
-    def end(self) -> Table:
-        """The table that the route leads to."""
-        return self.edges[-1].table if self.edges else self.start
-
-    def passes(self, name: Name) -> bool:
-        """Whether a table lies on the route."""
-        return self.start.qualified == name or any(edge.table.qualified == name for edge in self.edges)
 
 
 @dataclass(frozen=True)
@@ -93,6 +61,10 @@ class Walk:
     def dataset(self) -> Table:
         """The table of datasets."""
         return self.model.schemas[self.ml_schema].tables[MLTable.dataset.value]
+
+    def opens_only(self, found: Table) -> bool:
+        """What refers to datasets is entered at the beginning only."""
+        return bool(found.references(self.dataset))
 
     def vocabularies(self) -> list[Table]:
         """The vocabularies, which are taken whole."""
@@ -121,19 +93,9 @@ class Walk:
         end = route.end
         if route.edges and self._is_terminal(end):
             return []
-        steps = [edge for edge in self._edges(end) if self._may_enter(route, edge.table)]
+        steps = [edge for edge in edges_of(self.model, end) if self._may_enter(route, edge.table)]
         steps.sort(key=lambda edge: (edge.table.qualified, edge.on, edge.outward))
         return [Route(route.start, (*route.edges, edge)) for edge in steps]
-
-    def _edges(self, end: Table) -> Iterator[Edge]:
-        for fkey in end.foreign_keys:
-            target = self.model.table(*fkey.referenced_table)
-            if target is not None:
-                yield Edge(target, tuple(zip(fkey.columns, fkey.referenced_columns, strict=True)), outward=True)
-        for fkey in self.model.referenced_by(end):
-            source = self.model.table(*fkey.table)
-            if source is not None:
-                yield Edge(source, tuple(zip(fkey.referenced_columns, fkey.columns, strict=True)), outward=False)
 
     def _is_terminal(self, found: Table) -> bool:
         return found.qualified in {
@@ -223,27 +185,6 @@ def reach(
     return _Walker(reader, walk, measured=measured).walk(dataset_rid)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """The last step of a route, and the rows before it."""
-
-    route: Route
-    before: Name
-    rows: RowSet
-
-    @property
-    def edge(self) -> Edge:
-        return self.route.edges[-1]
-
-    @property
-    def mine(self) -> Columns:
-        return tuple(pair[0] for pair in self.edge.on)
-
-    @property
-    def theirs(self) -> Columns:
-        return tuple(pair[1] for pair in self.edge.on)
-
-
 class _Walker:
     """Follows the routes of a walk over keys."""
 
@@ -252,8 +193,6 @@ class _Walker:
         self._walk = walk
         self._measured = measured
         self._nesting = walk.model.schemas[walk.ml_schema].tables[MLTable.dataset_dataset.value]
-        self._found: dict[Name, RowSet] = {}
-        self._followed: dict[Name, list[tuple[frozenset[Name], RowSet]]] = {}
 
     def walk(self, dataset_rid: str) -> Reach:
         start = self._walk.dataset
@@ -262,18 +201,18 @@ class _Walker:
         if self._reader.together:
             terms = vocabularies if self._measured else []
             self._reader.glance([self._nesting, start, *enterable, *terms])
-        datasets = (dataset_rid, *self._nested(dataset_rid))
+        descendants, pairs = nested_rows(self._reader, self._nesting, dataset_rid)
+        datasets = (dataset_rid, *descendants)
         holders = set(datasets)
         self._reader.read([Lookup(start, ("RID",), holders)], self._ahead(enterable, holders))
         present = self._reader.keys(start).having(("RID",), holders)
         if dataset_rid not in self._reader.keys(start).values(("RID",), present):
             moment = self._reader.session.catalog.snaptime or "present"
             raise DerivaMLDatasetNotFound(dataset_rid, f"No dataset at {moment}")
-        self._found[start.qualified] = present
-        self._follow(Route(start), present)
+        rows_of = {**follow(self._reader, self._walk, start, present), self._nesting.qualified: pairs}
         found = {
             name: Found(self._walk.model.schemas[name[0]].tables[name[1]], self._reader.keys_of[name], rows)
-            for name, rows in self._found.items()
+            for name, rows in rows_of.items()
             if rows
         }
         found |= {each.table.qualified: each for each in self._vocabularies(vocabularies)}
@@ -299,63 +238,17 @@ class _Walker:
         ]
         return enterable if self._reader.share(pairs, holders) >= self._reader.bounds.share else ()
 
-    def _nested(self, dataset_rid: str) -> tuple[str, ...]:
-        self._reader.read([Lookup(self._nesting, ("Dataset",), None)])
-        keys = self._reader.keys(self._nesting)
-        pairs = zip(keys.column("Dataset"), keys.column("Nested_Dataset"), strict=True)
-        descendants = Nesting.of(pairs).descendants(dataset_rid)
-        self._found[self._nesting.qualified] = keys.having(("Dataset",), {dataset_rid, *descendants})
-        return descendants
 
-    def _follow(self, start: Route, present: RowSet) -> None:
-        """Follow every route, the short ones first: what they find is known to the long ones."""
-        front = [(start, present)]
-        while front:
-            steps = [
-                _Step(longer, route.end.qualified, rows)
-                for route, rows in front
-                if rows and not self._is_followed(route, rows)
-                for longer in self._walk.onward(route)
-            ]
-            front = self._take(steps)
+def nested_rows(reader: KeyReader, nested: Table, dataset_rid: str) -> tuple[tuple[str, ...], RowSet]:
+    """What is nested in a dataset, at any depth, and the rows that say so.
 
-    def _take(self, steps: Sequence[_Step]) -> list[tuple[Route, RowSet]]:
-        """The rows that each step leads to; what must be read for them is read before, at the same time."""
-        # Routes that differ only in how they came to the same rows look for the same values.
-        looked: dict[tuple[Name, RowSet, Columns], Values] = {}
-        for step in steps:
-            key = (step.before, step.rows, step.mine)
-            if key not in looked:
-                looked[key] = self._reader.keys_of[step.before].values(step.mine, step.rows)
-        values = [looked[step.before, step.rows, step.mine] for step in steps]
-        self._reader.read(
-            [
-                Lookup(step.edge.table, step.theirs, each, is_key=step.edge.outward)
-                for step, each in zip(steps, values, strict=True)
-                if each
-            ]
-        )
-        found: dict[tuple[Name, Columns, int], RowSet] = {}
-        front = []
-        for step, each in zip(steps, values, strict=True):
-            if not each:
-                continue
-            name = step.edge.table.qualified
-            goal = (name, step.theirs, id(each))
-            if goal not in found:
-                found[goal] = self._reader.keys_of[name].having(step.theirs, each)
-                self._found[name] = self._found.get(name, 0) | found[goal]
-            front.append((step.route, found[goal]))
-        return front
-
-    def _is_followed(self, route: Route, rows: RowSet) -> bool:
-        """Rule 7; else the route is noted."""
-        # What refers to datasets is entered at the beginning only: to have passed it shuts no way.
-        passed = frozenset(
-            edge.table.qualified for edge in route.edges if not edge.table.references(self._walk.dataset)
-        )
-        before = self._followed.setdefault(route.end.qualified, [])
-        if any(others <= passed and not rows & ~known for others, known in before):
-            return True
-        before.append((passed, rows))
-        return False
+    Args:
+        reader: Reads the keys.
+        nested: The table that says which dataset holds which.
+        dataset_rid: The dataset.
+    """
+    reader.read([Lookup(nested, ("Dataset",), None)])
+    keys = reader.keys(nested)
+    pairs = zip(keys.column("Dataset"), keys.column("Nested_Dataset"), strict=True)
+    descendants = Nesting.of(pairs).descendants(dataset_rid)
+    return descendants, keys.having(("Dataset",), {dataset_rid, *descendants})

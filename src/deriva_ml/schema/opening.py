@@ -133,7 +133,8 @@ def _open_model(connection: Connection, catalog_id: str) -> tuple[Model, bool]:
         raise DerivaMLConfigurationError(
             f"Catalog {catalog_id} at {connection.place} is a copy that is not finished.",
             source=f"hostname {connection.place.hostname!r}, catalog_id {catalog_id!r}",
-            hint=f"wait for the copy of {mark.get('source', 'another catalog')}, or repeat deriva-ml-catalog copy",
+            hint=f"wait for the copy of {mark.get('source', 'another catalog')}, or repeat what made it: "
+            "deriva-ml-catalog copy or clone",
         )
     return model, created
 
