@@ -1,0 +1,94 @@
+"""A new project runs at once: what the command ends with can be typed as it stands there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def run(folder: Path, home: Path, *words: str, code: int = 0) -> str:
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("DERIVA_ML", "GIT_"))}
+    environ |= {"HOME": str(home), "PATH": f"{BIN}:{os.environ['PATH']}", "GIT_CONFIG_GLOBAL": os.devnull}
+    done = subprocess.run(words, cwd=folder, env=environ, capture_output=True, text=True, timeout=100)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def commands(said: str) -> list[list[str]]:
+    """The commands that the end of the message names."""
+    lines = said.partition("Next:\n")[2].splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+def test_every_command_that_the_message_names_works(tmp_path: Path, home: Path) -> None:
+    said = run(tmp_path, home, "deriva-ml-init", 'Zoë\'s 1st "net"')
+    (_cd, folder), *rest = commands(said)
+    project = tmp_path / folder
+    answers = [run(project, home, *command) for command in rest]
+    assert [command[0] for command in rest] == ["deriva-ml-run"] * 3 + ["deriva-ml-show", "deriva-ml-run"]
+    assert "network.json" in answers[1]
+    assert answers[2].count("Completed") >= 4
+    assert "Zoë's 1st" in answers[1]
+    assert "sweep of 3" in answers[3]
+    run(project, home, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert run(project, home, "git", "status", "--porcelain") == ""
+    shown = json.loads(run(project, home, "deriva-ml-show", "--json"))
+    assert {item["record"]["status"] for item in shown} == {"Completed"}
+
+
+def test_a_network_of_an_earlier_run_is_trained_further(tmp_path: Path, home: Path) -> None:
+    run(tmp_path, home, "deriva-ml-init", "x")
+    project = tmp_path / "x"
+    first = run(project, home, "deriva-ml-run")
+    rid = re.search(r"^(\S+) +network\.json", first, re.MULTILINE)
+    assert rid is not None
+    assets = project / "src" / "configs" / "assets.py"
+    store = f'\nassets_store([AssetSpecConfig(rid="{rid[1]}")], name="earlier")\n'
+    assets.write_text("from deriva_ml.execution import AssetSpecConfig\n" + assets.read_text() + store)
+    again = run(project, home, "deriva-ml-run", "--allow-dirty", "assets=earlier", "model_config=quick")
+    assert rid[1] in again
+    accuracy = [float(re.findall(r"kept apart: ([\d.]+)", text)[0]) for text in (first, again)]
+    assert min(accuracy) > 0.95
+
+
+def test_the_notebook_tells_what_the_runs_came_to(tmp_path: Path, home: Path) -> None:
+    said = run(tmp_path, home, "deriva-ml-init", "x", "--host", "./lab", "--no-git")
+    project = tmp_path / "x"
+    make = re.search(r"deriva-ml-catalog create --root \S+ --project \S+", said)
+    assert make is not None
+    run(tmp_path, home, *shlex.split(make[0]))
+    run(project, home, "deriva-ml-run", "--allow-dirty", "+experiment=quick")
+    notebook: dict[str, Any] = json.loads((project / "notebooks" / "results.ipynb").read_text())
+    code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+    said = run(project, home, sys.executable, "-c", code)
+    assert "does everything work?" in said
+    assert "'epoch': 5" in said
+
+
+def test_a_dry_run_lists_the_files_and_makes_none(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "README.md").write_text("mine")
+    said = run(tmp_path, home, "deriva-ml-init", "x", "--dry-run")
+    assert "src/models/moons.py" in said
+    assert "README.md  (is there with another text" in said
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["README.md"]
+    refused = run(tmp_path, home, "deriva-ml-init", "x", code=2)
+    assert "README.md" in refused
+    forced = run(tmp_path, home, "deriva-ml-init", "x", "--force")
+    assert "Replaced: README.md" in forced
