@@ -124,6 +124,8 @@ add_visible_foreign_key(table, context)
 remove_visible_foreign_key(table, context)
 reorder_visible_foreign_keys(table, context)
 apply_annotations()
+validate_config_file(path)
+validate_config_directory(dir, *, recursive=True)
 list_foreign_keys(table)
 get_handlebars_template_variables(table)
 """

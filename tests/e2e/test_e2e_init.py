@@ -41,11 +41,14 @@ def test_every_command_that_the_message_names_works(tmp_path: Path, home: Path) 
     (_cd, folder), *rest = commands(said)
     project = tmp_path / folder
     answers = [run(project, home, *command) for command in rest]
-    assert [command[0] for command in rest] == ["deriva-ml-run"] * 3 + ["deriva-ml-show", "deriva-ml-run"]
-    assert "network.json" in answers[1]
-    assert answers[2].count("Completed") >= 4
-    assert "Zoë's 1st" in answers[1]
-    assert "sweep of 3" in answers[3]
+    names = ["validate-config", "run", "run", "run", "show", "run"]
+    assert [command[0] for command in rest] == [f"deriva-ml-{name}" for name in names]
+    checked, _dry, trained, swept, shown_all, _listed = answers
+    assert "valid" in checked
+    assert "network.json" in trained
+    assert "Zoë's 1st" in trained
+    assert swept.count("Completed") >= 4
+    assert "sweep of 3" in shown_all
     run(project, home, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert run(project, home, "git", "status", "--porcelain") == ""
     shown = json.loads(run(project, home, "deriva-ml-show", "--json"))
@@ -92,3 +95,19 @@ def test_a_dry_run_lists_the_files_and_makes_none(tmp_path: Path, home: Path) ->
     assert "README.md" in refused
     forced = run(tmp_path, home, "deriva-ml-init", "x", "--force")
     assert "Replaced: README.md" in forced
+
+
+def test_the_validation_says_by_its_exit_code_what_it_found(tmp_path: Path, home: Path) -> None:
+    run(tmp_path, home, "deriva-ml-init", "x")
+    project = tmp_path / "x"
+    command = ["deriva-ml-validate-config"]
+    assert "valid" in run(tmp_path, home, *command, "x")
+    assert "Connection" in run(project, home, *command, "--host", "http://127.0.0.1:1", code=5)
+    model = project / "src" / "configs" / "model.py"
+    model.write_text(model.read_text() + "model_store(FitMoons, rate='${nowhere}', name='bad')\n")
+    line = len(model.read_text().splitlines())
+    assert f"{model}:{line}: error: The interpolation ${{nowhere}}" in run(project, home, *command, code=2)
+    report = json.loads(run(project, home, *command, "--offline", "--json", str(model), code=2))
+    assert [(problem["kind"], problem["line"]) for problem in report["problems"]] == [("interpolation", line)]
+    assert "There is no" in run(project, home, *command, "nowhere", code=2)
+    assert not (home / ".deriva-ml").exists()

@@ -24,7 +24,7 @@ names = st.text(st.characters(exclude_categories=["C", "Z"]) | st.sampled_from("
 def test_every_file_is_valid_and_says_the_name_and_the_catalog(name: str, host: str) -> None:
     files = project_files(name, host, "demo")
     trees = {path: ast.parse(text) for path, text in files.items() if path.endswith(".py")}
-    assert len(trees) == 12
+    assert len(trees) == 13
     assert tomllib.loads(files["pyproject.toml"])["project"]["description"] == name
     assert name in _strings(trees["src/configs/workflow.py"])
     assert {host, "demo"} <= _strings(trees["src/configs/deriva.py"])

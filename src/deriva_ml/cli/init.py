@@ -123,7 +123,8 @@ def _commands(made: CreatedProject) -> list[tuple[str, str]]:
             found.append(("git add . && git commit -m 'A new project'", "runs record the commit"))
     return [
         *found,
-        (f"deriva-ml-run{dirty} dry_run=true", "checks everything, records nothing"),
+        ("deriva-ml-validate-config", "checks every configuration"),
+        (f"deriva-ml-run{dirty} dry_run=true", "checks one run, records nothing"),
         (f"deriva-ml-run{dirty} +experiment=quick", "trains the example and records the run"),
         (f"deriva-ml-run{dirty} +multirun=rates", "a sweep of three runs"),
         (f"deriva-ml-show{place_flags(plan.hostname, plan.catalog_id)}", "what was recorded"),

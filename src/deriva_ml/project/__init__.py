@@ -7,12 +7,27 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deriva_ml.project.config_catalogs import CatalogName, CatalogSource
+    from deriva_ml.project.config_report import ConfigProblem, ConfigValidationReport
+    from deriva_ml.project.config_validation import validate_configs
     from deriva_ml.project.creation import ProjectPlan, create_project, plan_project
 
-__all__ = ["ProjectPlan", "create_project", "plan_project"]
+__all__ = [
+    "CatalogName",
+    "CatalogSource",
+    "ConfigProblem",
+    "ConfigValidationReport",
+    "ProjectPlan",
+    "create_project",
+    "plan_project",
+    "validate_configs",
+]
 
 _HOMES = MappingProxyType(
     {
+        "deriva_ml.project.config_catalogs": ("CatalogName", "CatalogSource"),
+        "deriva_ml.project.config_report": ("ConfigProblem", "ConfigValidationReport"),
+        "deriva_ml.project.config_validation": ("validate_configs",),
         "deriva_ml.project.creation": ("ProjectPlan", "create_project", "plan_project"),
     }
 )
