@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deriva_ml.execution.inputs import DownloadNotice
     from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
-    from deriva_ml.project import config_validation
+    from deriva_ml.project import bootstrap, config_validation
     from deriva_ml.schema import chaise, display, provenance, references, validation
     from deriva_ml.schema.provenance import CatalogProvenance
     from deriva_ml.workspace.working_data import WorkingDataCache
@@ -39,6 +39,7 @@ else:
     bag = Room("deriva_ml.dataset.bag")
     cached_bags = Room("deriva_ml.dataset.cached_bags")
     estimate = Room("deriva_ml.dataset.estimate")
+    bootstrap = Room("deriva_ml.project.bootstrap")
     cached = Room("deriva_ml.asset.cached")
     chaise = Room("deriva_ml.schema.chaise")
     config_validation = Room("deriva_ml.project.config_validation")
@@ -368,6 +369,7 @@ class DerivaML:
 
     # -- projects ------------------------------------------------------------------------------------------------
 
+    bootstrap_config = of_owner(lambda: bootstrap.bootstrap_config)
     validate_config_file = of_owner(lambda: config_validation.validate_config_file)
     validate_config_directory = of_owner(lambda: config_validation.validate_config_directory)
 

@@ -111,3 +111,20 @@ def test_the_validation_says_by_its_exit_code_what_it_found(tmp_path: Path, home
     assert [(problem["kind"], problem["line"]) for problem in report["problems"]] == [("interpolation", line)]
     assert "There is no" in run(project, home, *command, "nowhere", code=2)
     assert not (home / ".deriva-ml").exists()
+
+
+def test_a_project_can_begin_with_what_is_in_a_catalog(tmp_path: Path, home: Path) -> None:
+    run(tmp_path, home, "deriva-ml-init", "first")
+    run(tmp_path / "first", home, "deriva-ml-run", "+experiment=quick")
+    text = run(tmp_path, home, "deriva-ml-init", "second", "--from-catalog", "--dry-run")
+    assert "network.json (Model_File) of execution" in text
+    assert not (tmp_path / "second").exists()
+    said = run(tmp_path, home, "deriva-ml-init", "second", "--from-catalog")
+    assert "Suggested by catalog 1 at local: 2 assets" in said
+    second = tmp_path / "second"
+    assert "valid" in run(second, home, "deriva-ml-validate-config")
+    shown = run(second, home, "deriva-ml-run", "assets=network", "+experiment=quick", "workflow=testing")
+    assert re.search(r"network\.json", shown)
+    assert "Testing" in shown
+    assert "no catalog 77" in run(tmp_path, home, "deriva-ml-init", "x", "--from-catalog", "--catalog", "77", code=2)
+    assert "add --from-catalog" in run(tmp_path, home, "deriva-ml-init", "x", "--dataset-type", "Training", code=2)

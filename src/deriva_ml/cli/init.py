@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deriva_ml.cli.command import Command
+from deriva_ml.cli.place import existing_catalog
 
 if TYPE_CHECKING:
+    from deriva_ml.project.bootstrap import BootstrapReport
     from deriva_ml.project.creation import CreatedProject, ProjectPlan
 
 __all__ = ["main"]
@@ -30,9 +32,15 @@ def parser() -> argparse.ArgumentParser:
     add("--name", metavar="NAME", help="the project's name (default: that of the folder)")
     add("--host", default="local", metavar="HOST", help="its catalog's host: local, a path, a host name, a URL")
     add("--catalog", default="1", metavar="ID", help="its catalog (default: 1)")
+    add(
+        "--from-catalog",
+        action="store_true",
+        help="take the configurations of datasets, files and kinds of work from what is in the catalog",
+    )
+    add("--dataset-type", action="append", metavar="TYPE", help="of these types only; with --from-catalog; repeatable")
     add("--no-git", action="store_true", help="make no git repository and no commit")
     add("--force", action="store_true", help="replace files that are there; they are listed")
-    add("--dry-run", action="store_true", help="list the files, make nothing")
+    add("--dry-run", action="store_true", help="list the files, and show what --from-catalog suggests; make nothing")
     add("--debug", action="store_true", help="show tracebacks")
     return out
 
@@ -40,14 +48,34 @@ def parser() -> argparse.ArgumentParser:
 def _init(flags: argparse.Namespace) -> int:
     from deriva_ml.project.creation import create_project, plan_project
 
+    suggested = _suggested(flags)
     plan = plan_project(
-        flags.folder, name=flags.name, hostname=flags.host, catalog_id=flags.catalog, git=not flags.no_git
+        flags.folder,
+        name=flags.name,
+        hostname=flags.host,
+        catalog_id=flags.catalog,
+        git=not flags.no_git,
+        more={f"src/configs/{name}": text for name, text in suggested.files.items()} if suggested else None,
     )
     if flags.dry_run:
         _show_plan(plan)
+        if suggested is not None:
+            print(f"\n{suggested.to_text()}", end="")
         return 0
-    _show_created(create_project(plan, replace=flags.force))
+    _show_created(create_project(plan, replace=flags.force), suggested)
     return 0
+
+
+def _suggested(flags: argparse.Namespace) -> BootstrapReport | None:
+    """What the catalog suggests, if that was asked for."""
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
+
+    if not flags.from_catalog:
+        if flags.dataset_type:
+            raise DerivaMLConfigurationError("--dataset-type says which datasets of the catalog; add --from-catalog.")
+        return None
+    with existing_catalog(flags) as ml:
+        return ml.bootstrap_config(dataset_type_filter=flags.dataset_type)
 
 
 def _show_plan(plan: ProjectPlan) -> None:
@@ -67,7 +95,7 @@ def _repository_line(plan: ProjectPlan) -> str:
     return "No git repository."
 
 
-def _show_created(made: CreatedProject) -> None:
+def _show_created(made: CreatedProject, suggested: BootstrapReport | None) -> None:
     plan = made.plan
     commit = f", first commit {made.commit.commit[:10]}" if made.commit else ""
     print(f"Made {plan.name} in {plan.folder}: {len(plan.to_write)} files{commit}.")
@@ -75,11 +103,19 @@ def _show_created(made: CreatedProject) -> None:
         print(f"Replaced: {', '.join(plan.different)}")
     if plan.present:
         print(f"Were there already: {', '.join(plan.present)}")
+    if suggested is not None:
+        print(f"Suggested by {suggested.catalog}: {_counts(suggested)}")
+        print("".join(f"  left out: {text}\n" for text in suggested.left_out), end="")
     for note in _notes(made):
         print(f"Note: {note}")
     print("\nNext:")
     for command, meaning in _commands(made):
         print(f"  {command}{'  # ' if meaning else ''}{meaning}")
+
+
+def _counts(suggested: BootstrapReport) -> str:
+    kinds = [entry.kind for entry in suggested.suggestions]
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)) or "nothing"
 
 
 def _notes(made: CreatedProject) -> list[str]:

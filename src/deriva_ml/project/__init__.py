@@ -7,17 +7,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deriva_ml.project.bootstrap import BootstrapReport, bootstrap_config
     from deriva_ml.project.config_catalogs import CatalogName, CatalogSource
     from deriva_ml.project.config_report import ConfigProblem, ConfigValidationReport
     from deriva_ml.project.config_validation import validate_configs
     from deriva_ml.project.creation import ProjectPlan, create_project, plan_project
 
 __all__ = [
+    "BootstrapReport",
     "CatalogName",
     "CatalogSource",
     "ConfigProblem",
     "ConfigValidationReport",
     "ProjectPlan",
+    "bootstrap_config",
     "create_project",
     "plan_project",
     "validate_configs",
@@ -25,6 +28,7 @@ __all__ = [
 
 _HOMES = MappingProxyType(
     {
+        "deriva_ml.project.bootstrap": ("BootstrapReport", "bootstrap_config"),
         "deriva_ml.project.config_catalogs": ("CatalogName", "CatalogSource"),
         "deriva_ml.project.config_report": ("ConfigProblem", "ConfigValidationReport"),
         "deriva_ml.project.config_validation": ("validate_configs",),

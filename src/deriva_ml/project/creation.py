@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deriva_ml.core.config import resolve_place
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
-from deriva_ml.project.naming import project_name
+from deriva_ml.project.naming import catalog_name, host_name, project_name
 from deriva_ml.project.placing import placed
 from deriva_ml.project.rendering import project_files
 from deriva_ml.project.repository import FirstCommit, first_commit, has_git, repository_above
@@ -90,7 +89,7 @@ def plan_project(
         where.name if name is None else name, source="the folder's name" if name is None else "--name"
     )
     _check_free(where)
-    host, catalog = _host(hostname), _catalog(catalog_id)
+    host, catalog = host_name(hostname), catalog_name(catalog_id)
     files = {**project_files(chosen, host, catalog), **(more or {})}
     present, different = _compared(where, files)
     above = repository_above(where)
@@ -105,22 +104,6 @@ def _check_free(folder: Path) -> None:
         raise DerivaMLConfigurationError(
             f"{obstacle} is a file.", source="the project's folder", hint="name a folder that does not exist yet"
         )
-
-
-def _host(hostname: str) -> str:
-    """The host as a configuration names it from any working directory."""
-    place = resolve_place(hostname)
-    host = hostname.strip() if place.root is None or place.is_default else str(place.root)
-    if not host.isprintable() or "${" in host:
-        raise DerivaMLConfigurationError(f"A configuration cannot name this host: {hostname!r}", source="--host")
-    return host
-
-
-def _catalog(catalog_id: str | int) -> str | int:
-    text = str(catalog_id).strip()
-    if not text or not text.isprintable() or "${" in text:
-        raise DerivaMLConfigurationError(f"A configuration cannot name this catalog: {text!r}", source="--catalog")
-    return int(text) if text.isdecimal() and text.isascii() else text
 
 
 def _compared(folder: Path, files: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -6,9 +6,10 @@ import re
 import unicodedata
 from collections.abc import Collection
 
+from deriva_ml.core.config import resolve_place
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 
-__all__ = ["configuration_name", "distribution_name", "project_name", "unique_name"]
+__all__ = ["catalog_name", "configuration_name", "distribution_name", "host_name", "project_name", "unique_name"]
 
 LONGEST_NAME = 100
 LONGEST_CONFIGURATION = 40
@@ -37,6 +38,34 @@ def project_name(text: str, *, source: str) -> str:
             hint="give another one with --name",
         )
     return name
+
+
+def host_name(hostname: str) -> str:
+    """A host as a configuration names it: a folder by its whole path, so that it is found from anywhere.
+
+    Args:
+        hostname: What a user wrote: ``local``, a path, a host name, a URL.
+
+    Raises:
+        DerivaMLConfigurationError: A configuration cannot name it.
+    """
+    place = resolve_place(hostname)
+    host = hostname.strip() if place.root is None or place.is_default else str(place.root)
+    if not host.isprintable() or "${" in host:
+        raise DerivaMLConfigurationError(f"A configuration cannot name this host: {hostname!r}", source="--host")
+    return host
+
+
+def catalog_name(catalog_id: str | int) -> str | int:
+    """A catalog as a configuration names it: a number where it is one.
+
+    Raises:
+        DerivaMLConfigurationError: A configuration cannot name it.
+    """
+    text = str(catalog_id).strip()
+    if not text or not text.isprintable() or "${" in text:
+        raise DerivaMLConfigurationError(f"A configuration cannot name this catalog: {text!r}", source="--catalog")
+    return int(text) if text.isdecimal() and text.isascii() else text
 
 
 def distribution_name(name: str) -> str:
@@ -70,7 +99,10 @@ def unique_name(name: str, rid: str, taken: Collection[str]) -> str:
         rid: The record.
         taken: Names that are given away.
     """
-    return name if name not in taken else f"{name}_{rid.lower().replace('-', '_')}"
+    chosen = name
+    while chosen in taken:
+        chosen = f"{chosen}_{rid.lower().replace('-', '_')}"
+    return chosen
 
 
 def _ascii_words(text: str) -> list[str]:
