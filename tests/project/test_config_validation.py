@@ -304,6 +304,14 @@ def test_a_report_is_text_and_json(project: Any) -> None:
     assert (read["is_valid"], read["problems"][0]["path"], read["problems"][0]["line"]) == (False, str(path), 1)
 
 
+def test_scripts_of_a_folder_that_is_no_package_are_not_begun(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("from pathlib import Path\nPath('begun').touch()\n")
+    for target in (tmp_path, tmp_path / "train.py"):
+        with pytest.raises(DerivaMLConfigurationError, match="no configuration modules"):
+            validate_configs([target], OFFLINE)
+    assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
+
+
 @pytest.mark.parametrize("make", [False, True])
 def test_what_is_no_project_is_refused(tmp_path: Path, stock: Any, make: bool) -> None:
     folder = tmp_path / "empty"
@@ -315,3 +323,12 @@ def test_what_is_no_project_is_refused(tmp_path: Path, stock: Any, make: bool) -
         stock.ml.validate_config_file(folder)
     with pytest.raises(DerivaMLConfigurationError):
         stock.ml.validate_config_directory(folder / "x")
+    with pytest.raises(DerivaMLConfigurationError, match="not a file of Python"):
+        validate_configs([_text_file(tmp_path / "configs")])
+
+
+def _text_file(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "base.py").touch()
+    (folder / "notes.txt").touch()
+    return folder / "notes.txt"

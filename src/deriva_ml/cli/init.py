@@ -114,7 +114,8 @@ def _show_created(made: CreatedProject, suggested: BootstrapReport | None) -> No
 
 
 def _counts(suggested: BootstrapReport) -> str:
-    kinds = [entry.kind for entry in suggested.suggestions]
+    words = {"workflow": "kinds of work"}
+    kinds = [words.get(entry.kind, entry.kind) for entry in suggested.suggestions]
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)) or "nothing"
 
 

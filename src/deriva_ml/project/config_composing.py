@@ -93,26 +93,26 @@ def compose_each(store: Any, config_name: str, skip: set[Owner]) -> Iterator[Com
         DerivaMLConfigurationError: There is no main configuration of this name.
     """
     registry = Registry.read(store, config_name)
-    for label, owner, overrides in _offered(store, registry, config_name):
-        if owner not in skip and (owner == ("", config_name) or ("", config_name) not in skip):
-            yield _compose(label, owner, config_name, overrides)
+    for made, overrides in _offered(store, registry, config_name):
+        if made.owner not in skip and ("", config_name) not in skip:
+            yield _compose(made, config_name, overrides)
     for name in registry.groups[""]:
         if name != config_name and ("", name) not in skip:
-            yield _compose(name, ("", name), name, [], is_run=False)
+            yield _compose(Composition(name, ("", name)), name, [], is_model=False)
     for name, spec in sorted(get_all_multirun_configs(registry=store).items()):
         is_whole = ("", config_name) not in skip
         yield from _sweep(name, spec.overrides, config_name, registry, compose=is_whole)
 
 
-def _offered(store: Any, registry: Registry, config_name: str) -> Iterator[tuple[str, Owner, list[str]]]:
-    yield config_name, ("", config_name), []
+def _offered(store: Any, registry: Registry, config_name: str) -> Iterator[tuple[Composition, list[str]]]:
+    yield Composition(config_name, ("", config_name), is_run=True), []
     for entry in store:
         group, name = entry["group"] or "", str(entry["name"])
         if not group or group == MULTIRUN_GROUP or group.startswith("hydra"):
             continue
         plus = "" if group in registry.main_defaults else "+"
-        label = f"{plus}{group}={name}"
-        yield label, (group, name), [f"{plus}{group}={quote(name)}"]
+        made = Composition(f"{plus}{group}={name}", (group, name), is_run=entry["package"] == "_global_")
+        yield made, [f"{plus}{group}={quote(name)}"]
 
 
 def _sweep(
@@ -129,7 +129,7 @@ def _sweep(
         yield made
         return
     for job in _jobs(overrides, registry) if compose else ():
-        yield _compose(made.label, made.owner, config_name, job)
+        yield _compose(Composition(made.label, made.owner, is_run=True), config_name, job)
 
 
 def _unknown_name(text: str, registry: Registry) -> str:
@@ -162,19 +162,17 @@ def _jobs(overrides: Sequence[str], registry: Registry) -> list[list[str]]:
     return [[found[at % len(found)] for found in values.values()] for at in range(count)]
 
 
-def _compose(
-    label: str, owner: Owner, config_name: str, overrides: Sequence[str], *, is_run: bool = True
-) -> Composition:
-    made = Composition(label, owner)
+def _compose(made: Composition, config_name: str, overrides: Sequence[str], *, is_model: bool = True) -> Composition:
+    """Fill in what a composition comes to; what is no model's is composed and not made into objects."""
     try:
         config = _composed(config_name, overrides, made)
     except DerivaMLException as error:
-        made.findings.append(_finding("composition", error, owner))
+        made.findings.append(_finding("composition", error, made.owner))
         return made
     made.findings += _interpolations(config, made)
-    if is_run and not made.findings:
+    if is_model and not made.findings:
         made.findings += _missing(config, made)
-    if is_run and not made.findings:
+    if is_model and not made.findings:
         _make(config, made)
     return made
 

@@ -71,8 +71,8 @@ def _order(path: Path) -> tuple[bool, str]:
 def find_package(path: Path | str) -> ConfigPackage:
     """The configuration package that a path means.
 
-    A project stands for its ``src/configs`` or ``configs``; a folder of Python files is the package itself, and a file
-    belongs to the outermost package around it.
+    A project stands for its ``src/configs`` or ``configs``; a folder with ``__init__.py`` is the package itself, and a
+    file belongs to the outermost package around it.
 
     Args:
         path: A project, a package, or a file or folder in a package.
@@ -88,11 +88,12 @@ def find_package(path: Path | str) -> ConfigPackage:
             if (where / below).is_dir():
                 return ConfigPackage(where / below)
     folder = where if where.is_dir() else where.parent
-    if not any(folder.glob("*.py")):
+    is_package = (folder / "__init__.py").is_file() or folder.name == "configs"
+    if not is_package or not any(folder.glob("*.py")):  # scripts of any other folder must not be begun
         raise DerivaMLConfigurationError(
             f"There are no configuration modules in {folder}.",
             source=str(path),
-            allowed=["a project with src/configs or configs", "a package of Python files", "a file of one"],
+            allowed=["a project with src/configs or configs", "a package (with __init__.py)", "a file of one"],
         )
     while (folder.parent / "__init__.py").is_file() and (folder / "__init__.py").is_file():
         folder = folder.parent

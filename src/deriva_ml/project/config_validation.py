@@ -115,6 +115,8 @@ def _chosen(package: ConfigPackage, target: Path, *, recursive: bool) -> Iterato
     """The files that a target means."""
     where = target.expanduser().resolve()
     if where.is_file():
+        if where not in package.files():
+            raise DerivaMLConfigurationError(f"{where} is not a file of Python.", hint="name modules of the package")
         yield where
         return
     top = where if _is_below(package, where) else package.folder
@@ -340,16 +342,13 @@ class _Validation:
             group: (group, made.choices.get(group, "")) for group in ("deriva_ml", "datasets", "assets", "workflow")
         }
         use.named.setdefault(name, self._catalog_spot(name, chosen["deriva_ml"]))
-        is_run = (
-            made.owner == ("", self._config_name) or "experiment" in made.choices or made.owner[0] == MULTIRUN_GROUP
-        )
         named = [("datasets", Named("dataset", item.rid, item.version)) for item in made.datasets]
         named += [("assets", Named("asset", rid)) for rid in made.assets]
-        if is_run:
+        if made.is_run:
             use.runs.add(name)
         for group, each in named:
             use.references.setdefault(each, [self._places.of(Finding("", "", chosen[group], each.rid))])
-            if is_run:
+            if made.is_run:
                 use.runs_on.setdefault(each, set()).add(name)
         for term in made.workflow_types:
             use.terms.setdefault(term, self._places.of(Finding("", "", chosen["workflow"], term)))

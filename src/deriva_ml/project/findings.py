@@ -76,6 +76,7 @@ class Composition:
         label: What a user would write to get it.
         owner: Group and name of what was chosen.
         findings: What is wrong.
+        is_run: Whether it is something to run as it is, and not only one choice of a group.
         choices: What was chosen of each group.
         hostname: The host of the catalog; empty if that is not known.
         catalog_id: The catalog.
@@ -88,6 +89,7 @@ class Composition:
     label: str
     owner: tuple[str, str]
     findings: list[Finding] = field(default_factory=list)
+    is_run: bool = False
     choices: dict[str, str] = field(default_factory=dict)
     hostname: str = ""
     catalog_id: str = ""

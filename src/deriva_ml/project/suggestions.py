@@ -5,8 +5,9 @@ The number of requests depends on the number of asset tables alone, not on what 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deriva_ml.asset.tables import asset_tables, execution_companion, type_companion
 from deriva_ml.core.enums import AssetRole, MLTable, MLVocab
@@ -59,11 +60,20 @@ class Suggested:
     left_out: list[str] = field(default_factory=list)
 
     def add(self, kind: str, wish: str, subject: str, description: str, version: str | None = None) -> None:
-        """Add a suggestion under a name of its own."""
-        taken = [entry.name for entry in self.entries]
-        name = unique_name(configuration_name(wish, kind), subject, taken)
+        """Add a suggestion under the name that is wished for, which may not be its own yet."""
         group = {"dataset": "datasets", "asset": "assets"}.get(kind, kind)
-        self.entries.append(Suggestion(group, name, subject, description, version))
+        self.entries.append(Suggestion(group, configuration_name(wish, kind), subject, description, version))
+
+    def named_apart(self) -> Suggested:
+        """The same, with names of their own: where several wish for a name, each gets its RID behind it."""
+        wishes = Counter(entry.name for entry in self.entries)
+        taken = set(wishes)
+        entries = []
+        for entry in self.entries:
+            name = unique_name(entry.name, entry.subject, taken) if wishes[entry.name] > 1 else entry.name
+            taken.add(name)
+            entries.append(replace(entry, name=name))
+        return Suggested(entries, self.left_out)
 
 
 def _line(text: object) -> str:
@@ -99,7 +109,7 @@ def suggest_datasets(session: Session, types: Collection[str] | None = None) -> 
             description = _line(row["Description"]) or f"dataset {rid} {of_type}"
             wish = _line(row["Description"]) or " ".join(kinds[rid])
             suggested.add("dataset", wish, rid, description, str(newest[rid].dataset_version))
-    return suggested
+    return suggested.named_apart()
 
 
 def _newest(past: Mapping[str, Sequence[DatasetHistory]]) -> tuple[dict[str, DatasetHistory], Suggested]:
@@ -135,7 +145,7 @@ def suggest_assets(session: Session) -> Suggested:
         path = table(*found.qualified).sorted("RCT", desc=True).sorted("RID", desc=True).limited(FEW)
         rows = session.catalog.rows(path) if count else []
         _suggest_files(session, found, rows, suggested)
-    return suggested
+    return suggested.named_apart()
 
 
 def _suggest_files(session: Session, found: Table, rows: Sequence[Row], suggested: Suggested) -> None:
@@ -145,12 +155,10 @@ def _suggest_files(session: Session, found: Table, rows: Sequence[Row], suggeste
     runs = _runs(session, {rid for made_by in makers.values() for rid in made_by})
     for row in rows:
         rid, file = str(row["RID"]), str(row["Filename"] or "")
-        parts = [f"{file or rid} ({', '.join(kinds.get(rid, [])) or found.name})"]
-        parts += [
-            f"of execution {run}" + (f": {runs[run]}" if runs.get(run) else "") for run in makers.get(rid, [])[:1]
-        ]
-        own = _line(row.get("Description"))
-        description = _line(", ".join([*([own] if own else []), " ".join(parts)]))
+        what = f"{file or rid} ({', '.join(kinds.get(rid, [])) or found.name})"
+        made_by = [f" of execution {run}" + (f", {runs[run]}" if runs.get(run) else "") for run in makers.get(rid, [])]
+        own = _line(row.get("Description")).rstrip(".")
+        description = _line(f"{own}: {what}" if own else what) + "".join(made_by[:1])
         suggested.add("asset", file.partition(".")[0] or found.name, rid, description)
 
 
@@ -182,4 +190,4 @@ def suggest_workflows(session: Session) -> Suggested:
             suggested.left_out.append(f"kind of work {term.name!r}: a configuration would read it as an interpolation")
         else:
             suggested.add("workflow", term.name, term.name, _line(term.description))
-    return suggested
+    return suggested.named_apart()
