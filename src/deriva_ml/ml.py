@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from deriva_ml.execution.inputs import DownloadNotice
     from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
+    from deriva_ml.project import bootstrap, config_validation
     from deriva_ml.schema import chaise, display, provenance, references, validation
     from deriva_ml.schema.provenance import CatalogProvenance
     from deriva_ml.workspace.working_data import WorkingDataCache
@@ -38,8 +39,10 @@ else:
     bag = Room("deriva_ml.dataset.bag")
     cached_bags = Room("deriva_ml.dataset.cached_bags")
     estimate = Room("deriva_ml.dataset.estimate")
+    bootstrap = Room("deriva_ml.project.bootstrap")
     cached = Room("deriva_ml.asset.cached")
     chaise = Room("deriva_ml.schema.chaise")
+    config_validation = Room("deriva_ml.project.config_validation")
     clones = Room("deriva_ml.dataset.clones")
     execution = Room("deriva_ml.execution.execution")
     execution_record = Room("deriva_ml.execution.execution_record")
@@ -363,6 +366,12 @@ class DerivaML:
     restore_execution = of_owner(lambda: resume.restore_execution)
     lookup_experiment = of_owner(lambda: experiment.lookup_experiment)
     find_experiments = of_owner(lambda: experiment.find_experiments)
+
+    # -- projects ------------------------------------------------------------------------------------------------
+
+    bootstrap_config = of_owner(lambda: bootstrap.bootstrap_config)
+    validate_config_file = of_owner(lambda: config_validation.validate_config_file)
+    validate_config_directory = of_owner(lambda: config_validation.validate_config_directory)
 
     # -- this machine's disk -------------------------------------------------------------------------------------
 

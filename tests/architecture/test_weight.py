@@ -33,7 +33,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert not _imported_by("import deriva_ml") & HEAVY
 
 
-@pytest.mark.parametrize("command", ["run", "show", "upload", "catalog", "create_demo"])
+@pytest.mark.parametrize("command", ["run", "show", "upload", "catalog", "create_demo", "init", "validate_config"])
 def test_importing_a_command_imports_nothing_heavy(command: str) -> None:
     assert not _imported_by(f"import deriva_ml.cli.{command}") & HEAVY
 

@@ -24,7 +24,7 @@ from deriva_ml.dataset.versions import entries, find_version
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.path import table
 
-__all__ = ["Renewed", "at_version", "reinitialize_dataset_versions", "require_shown", "session_at"]
+__all__ = ["Renewed", "at_version", "reinitialize_dataset_versions", "require_shown", "session_at", "unshown"]
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,22 @@ def require_shown(session: Session, named: Mapping[str, DatasetHistory]) -> None
     Raises:
         DerivaMLNotFoundError: A version is older than what is known of the catalog.
     """
+    for error in unshown(session, named).values():
+        raise error
+
+
+def unshown(session: Session, named: Mapping[str, DatasetHistory]) -> dict[str, DerivaMLNotFoundError]:
+    """The errors of versions from before the catalog's first moment, by where each was named; in one request.
+
+    Args:
+        session: The catalog.
+        named: The versions, by where each was named.
+    """
     if not named:
-        return
+        return {}
     first = _first_moment(session)
-    for source, entry in named.items():
-        if _moment(entry) < first:
-            raise _not_shown(session, entry, source)
+    early = {source: entry for source, entry in named.items() if _moment(entry) < first}
+    return {source: _not_shown(session, entry, source) for source, entry in early.items()}
 
 
 def reinitialize_dataset_versions(catalog: HasSession | Session, origin: str | None = None) -> list[Renewed]:
