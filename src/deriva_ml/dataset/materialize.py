@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.connect import open_connection
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
-from deriva_ml.core.files import Digests
-from deriva_ml.dataset.bag import DATABASE, NO_ADDRESS, fill_from
+from deriva_ml.dataset.bag import DATABASE, NO_ADDRESS, fill_from, with_payload
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.bag_layout import FETCH, Payload
 from deriva_ml.dataset.bag_payload import Notice, fetch_payload, payload_of_bag
-from deriva_ml.workspace.cache import Cache, CacheEntry, entry_at
+from deriva_ml.workspace.cache import Cache, CacheEntry, Filled, entry_at
 
 __all__ = ["materialize"]
 
@@ -90,12 +89,12 @@ def _in_cache(
 ) -> None:
     name = database.bag.name
 
-    def fill(directory: Path) -> dict[str, Digests]:
+    def fill(directory: Path) -> Filled:
         files = fill_from(entry, directory)
         fetched = fetch_payload(
             objects, directory / name, payload, concurrency=concurrency, store=cache.files, progress=progress
         )
-        return files | {f"{name}/{path}": digests for path, digests in fetched.items()}
+        return with_payload(files, name, fetched)
 
     whole = cache.populate(str(entry.note["whole"]), fill, note={**entry.note, "materialized": True})
     database.moved(whole.path / name, whole.path / DATABASE)
