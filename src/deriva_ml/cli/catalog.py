@@ -24,7 +24,7 @@ DEFAULT_PORT = 8765
 TIME_LIMIT = 15.0
 """Seconds for a request over HTTP, as the original has it."""
 
-MODULES = ("catalog_folder", "catalog_check", "catalog_backup", "catalog_copy", "catalog_versions")
+MODULES = ("catalog_folder", "catalog_check", "catalog_backup", "catalog_copy", "catalog_versions", "catalog_bdbag")
 """The modules of this room that add commands: each has ``register(commands)``, which sets what runs as ``run``."""
 
 

@@ -27,6 +27,7 @@ from deriva_ml.dataset.bag_database import BagDatabase, build_database
 from deriva_ml.dataset.bag_layout import ASSETS, FETCH, Payload, bag_name, schema_facts
 from deriva_ml.dataset.bag_payload import BagProgress, Notice, fetch_payload, payload_of_bag
 from deriva_ml.dataset.bag_record import BagRecord, checksums_of
+from deriva_ml.dataset.bag_sources import folder_address
 from deriva_ml.dataset.bag_writer import Written, write_bag, write_fetch
 from deriva_ml.dataset.clones import at_version
 from deriva_ml.dataset.dataset_bag import DatasetBag
@@ -44,13 +45,6 @@ FORMAT = 2
 
 DATABASE = "tables.db"
 """The bag's database, beside the bag in its cache entry."""
-
-NO_ADDRESS = "deriva-ml:"
-"""What stands before the URLs of the object store of a folder, which has no address.
-
-``bdbag`` has no way to a folder's files, and says so of this scheme, where of others (``tag:``) it would report success
-without fetching anything. The identity of the folder is left out: copies of a folder have the same bags.
-"""
 
 
 def download_dataset_bag(
@@ -119,8 +113,8 @@ def bag_keys(session: Session, spec: DatasetSpec, snapshot: str) -> tuple[str, s
 
 
 def base_url(session: Session) -> str:
-    """What stands before the URLs of objects in ``fetch.txt``: the address of a service, if there is one."""
-    return session.place.base_url or NO_ADDRESS
+    """What stands before the URLs of objects in ``fetch.txt``: the address of a service, or a folder's identity."""
+    return session.place.base_url or folder_address(session.identity)
 
 
 def fill_from(bare: CacheEntry, directory: Path) -> dict[str, Digests]:

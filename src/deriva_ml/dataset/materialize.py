@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.connect import open_connection
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
-from deriva_ml.dataset.bag import DATABASE, NO_ADDRESS, fill_from, with_payload
+from deriva_ml.core.exceptions import DerivaMLDataError
+from deriva_ml.dataset.bag import DATABASE, fill_from, with_payload
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.bag_layout import FETCH, Payload
 from deriva_ml.dataset.bag_payload import Notice, fetch_payload, payload_of_bag
+from deriva_ml.dataset.bag_sources import SCHEME, Folders, split_address
 from deriva_ml.workspace.cache import Cache, CacheEntry, Filled, entry_at
 
 __all__ = ["materialize"]
@@ -34,10 +34,10 @@ def materialize(database: BagDatabase, *, fetch_concurrency: int = 8, progress: 
         progress: Told after each group of files.
 
     Raises:
-        DerivaMLConfigurationError: The bag does not tell where its files are.
+        DerivaMLConfigurationError: This machine knows no folder that has the bag's files.
         DerivaMLException: A file is missing or damaged; the error names it.
     """
-    payload = payload_of_bag(database.bag, NO_ADDRESS)
+    payload = payload_of_bag(database.bag, "")
     if not payload:
         return
     with _store(database, payload) as (objects, found):
@@ -51,31 +51,24 @@ def materialize(database: BagDatabase, *, fetch_concurrency: int = 8, progress: 
 @contextmanager
 def _store(database: BagDatabase, payload: Sequence[Payload]) -> Iterator[tuple[ObjectClient, list[Payload]]]:
     """The object store with the files, and the files with URLs as it takes them."""
-    hosts = {_host(item.url) for item in payload}
-    if len(hosts) > 1:
+    addressed = [(*split_address(item.url), item) for item in payload]
+    addresses = {address for address, _path, _item in addressed}
+    if len(addresses) > 1:
         raise DerivaMLDataError(
-            f"The files of {database.bag.name} are on several hosts: {', '.join(sorted(hosts))}.",
+            f"The files of {database.bag.name} are on several hosts: {', '.join(sorted(addresses))}.",
             source=str(database.bag / FETCH),
             hint="fetch them with the command bdbag --materialize",
         )
-    (host,) = hosts
-    found = [replace(item, url=item.url.removeprefix(host)) for item in payload]
+    (address,) = addresses
+    found = [replace(item, url=path) for _address, path, item in addressed]
     if database.objects is not None:
         yield database.objects, found
-        return
-    if not host:
-        raise DerivaMLConfigurationError(
-            f"The bag {database.bag.name} was made from a catalog folder and does not tell where that is.",
-            source=str(database.bag / FETCH),
-            hint="get it with download_dataset_bag of a DerivaML on that folder, with materialize=True",
-        )
-    with open_connection(host) as connection:
-        yield connection.objects(), found
-
-
-def _host(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    elif not address or address.startswith(f"{SCHEME}:"):
+        with Folders() as folders:
+            yield folders.holding(payload[0].url), found
+    else:
+        with open_connection(address) as connection:
+            yield connection.objects(), found
 
 
 def _in_cache(
