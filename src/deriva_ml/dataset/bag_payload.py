@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
@@ -209,8 +208,10 @@ class _Fetching:
         inner = target.rpartition("/")[0]
         outer = inner.rpartition("/")[0]
         for directory in (outer, inner):
-            with suppress(FileExistsError):
+            try:
                 os.mkdir(directory)  # noqa: PTH102
+            except FileExistsError:
+                """An earlier attempt for this file, or another one of the same record, has made it."""
         seal = self._sealed(target, item, source)
         for directory in (inner, outer):
             os.utime(directory, ns=(STAMP, STAMP))

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -247,8 +248,6 @@ def bring(source: Path | str, target: Path | str) -> Digests | None:
 
 
 def _digests(content: bytes) -> Digests:
-    import hashlib
-
     return Digests(
         hashlib.md5(content, usedforsecurity=False).hexdigest(), hashlib.sha256(content).hexdigest(), len(content)
     )
