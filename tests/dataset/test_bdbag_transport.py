@@ -14,7 +14,6 @@ import pytest
 from tests.dataset.project import Project, content
 from tests.serving import served
 
-from deriva_ml.cli.catalog import main as catalog_command
 from deriva_ml.dataset import DatasetBag
 from deriva_ml.ml import DerivaML
 from deriva_ml.server.backup import back_up
@@ -173,11 +172,3 @@ def test_after_it_was_taken_back_bdbag_is_as_before(machine: Machine, bag: Path)
     failed = machine.command("bdbag", "--materialize", bag)
     assert failed.returncode != 0
     assert 'Transfer protocol "deriva-ml" is not supported' in failed.stderr
-
-
-def test_what_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "bdbag.json"
-    words = ["bdbag", "--config-file", str(file), "--folder", str(tmp_path)]
-    assert catalog_command(words) == 2
-    assert "is not a catalog folder" in capsys.readouterr().err
-    assert not file.exists()

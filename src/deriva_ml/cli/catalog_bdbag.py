@@ -24,8 +24,8 @@ def register(commands: Any) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="look into this catalog folder first; may be repeated. Folders that this machine has worked with are "
-        "found by themselves",
+        help="a catalog folder to look into too; may be repeated. Folders that this machine has worked with are found "
+        "by themselves",
     )
     bdbag.add_argument("--remove", action="store_true", help="take the entry out of the configuration again")
     bdbag.add_argument(

@@ -32,7 +32,7 @@ def register_handler(file: Path, folders: Sequence[Path] = ()) -> bool:
 
     Args:
         file: Its configuration file; it is made if need be.
-        folders: Folders to look into first, instead of those named before; without any, those stay.
+        folders: Folders to look into too, instead of those named before; without any, those stay.
 
     Returns:
         Whether the file was changed.

@@ -25,7 +25,7 @@ class FolderTransport(BaseFetchTransport):  # type: ignore[misc]  # bdbag has no
     """Brings files of the folders of this machine.
 
     Args:
-        config: The entry of this scheme in bdbag's configuration; ``folders`` names folders to look into first.
+        config: The entry of this scheme in bdbag's configuration; ``folders`` names folders to look into too.
         keychain: Secrets, of which none is needed.
         kwargs: What else bdbag passes.
     """
