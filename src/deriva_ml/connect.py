@@ -172,6 +172,13 @@ class _Bulk:
             answers: list[Response] = self._service.put_taken(requests, taken, self._client)
         return answers
 
+    def local_paths(self, targets: Sequence[str]) -> list[str | None]:
+        from deriva_ml.server.damage import damage_named
+
+        with damage_named(self._service.root):
+            paths: list[str | None] = self._service.local_paths(targets, self._client)
+        return paths
+
 
 def _file(service: Any, client: Any, url: str) -> Any:
     return service.local_path(url, client)

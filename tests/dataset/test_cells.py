@@ -52,6 +52,13 @@ def _value(column: Column, text: str | None) -> Any:
 
 
 @given(ROWS)
+def test_rows_without_special_columns_are_written_as_others_are(rows: list[dict[str, Any]]) -> None:
+    plain = list(csv_lines((TEXT, WHOLE), rows))
+    beside_an_empty_flag = list(csv_lines((TEXT, WHOLE, FLAG), [{**row, FLAG.name: None} for row in rows]))
+    assert plain[1:] == [f"{line[:-2]}\n" for line in beside_an_empty_flag[1:]]
+
+
+@given(ROWS)
 def test_rows_survive_being_written_and_read(rows: list[dict[str, Any]]) -> None:
     text = "".join(csv_lines(COLUMNS, rows))
     header, *read = read_csv(io.StringIO(text, newline="\n"))

@@ -50,14 +50,19 @@ def test_a_bag_of_the_cache_gets_its_files(small: Project) -> None:
     assert seen == []
 
 
-def test_a_bag_elsewhere_says_that_it_knows_no_way_to_a_folder(small: Project, tmp_path: Path) -> None:
+def test_a_bag_elsewhere_finds_the_folder_by_its_identity(
+    small: Project, catalog_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     bag = small.dataset(small.images).download_dataset_bag("0.2.0", materialize=False)
-    copied = tmp_path / bag.path.name
+    monkeypatch.setenv("DERIVA_ML_LOCAL", str(tmp_path / "nothing"))
+    copied = tmp_path / "usb" / bag.path.name
     shutil.copytree(bag.path, copied)
-    with pytest.raises(DerivaMLConfigurationError, match="does not tell where"):
+    away = catalog_root.rename(tmp_path / "away")
+    with pytest.raises(DerivaMLConfigurationError, match=f"(?s)in the folder {small.session.identity}.*no folder"):
         DatasetBag.open(copied).materialize()
-    failed = _bdbag(tmp_path, "--materialize", copied)
-    assert failed.returncode != 0
+    assert not (copied / "data/asset").exists()
+    away.rename(catalog_root)
+    assert _images(DatasetBag.open(copied).materialize()) == EXPECTED
 
 
 def test_bdbag_alone_validates_and_materializes_a_bag_with_files(small: Project, tmp_path: Path) -> None:

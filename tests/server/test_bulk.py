@@ -14,7 +14,7 @@ from deriva_ml.core.files import hash_file
 from deriva_ml.server.app import Service, create_folder, local_client, open_service
 from deriva_ml.server.bulk import Taken
 from deriva_ml.server.check import check_folder
-from deriva_ml.wire.http import Request, Response
+from deriva_ml.wire.http import ANONYMOUS, Request, Response
 
 
 @pytest.fixture
@@ -123,3 +123,17 @@ def test_content_whose_name_was_deleted_meanwhile_is_not_named_again(service: Se
         service(Request("DELETE", f"/hatrac/{name}"), local_client()).read()
     assert put(service, ["/hatrac/three"], taken)[0].status == 409
     assert service(Request("GET", "/hatrac/three"), local_client()).status in (404, 409)
+
+
+def test_the_files_of_many_objects_are_found_at_once_or_left_to_requests(service: Service, tmp_path: Path) -> None:
+    paths = [source(tmp_path, name, name.encode()) for name in ("a", "b", "c")]
+    answers = put(service, [f"/hatrac/space/{path.name}" for path in paths], take_in(service, *paths))
+    first, second, third = (answer.read().decode().strip() for answer in answers)
+    service(Request("DELETE", third), local_client()).read()
+    asked = [second, first, third, "/hatrac/space/a", "/hatrac/other:" + first.partition(":")[2], "/hatrac/none:X"]
+    found = service.local_paths(asked, local_client())
+    assert [None if path is None else Path(path).read_bytes() for path in found] == [b"b", b"a", *[None] * 4]
+    assert service.local_paths([], local_client()) == []
+    # Whom access lists concern asks for each, so that they are obeyed.
+    assert service.local_paths([first], ANONYMOUS) == [None]
+    assert service.local_path(first, ANONYMOUS) is None

@@ -20,8 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
 from deriva_ml.core.files import hash_file
-from deriva_ml.workspace.cache import SEAL_NAME, Cache
+from deriva_ml.workspace.cache import SEAL_NAME, Cache, Filled
 from deriva_ml.workspace.placing import place_file
+from deriva_ml.workspace.seals import seal_file, stamp_directories
 
 FILES = {"a.txt": b"one", "sub/b.bin": b"\0" * 5000}
 
@@ -52,6 +53,28 @@ def content(directory: Path) -> dict[str, bytes]:
         for path in directory.rglob("*")
         if path.is_file() and path.name != SEAL_NAME
     }
+
+
+def test_an_entry_whose_files_are_sealed_by_who_fills_it_is_like_any_other(cache: Cache) -> None:
+    def fill(directory: Path) -> Filled:
+        Source({"plain.txt": b"plain", "sub/other.txt": b"other", "sub/apart/1/x.bin": b"sealed"})(directory)
+        path = directory / "sub/apart/1/x.bin"
+        seal = cache.files.keep(path, seal_file(path, None).digests)
+        stamp_directories(directory, ["sub/apart/1"])
+        return Filled({"plain.txt": hash_file(directory / "plain.txt")}, "sub/apart", {"sub/apart/1/x.bin": seal})
+
+    made = cache.populate("one", fill)
+    assert list(made.files) == ["plain.txt", "sub/apart/1/x.bin", "sub/other.txt"]
+    again = Cache(cache.root).entry("one")
+    assert again is not None
+    assert dict(again.files) == dict(made.files)
+    assert content(made.path) == {"plain.txt": b"plain", "sub/other.txt": b"other", "sub/apart/1/x.bin": b"sealed"}
+    for change in (b"changed", b"SEALED"):
+        damage(made.path / "sub/apart/1/x.bin", lambda path, change=change: path.write_bytes(change))  # type: ignore[misc]
+        assert cache.entry("one") is None
+        cache.populate("one", fill)
+    (made.path / "sub/apart/1/more").write_bytes(b"")
+    assert cache.entry("one") is None
 
 
 def damage(path: Path, by: Callable[[Path], None]) -> None:

@@ -59,7 +59,7 @@ def test_damaged_content_is_given_to_nobody(cache: Cache, tmp_path: Path) -> Non
     again = _entry(cache, "b", b"content")
     assert again.read_bytes() == b"content"
     digests = hash_parts([b"content"])
-    assert FileStore(cache.root).link(digests.md5, digests.length, tmp_path / "x") == digests
+    assert FileStore(cache.root).link(digests.md5, digests.length, tmp_path / "x").digests == digests
     assert (tmp_path / "x").samefile(again)
     assert cache.entry("a") is None
 
@@ -68,7 +68,7 @@ def test_content_that_was_only_touched_is_hashed_and_kept(cache: Cache, tmp_path
     path = _entry(cache, "a", b"content")
     os.utime(path, (5, 5))
     digests = hash_file(path)
-    assert FileStore(cache.root).link(digests.md5, digests.length, tmp_path / "x") == digests
+    assert FileStore(cache.root).link(digests.md5, digests.length, tmp_path / "x").digests == digests
     assert path.stat().st_mtime_ns == STAMP
 
 

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -144,6 +144,14 @@ class ObjectClient:
     def local_path(self, url: str) -> Path | None:
         """A file on this machine with an object's bytes, where the store keeps one; it must not be written."""
         return self.transport.local_path(_relative(url))
+
+    def local_paths(self, urls: Sequence[str]) -> list[str | None]:
+        """Such files for many objects, found in one step where the store is in this process."""
+        targets = [_relative(url) for url in urls]
+        if self.transport.bulk is not None:
+            return self.transport.bulk.local_paths(targets)
+        found = map(self.transport.local_path, targets)
+        return [None if path is None else str(path) for path in found]
 
     def delete(self, url: str) -> None:
         """Delete an object, a version of it, or a namespace with all that is in it."""

@@ -67,6 +67,9 @@ class Bulk(Protocol):
     def put(self, requests: Sequence[Request], taken: Sequence[Any]) -> list[Response]:
         """Answer ``PUT`` requests whose content has been taken in."""
 
+    def local_paths(self, targets: Sequence[str]) -> list[str | None]:
+        """The files with the bytes of objects named with their versions; None for what a request may still bring."""
+
 
 class Transport(Protocol):
     """What carries a request to a catalog service and brings the answer."""

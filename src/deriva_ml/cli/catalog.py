@@ -32,6 +32,7 @@ MODULES = (
     "catalog_clone",
     "catalog_localize",
     "catalog_versions",
+    "catalog_bdbag",
 )
 """The modules of this room that add commands: each has ``register(commands)``, which sets what runs as ``run``."""
 

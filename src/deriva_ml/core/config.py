@@ -40,12 +40,14 @@ class Settings:
         local: The folder of the catalog that ``hostname="local"`` names (``DERIVA_ML_LOCAL``).
         allow_dirty: Code with uncommitted changes may run (``DERIVA_ML_ALLOW_DIRTY``).
         token: Bearer token for a service that is named by its URL (``DERIVA_ML_TOKEN``).
+        bdbag_config: The configuration file of the command ``bdbag`` (``BDBAG_CONFIG_FILE``).
     """
 
     home: Path
     local: Path
     allow_dirty: bool = False
     token: str | None = field(default=None, repr=False)
+    bdbag_config: Path = Path("~/.bdbag/bdbag.json")
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -61,6 +63,7 @@ class Settings:
             local=Path(local).expanduser().absolute() if local else home / LOCAL,
             allow_dirty=environ.get("DERIVA_ML_ALLOW_DIRTY", "").lower() in {"1", "true", "yes"},
             token=environ.get("DERIVA_ML_TOKEN") or None,
+            bdbag_config=Path(environ.get("BDBAG_CONFIG_FILE") or home.parent / ".bdbag" / "bdbag.json"),
         )
 
     def make_home(self) -> None:

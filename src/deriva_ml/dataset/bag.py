@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +24,11 @@ from deriva_ml.core.enums import MLTable
 from deriva_ml.core.files import Digests
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
 from deriva_ml.dataset.bag_database import BagDatabase, build_database
-from deriva_ml.dataset.bag_layout import FETCH, Payload, bag_name, schema_facts
+from deriva_ml.dataset.bag_layout import ASSETS, FETCH, Payload, bag_name, schema_facts
 from deriva_ml.dataset.bag_payload import BagProgress, Notice, fetch_payload, payload_of_bag
 from deriva_ml.dataset.bag_record import BagRecord, checksums_of
-from deriva_ml.dataset.bag_writer import write_bag, write_fetch
+from deriva_ml.dataset.bag_sources import folder_address
+from deriva_ml.dataset.bag_writer import Written, write_bag, write_fetch
 from deriva_ml.dataset.clones import at_version
 from deriva_ml.dataset.dataset_bag import DatasetBag
 from deriva_ml.dataset.reach import reach
@@ -34,22 +36,15 @@ from deriva_ml.dataset.versions import entries, find_version
 from deriva_ml.schema.places import cache_of
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.model import Json
-from deriva_ml.workspace.cache import Cache, CacheEntry
+from deriva_ml.workspace.cache import Cache, CacheEntry, FileSeal, Filled
 
-__all__ = ["BagProgress", "Notice", "bag_keys", "download_dataset_bag", "fill_from"]
+__all__ = ["BagProgress", "Notice", "bag_keys", "download_dataset_bag", "fill_from", "with_payload"]
 
 FORMAT = 2
 """Counts up when the same version would be written otherwise: older entries of the cache are not used then."""
 
 DATABASE = "tables.db"
 """The bag's database, beside the bag in its cache entry."""
-
-NO_ADDRESS = "deriva-ml:"
-"""What stands before the URLs of the object store of a folder, which has no address.
-
-``bdbag`` has no way to a folder's files, and says so of this scheme, where of others (``tag:``) it would report success
-without fetching anything. The identity of the folder is left out: copies of a folder have the same bags.
-"""
 
 
 def download_dataset_bag(
@@ -118,8 +113,8 @@ def bag_keys(session: Session, spec: DatasetSpec, snapshot: str) -> tuple[str, s
 
 
 def base_url(session: Session) -> str:
-    """What stands before the URLs of objects in ``fetch.txt``: the address of a service, if there is one."""
-    return session.place.base_url or NO_ADDRESS
+    """What stands before the URLs of objects in ``fetch.txt``: the address of a service, or a folder's identity."""
+    return session.place.base_url or folder_address(session.identity)
 
 
 def fill_from(bare: CacheEntry, directory: Path) -> dict[str, Digests]:
@@ -133,6 +128,17 @@ def fill_from(bare: CacheEntry, directory: Path) -> dict[str, Digests]:
         os.link(bare.path / name, target)
         files[name] = seal.digests
     return files
+
+
+def with_payload(files: Mapping[str, Digests], name: str, fetched: Mapping[str, FileSeal]) -> Filled:
+    """What an entry of the cache was filled with that has a bag with its files.
+
+    Args:
+        files: The hashes of the other files by their path within the entry.
+        name: The bag's name.
+        fetched: The seals of the files of assets by their path within the bag.
+    """
+    return Filled(files, f"{name}/{ASSETS}", {f"{name}/{path}": seal for path, seal in fetched.items()})
 
 
 @dataclass(frozen=True)
@@ -188,30 +194,42 @@ class _Download:
             "whole": whole,
         }
 
-    def _fill(self, directory: Path) -> dict[str, Digests]:
+    def _fill(self, directory: Path) -> Filled | dict[str, Digests]:
         """Write the entry's files into its directory."""
         bag = directory / bag_name(self.spec.rid)
-        base = base_url(self.session)
         bare = self.cache.entry(bag_keys(self.session, self.spec, self.snapshot)[1]) if self.spec.materialize else None
-        if bare is None:
-            files, payload = self._written(directory, bag)
-        else:
-            files = fill_from(bare, directory)
-            payload = payload_of_bag(bare.path / bag.name, base)
+        if bare is not None:
             self.note.update({name: bare.note[name] for name in ("scope", "checksums")})
-        if self.spec.materialize:
-            fetched = fetch_payload(
-                self.session.objects,
-                bag,
-                payload,
-                concurrency=self.spec.fetch_concurrency,
-                store=self.cache.files,
-                progress=self.progress,
-            )
-            return files | {f"{bag.name}/{path}": digests for path, digests in fetched.items()}
-        return files | {f"{bag.name}/{path}": digests for path, digests in write_fetch(bag, payload, base).items()}
+            files = fill_from(bare, directory)
+            return with_payload(files, bag.name, self._fetched(bag, payload_of_bag(bare.path / bag.name, self._base)))
+        written = self._written(bag)
+        files = {f"{bag.name}/{path}": digests for path, digests in written.files.items()}
+        if not self.spec.materialize:
+            build_database(bag, directory / DATABASE)
+            listed = write_fetch(bag, written.payload, self._base)
+            return files | {f"{bag.name}/{path}": digests for path, digests in listed.items()}
+        # Files wait for the disk, and the database for the processor.
+        with ThreadPoolExecutor(1, "deriva-ml-database") as aside:
+            database = aside.submit(build_database, bag, directory / DATABASE)
+            fetched = self._fetched(bag, written.payload)
+            database.result()
+        return with_payload(files, bag.name, fetched)
 
-    def _written(self, directory: Path, bag: Path) -> tuple[dict[str, Digests], Sequence[Payload]]:
+    @property
+    def _base(self) -> str:
+        return base_url(self.session)
+
+    def _fetched(self, bag: Path, payload: Sequence[Payload]) -> dict[str, FileSeal]:
+        return fetch_payload(
+            self.session.objects,
+            bag,
+            payload,
+            concurrency=self.spec.fetch_concurrency,
+            store=self.cache.files,
+            progress=self.progress,
+        )
+
+    def _written(self, bag: Path) -> Written:
         bag.mkdir()
         then = at_version(self.session, self.version, source=self.source)
         content = reach(then, self.spec.rid, self.spec.exclude_tables or ())
@@ -227,5 +245,4 @@ class _Download:
         found = checksums_of(written.files)
         self.note.update({"scope": self._scope(schemas), "checksums": found})
         self._record(self.note["scope"]).check(found)  # before anything is fetched
-        build_database(bag, directory / DATABASE)
-        return {f"{bag.name}/{path}": digests for path, digests in written.files.items()}, written.payload
+        return written

@@ -121,7 +121,11 @@ def _file_name(row: Mapping[str, Json]) -> str:
 
 def payload_path(table: Table, row: Mapping[str, Json]) -> str:
     """Where the file of an asset lies in a bag."""
-    return f"{ASSETS}/{row['RID']}/{_component(table.name)}/{_file_name(row)}"
+    return _payload_path(_component(table.name), row)
+
+
+def _payload_path(component: str, row: Mapping[str, Json]) -> str:
+    return f"{ASSETS}/{row['RID']}/{component}/{_file_name(row)}"
 
 
 def payload_of(table: Table, rows: Iterable[Mapping[str, Json]]) -> list[Payload]:
@@ -131,6 +135,7 @@ def payload_of(table: Table, rows: Iterable[Mapping[str, Json]]) -> list[Payload
         DerivaMLDataError: A record lacks the size or the MD5 of its file.
     """
     found: list[Payload] = []
+    component = _component(table.name)
     for row in rows:
         url = str(row["URL"] or "")
         if not url.startswith(("/", "http://", "https://", "deriva-ml:")):
@@ -141,7 +146,7 @@ def payload_of(table: Table, rows: Iterable[Mapping[str, Json]]) -> list[Payload
                 f"Record {row['RID']} of {table.schema}:{table.name} lacks the size or the MD5 of its file.",
                 hint="correct the record, make a new version of the dataset and name that; or exclude the table",
             )
-        found.append(Payload(payload_path(table, row), url, length, md5.lower()))
+        found.append(Payload(_payload_path(component, row), url, length, md5.lower()))
     return sorted(found, key=lambda payload: payload.path)
 
 

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
@@ -15,12 +14,16 @@ from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLUnreachable
 from deriva_ml.core.files import Digests
 from deriva_ml.dataset.bag_layout import ASSETS, FETCH, Payload, read_fetch, read_manifest
-from deriva_ml.workspace.cache_files import FileStore, bring, stamp
+from deriva_ml.workspace.cache_files import STAMP, FileSeal, FileStore, bring, stamp
+from deriva_ml.workspace.seals import seal_file
 
 __all__ = ["BagProgress", "Notice", "fetch_payload", "payload_of_bag"]
 
 _GROUP = 32
 """Files that one task takes: a task for each file would cost more than a small file."""
+
+_LOCAL_GROUP = 256
+"""The same where files are copied on this machine: where they are is asked for a group at a time."""
 
 _LOCAL = 2
 """How many tasks copy files at a time."""
@@ -117,7 +120,7 @@ def fetch_payload(
     concurrency: int = 8,
     store: FileStore | None = None,
     progress: Notice | None = None,
-) -> dict[str, Digests]:
+) -> dict[str, FileSeal]:
     """Put files into a bag.
 
     A file comes from the cache where that has its content, from this disk where the object store has it there; else it
@@ -132,7 +135,8 @@ def fetch_payload(
         progress: Told after each group of files, and now and then within large ones.
 
     Returns:
-        The hashes of the files by their path within the bag.
+        The seals of the files by their path within the bag; the directories that they are in are stamped, and hold
+        nothing else.
 
     Raises:
         DerivaMLUnreachable: The object store cannot be reached.
@@ -141,17 +145,17 @@ def fetch_payload(
     if not payload:
         return {}
     (bag / ASSETS).mkdir(parents=True, exist_ok=True)
-    done: dict[str, Digests] = {}
+    done: dict[str, FileSeal] = {}
     fetching = _Fetching(objects, bag, store, _Meter(payload, progress))
-    if store is not None:
-        fetching.stage.mkdir(exist_ok=True)
     # Large files come first, so that at the end small ones fill the gaps.
-    groups = list(_groups(sorted(payload, key=lambda item: -item.length)))
-    if objects.local_path(groups[0][0].url) is not None:
+    ordered = sorted(payload, key=lambda item: -item.length)
+    is_local = objects.local_paths([ordered[0].url]) != [None]
+    groups = list(_groups(ordered, _LOCAL_GROUP if is_local else _GROUP))
+    if is_local:
         # Copies are made by the processor: more of them at a time than it has cores takes longer.
         concurrency = min(concurrency, _LOCAL)
     with ThreadPoolExecutor(min(concurrency, len(groups)), "deriva-ml-bag") as pool:
-        tasks: list[Future[dict[str, Digests]]] = [pool.submit(fetching.group, group) for group in groups]
+        tasks: list[Future[dict[str, FileSeal]]] = [pool.submit(fetching.group, group) for group in groups]
         try:
             for task in as_completed(tasks):
                 done.update(task.result())
@@ -164,14 +168,14 @@ def fetch_payload(
     return done
 
 
-def _groups(payload: Iterable[Payload], size: int = 1 << 20) -> Iterator[list[Payload]]:
-    """Groups of at most ``_GROUP`` files or about ``size`` bytes."""
+def _groups(payload: Iterable[Payload], count: int, size: int = 1 << 20) -> Iterator[list[Payload]]:
+    """Groups of at most ``count`` files or about ``size`` bytes."""
     group: list[Payload] = []
     length = 0
     for item in payload:
         group.append(item)
         length += item.length
-        if len(group) == _GROUP or length > size:
+        if len(group) == count or length > size:
             yield group
             group, length = [], 0
     if group:
@@ -186,40 +190,45 @@ class _Fetching:
         self._bag = bag
         self._store = store
         self._meter = meter
-        self.stage = bag.parent.with_name(f"{bag.parent.name}.files")
         self.halt = Event()
 
-    def group(self, group: Sequence[Payload]) -> dict[str, Digests]:
-        """Put some files into the bag; give their hashes."""
-        done: dict[str, Digests] = {}
-        for item in group:
+    def group(self, group: Sequence[Payload]) -> dict[str, FileSeal]:
+        """Put some files into the bag; give their seals."""
+        done: dict[str, FileSeal] = {}
+        for item, source in zip(group, self._objects.local_paths([item.url for item in group]), strict=True):
             if self.halt.is_set():
                 break
-            done[item.path] = self._one(f"{self._bag}/{item.path}", item)
+            done[item.path] = self._one(f"{self._bag}/{item.path}", item, source)
         self._meter.files(len(done))
         return done
 
-    def _one(self, target: str, item: Payload) -> Digests:
+    def _one(self, target: str, item: Payload, source: str | None) -> FileSeal:
         # Making directories takes longer than all else for a small file: no attempt is made that must fail, and text
         # is cut where a path object would take as long as the system's own work.
         inner = target.rpartition("/")[0]
-        for directory in (inner.rpartition("/")[0], inner):
-            with suppress(FileExistsError):
+        outer = inner.rpartition("/")[0]
+        for directory in (outer, inner):
+            try:
                 os.mkdir(directory)  # noqa: PTH102
-        stored = self._store.link(item.md5, item.length, target) if self._store is not None else None
-        if stored is not None:
-            self._meter.bytes(item.length)
-            return stored
-        # A file that is made beside the others takes the file system less than one in a directory of its own.
-        made = f"{self.stage}/{item.path.split('/')[2]}.{item.md5}" if self._store is not None else target
-        digests = self._arrived(made, item)
-        if self._store is not None:
-            self._store.settle(made, target, digests)
-        return digests
+            except FileExistsError:
+                """An earlier attempt for this file, or another one of the same record, has made it."""
+        seal = self._sealed(target, item, source)
+        for directory in (inner, outer):
+            os.utime(directory, ns=(STAMP, STAMP))
+        return seal
 
-    def _arrived(self, target: str, item: Payload) -> Digests:
+    def _sealed(self, target: str, item: Payload, source: str | None) -> FileSeal:
+        if self._store is None:
+            return seal_file(target, self._arrived(target, item, source))
+        stored = self._store.link(item.md5, item.length, target)
+        if stored is None:
+            return self._store.keep(target, self._arrived(target, item, source))
+        self._meter.bytes(item.length)
+        return stored
+
+    def _arrived(self, target: str, item: Payload, source: str | None) -> Digests:
         try:
-            return self._brought(target, item) or self._fetched(target, item)
+            return self._brought(target, item, source) or self._fetched(target, item)
         except DerivaMLUnreachable:
             raise
         except DerivaMLException as error:
@@ -230,9 +239,8 @@ class _Fetching:
                 "repeat",
             ) from error
 
-    def _brought(self, target: str, item: Payload) -> Digests | None:
+    def _brought(self, target: str, item: Payload, source: str | None) -> Digests | None:
         """Take the content from this disk; None, and nothing there, if it is not there or is something else."""
-        source = self._objects.local_path(item.url)
         digests = bring(source, target) if source is not None else None
         if digests is None:
             return None

@@ -72,10 +72,22 @@ def _writer(column: Column) -> Callable[[Json], str]:
 def csv_writer(columns: Sequence[Column]) -> tuple[str, Callable[[Mapping[str, Json]], str]]:
     """The header of a table, and what makes a row's line; both end with a newline."""
     writers = [(column.name, _writer(column)) for column in columns]
+    names = [column.name for column in columns]
+    is_plain = all(write is _plain for _name, write in writers)
 
-    def line(row: Mapping[str, Json]) -> str:
+    def careful(row: Mapping[str, Json]) -> str:
         return ",".join([write(row.get(name)) for name, write in writers]) + "\n"
 
+    def quick(row: Mapping[str, Json]) -> str:
+        """The same for a row in which nothing needs quotes: one look at all of it is cheaper than one at each value."""
+        cells = [row.get(name) for name in names]
+        text = ",".join([cell if cell.__class__ is str else "" if cell is None else str(cell) for cell in cells])
+        if "" in cells or '"' in text or "\n" in text or "\r" in text or text.count(",") != commas:
+            return careful(row)
+        return text + "\n"
+
+    commas = len(names) - 1
+    line = quick if is_plain else careful
     return ",".join(_quoted(name) for name, _write in writers) + "\n", line
 
 

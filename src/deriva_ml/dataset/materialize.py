@@ -8,18 +8,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.catalog.transport import stored_credential
 from deriva_ml.connect import open_connection
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
-from deriva_ml.core.files import Digests
-from deriva_ml.dataset.bag import DATABASE, NO_ADDRESS, fill_from
+from deriva_ml.core.exceptions import DerivaMLDataError
+from deriva_ml.dataset.bag import DATABASE, fill_from, with_payload
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.bag_layout import FETCH, MINID_FACT, Payload
 from deriva_ml.dataset.bag_payload import Notice, fetch_payload, payload_of_bag
-from deriva_ml.workspace.cache import Cache, CacheEntry, entry_at
+from deriva_ml.dataset.bag_sources import SCHEME, Folders, split_address
+from deriva_ml.workspace.cache import Cache, CacheEntry, Filled, entry_at
 
 __all__ = ["materialize"]
 
@@ -36,10 +35,10 @@ def materialize(database: BagDatabase, *, fetch_concurrency: int = 8, progress: 
         progress: Told after each group of files.
 
     Raises:
-        DerivaMLConfigurationError: The bag does not tell where its files are.
+        DerivaMLConfigurationError: This machine knows no folder that has the bag's files.
         DerivaMLException: A file is missing or damaged; the error names it.
     """
-    payload = payload_of_bag(database.bag, NO_ADDRESS)
+    payload = payload_of_bag(database.bag, "")
     if not payload:
         return
     with _store(database, payload) as (objects, found):
@@ -53,33 +52,26 @@ def materialize(database: BagDatabase, *, fetch_concurrency: int = 8, progress: 
 @contextmanager
 def _store(database: BagDatabase, payload: Sequence[Payload]) -> Iterator[tuple[ObjectClient, list[Payload]]]:
     """The object store with the files, and the files with URLs as it takes them."""
-    hosts = {_host(item.url) for item in payload}
-    if len(hosts) > 1:
+    addressed = [(*split_address(item.url), item) for item in payload]
+    addresses = {address for address, _path, _item in addressed}
+    if len(addresses) > 1:
         raise DerivaMLDataError(
-            f"The files of {database.bag.name} are on several hosts: {', '.join(sorted(hosts))}.",
+            f"The files of {database.bag.name} are on several hosts: {', '.join(sorted(addresses))}.",
             source=str(database.bag / FETCH),
             hint="fetch them with the command bdbag --materialize",
         )
-    (host,) = hosts
-    found = [replace(item, url=item.url.removeprefix(host)) for item in payload]
+    (address,) = addresses
+    found = [replace(item, url=path) for _address, path, item in addressed]
     if database.objects is not None:
         yield database.objects, found
-        return
-    if not host:
-        raise DerivaMLConfigurationError(
-            f"The bag {database.bag.name} was made from a catalog folder and does not tell where that is.",
-            source=str(database.bag / FETCH),
-            hint="get it with download_dataset_bag of a DerivaML on that folder, with materialize=True",
-        )
-    # A bag from elsewhere names hosts that the user did not: they are shown nothing that was not made for them.
-    credential = (stored_credential(host) or {}) if MINID_FACT in database.info else None
-    with open_connection(host, credential=credential) as connection:
-        yield connection.objects(), found
-
-
-def _host(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    elif not address or address.startswith(f"{SCHEME}:"):
+        with Folders() as folders:
+            yield folders.holding(payload[0].url), found
+    else:
+        # A bag from elsewhere names hosts that the user did not: they are shown nothing that was not made for them.
+        credential = (stored_credential(address) or {}) if MINID_FACT in database.info else None
+        with open_connection(address, credential=credential) as connection:
+            yield connection.objects(), found
 
 
 def _in_cache(
@@ -93,12 +85,12 @@ def _in_cache(
 ) -> None:
     name = database.bag.name
 
-    def fill(directory: Path) -> dict[str, Digests]:
+    def fill(directory: Path) -> Filled:
         files = fill_from(entry, directory)
         fetched = fetch_payload(
             objects, directory / name, payload, concurrency=concurrency, store=cache.files, progress=progress
         )
-        return files | {f"{name}/{path}": digests for path, digests in fetched.items()}
+        return with_payload(files, name, fetched)
 
     whole = cache.populate(str(entry.note["whole"]), fill, note={**entry.note, "materialized": True})
     database.moved(whole.path / name, whole.path / DATABASE)

@@ -11,8 +11,10 @@ __all__ = ["cache_of", "note_session", "place_of"]
 
 def place_of(session: Session) -> WorkPlace:
     """The directories of a session."""
+    place = session.place
     return WorkPlace(
-        session.place.hostname,
+        # a relative path names another folder elsewhere
+        place.hostname if place.root is None or place.is_default else str(place.root),
         session.identity,
         session.catalog_id,
         session.records_dir,

@@ -217,6 +217,10 @@ class Service:
         """The file that holds an object's content, for a client that may read it; it must not be written."""
         return self.hatrac.local_path(url, client)
 
+    def local_paths(self, urls: Sequence[str], client: Client) -> list[str | None]:
+        """The same for many objects named with their versions; None says no more than that one is to be asked for."""
+        return self.hatrac.bulk.local_paths(urls, client)
+
     def close(self) -> None:
         """Close every database; answers that are still being read end with an error."""
         self.ermrest.close()

@@ -7,6 +7,7 @@
    worst content without a record, which is swept.
 4. Access lists and preconditions hold as for single requests. A refusal concerns its own object only; a disk that
    refuses ends the call, and nothing of it is recorded.
+5. Where the contents of many objects lie is one question.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from deriva_ml.core.files import Digests, fsync_directory
+from deriva_ml.server.access import is_local
 from deriva_ml.server.names import Name, NameStore, Records, new_id
 from deriva_ml.server.object_names import owner_of
 from deriva_ml.server.object_requests import announced, check_received, media_type
 from deriva_ml.server.objects import Incoming, ObjectFiles
 from deriva_ml.server.replies import Refusal, created, url_of
-from deriva_ml.wire.hatrac import ObjectTarget, parse_object_target
+from deriva_ml.wire.hatrac import MOUNT, ObjectTarget, parse_object_target
 from deriva_ml.wire.http import Client, Request, Response
 
 __all__ = ["Bulk", "Taken"]
@@ -102,6 +104,25 @@ class Bulk:
             folders = sorted({self._files.path(one.digests.sha256).parent for one in taken})
             _in_threads(fsync_directory, [folder for folder in folders if folder.is_dir()])
         return answers
+
+    def local_paths(self, urls: Sequence[str], client: Client) -> list[str | None]:
+        """The files that hold the contents of objects; None for what is to be asked for by a request of its own.
+
+        That is whatever is not there, is named without its version, or by a name that it had before; and everything
+        for a client whom access lists concern.
+
+        Args:
+            urls: The objects' URL paths.
+            client: Who asks.
+        """
+        if not is_local(client):
+            return [None] * len(urls)
+        wanted = [(name.removeprefix(MOUNT), version) for name, _colon, version in (url.partition(":") for url in urls)]
+        with self._store.read() as records:
+            contents = records.contents({version for _name, version in wanted})
+        folder = str(self._files.folder)
+        found = [contents.get(one) for one in wanted]
+        return [None if sha256 is None else f"{folder}/{sha256[:2]}/{sha256}" for sha256 in found]
 
     def _record(self, request: Request, taken: Taken, client: Client, records: Records) -> Response:
         try:

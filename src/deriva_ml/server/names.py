@@ -201,6 +201,15 @@ class Records:
         condition = "JOIN listed ON listed.seq = version.seq WHERE listed.name = ? AND version.id = ?"
         return next(iter(self._versions(condition, (name.id, version_id))), None)
 
+    def contents(self, version_ids: Collection[str]) -> dict[tuple[str, str], str]:
+        """The contents of versions, as SHA-256 by the path of their home and their id."""
+        rows = self._connection.execute(
+            """SELECT home.path, version.id, sha256 FROM version JOIN name AS home ON home.id = version.name
+            WHERE version.id IN (SELECT value FROM json_each(?)) AND NOT home.is_deleted""",
+            (json.dumps(list(version_ids)),),
+        )
+        return {(path, version_id): sha256 for path, version_id, sha256 in rows}
+
     def add_version(
         self, name: Name, version_id: str, digests: Digests, metadata: Mapping[str, str], owner: Collection[str]
     ) -> None:

@@ -40,19 +40,37 @@ from deriva_ml.workspace.seals import (
     FileSeal,
     FileSeals,
     has_names,
-    look_at,
     plain_names,
     seal_file,
     stamp_directories,
 )
 
-__all__ = ["SEAL_NAME", "Cache", "CacheEntry", "FileSeal", "entry_at"]
+__all__ = ["SEAL_NAME", "Cache", "CacheEntry", "FileSeal", "Fill", "Filled", "entry_at"]
 
 FORMAT = 2
 _REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES})
 """What a disk says that is full, or is not to be written."""
 
 PARTS, LOCKS = ".parts", ".locks"
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What an entry was filled with, by who has done some of the sealing already.
+
+    Attributes:
+        known: The hashes of files that were verified, by their path within the entry.
+        closed: A directory within the entry that holds sealed files, and nothing else at any depth.
+        sealed: The seals of those files by their path within the entry; their directories are stamped.
+    """
+
+    known: Mapping[str, Digests]
+    closed: str
+    sealed: Mapping[str, FileSeal]
+
+
+Fill = Callable[[Path], "Mapping[str, Digests] | Filled | None"]
+"""Writes an entry's files into the empty directory that it is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +126,7 @@ class Cache:
     def populate(
         self,
         key: str,
-        fill: Callable[[Path], Mapping[str, Digests] | None],
+        fill: Fill,
         *,
         note: Mapping[str, Any] | None = None,
     ) -> CacheEntry:
@@ -117,7 +135,7 @@ class Cache:
         Args:
             key: The key.
             fill: Writes the files into the empty directory that it is given. It may return the hashes of files (by
-                their path within the directory) that it has verified itself; the others are hashed.
+                their path within the directory) that it has verified itself, and seals; the others are hashed.
             note: What to keep with the entry; ``fill`` may still add to it.
 
         Raises:
@@ -203,14 +221,12 @@ class Cache:
         self,
         place: Path,
         key: str,
-        fill: Callable[[Path], Mapping[str, Digests] | None],
+        fill: Fill,
         note: Mapping[str, Any],
     ) -> CacheEntry:
         part = self._new_part(place)
         try:
-            known = dict(fill(part) or {})
-            files = FileSeals.of({name: self._sealed(part, name, known.get(name)) for name in plain_names(part)})
-            stamp_directories(part, files.directories())
+            files = self._seal(part, fill(part))
             made = CacheEntry(key, place, files, datetime.now(UTC).isoformat(timespec="seconds"), dict(note))
             _write_seal(part, made)
             part.chmod(0o755)
@@ -226,14 +242,20 @@ class Cache:
             self._release(before)
         return made
 
+    def _seal(self, part: Path, filled: Mapping[str, Digests] | Filled | None) -> FileSeals:
+        """The seals of all files of a new entry."""
+        if not isinstance(filled, Filled):
+            filled = Filled(filled or {}, "", {})
+        seals = {name: self._sealed(part, name, filled.known.get(name)) for name in plain_names(part, filled.closed)}
+        files = FileSeals.of(dict(sorted({**seals, **filled.sealed}.items())))
+        within = f"{filled.closed}/" if filled.closed else "/"
+        stamp_directories(part, [name for name in files.directories() if not name.startswith(within)])
+        return files
+
     def _sealed(self, part: Path, name: str, known: Digests | None) -> FileSeal:
         """The seal of a new file, whose content is kept once in the cache."""
         path = f"{part}/{name}"
-        seal, names = look_at(path, known)
-        if names > 1 or not seal.digests.length:
-            return seal  # it is a name of a stored file already
-        self.files.keep(path, seal.digests)
-        return seal_file(path, seal.digests)
+        return self.files.keep(path, seal_file(path, known).digests)
 
     def _new_part(self, place: Path) -> Path:
         parts = self._parts_of(place)

@@ -16,16 +16,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.files import Digests, hash_file
 
-__all__ = ["SMALL", "STAMP", "FileStore", "bring", "stamp"]
+__all__ = ["SMALL", "STAMP", "FileSeal", "FileStore", "bring", "stamp"]
 
 STAMP = 946_684_800_000_000_000
 """The modification time of what is verified, in nanoseconds: the beginning of the year 2000."""
@@ -37,6 +39,15 @@ FOLDER = ".files"
 _FICLONE = 0x40049409
 _NO_LINK = frozenset({errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES})
 """What a file system says that has no hard links, or no more of this file."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSeal:
+    """What a file of an entry was when it was last verified."""
+
+    digests: Digests
+    mtime_ns: int
+    inode: int
 
 
 class FileStore:
@@ -51,7 +62,7 @@ class FileStore:
         self._text = str(self._root)
         self._listed: dict[str, dict[str, str]] = {}
 
-    def link(self, md5: str, length: int, target: Path | str) -> Digests | None:
+    def link(self, md5: str, length: int, target: Path | str) -> FileSeal | None:
         """Give a stored content a further name.
 
         Args:
@@ -66,8 +77,8 @@ class FileStore:
         found = self._names(md5[:2]).get(key)
         if found is None:
             return None
-        digests = self._verified(md5[:2], found, key)
-        if digests is None:
+        seal = self._verified(md5[:2], found, key)
+        if seal is None:
             return None
         source = self._root / md5[:2] / self._listed[md5[:2]].get(key, found)
         try:
@@ -80,7 +91,7 @@ class FileStore:
             if error.errno in _NO_LINK:
                 return None
             raise
-        return digests
+        return seal
 
     def _names(self, prefix: str) -> dict[str, str]:
         """The names that begin with two digits, by MD5 and size."""
@@ -94,7 +105,7 @@ class FileStore:
             self._listed[prefix] = found
         return self._listed[prefix]
 
-    def _verified(self, prefix: str, name: str, key: str) -> Digests | None:
+    def _verified(self, prefix: str, name: str, key: str) -> FileSeal | None:
         """What a stored file is, if it is still what its name says; it is removed if not."""
         md5, length, sha256, inode = name.split("-")
         digests = Digests(md5, sha256, int(length))
@@ -102,31 +113,39 @@ class FileStore:
         try:
             status = path.lstat()
             if (status.st_size, status.st_mtime_ns, status.st_ino) == (digests.length, STAMP, int(inode)):
-                return digests
+                return FileSeal(digests, STAMP, status.st_ino)
             if stat.S_ISREG(status.st_mode) and hash_file(path) == digests:
                 stamp(path)
                 new = f"{key}-{sha256}-{status.st_ino}"
                 path.rename(path.with_name(new))
                 self._listed[prefix][key] = new
-                return digests
+                return FileSeal(digests, STAMP, status.st_ino)
             path.unlink()
         except FileNotFoundError:
             """Somebody else has removed it."""
         self._listed[prefix].pop(key, None)
         return None
 
-    def keep(self, path: Path | str, digests: Digests) -> None:
+    def keep(self, path: Path | str, digests: Digests) -> FileSeal:
         """Store a verified file of an entry; if its content is stored already, the file becomes a name of that.
 
         Args:
             path: The file, which nobody uses yet.
             digests: What it is.
+
+        Returns:
+            The file's seal.
         """
         prefix, key = digests.md5[:2], f"{digests.md5}-{digests.length}"
         names = self._names(prefix)
-        if key in names and self._replaced(Path(path), digests):
-            return
-        name = f"{key}-{digests.sha256}-{os.lstat(path).st_ino}"
+        status = os.lstat(path)
+        seal = FileSeal(digests, status.st_mtime_ns, status.st_ino)
+        # A file that has another name is stored already, or is the catalog's.
+        if status.st_nlink > 1 or not digests.length:
+            return seal
+        if key in names and (stored := self._replaced(Path(path), digests)) is not None:
+            return stored
+        name = f"{key}-{digests.sha256}-{status.st_ino}"
         folder = f"{self._text}/{prefix}"
         try:
             try:
@@ -138,56 +157,26 @@ class FileStore:
             """The very file is stored."""
         except OSError as error:
             if error.errno in _NO_LINK:
-                return  # nothing is shared on such a file system
+                return seal  # nothing is shared on such a file system
             raise
         names[key] = name
+        return seal
 
-    def settle(self, made: str, target: str, digests: Digests) -> None:
-        """Give a verified file that lies elsewhere in the cache its name in an entry, and store it.
-
-        Args:
-            made: The file, which has this name no longer afterwards.
-            target: Its name in the entry, at which nothing is.
-            digests: What it is.
-        """
-        try:
-            os.link(made, target)
-        except OSError as error:
-            if error.errno not in _NO_LINK:
-                raise
-            os.rename(made, target)  # noqa: PTH104
-            return
-        prefix, key = digests.md5[:2], f"{digests.md5}-{digests.length}"
-        names = self._names(prefix)
-        status = os.lstat(made)
-        if key in names or status.st_nlink > 2:
-            # Another thread has stored the same content meanwhile; or it is a name of a file of the catalog's.
-            os.unlink(made)  # noqa: PTH108
-            return
-        name = f"{key}-{digests.sha256}-{status.st_ino}"
-        folder = f"{self._text}/{prefix}"
-        try:
-            os.rename(made, f"{folder}/{name}")  # noqa: PTH104
-        except FileNotFoundError:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            os.rename(made, f"{folder}/{name}")  # noqa: PTH104
-        names[key] = name
-
-    def _replaced(self, path: Path, digests: Digests) -> bool:
-        """Make a file a name of the stored content; False if that is not there, or not the same."""
+    def _replaced(self, path: Path, digests: Digests) -> FileSeal | None:
+        """Make a file a name of the stored content; None if that is not there, or not the same."""
         other = path.with_name(f".{path.name[:100]}.link")
         stored = self.link(digests.md5, digests.length, other)
         if stored is None:
-            return False
-        if stored != digests:
+            return None
+        if stored.digests != digests:
             other.unlink()
-            return False
+            return None
         # Of two names of one file, rename would leave both.
         if other.samefile(path):
             other.unlink()
         else:
             other.replace(path)
-        return True
+        return stored
 
     def release(self, files: Iterable[tuple[Digests, int]]) -> None:
         """Remove those of some contents that no entry holds any more.
@@ -222,7 +211,7 @@ def stamp(path: Path | str) -> None:
         os.utime(path, ns=(STAMP, STAMP))
 
 
-def bring(source: Path, target: Path | str) -> Digests | None:
+def bring(source: Path | str, target: Path | str) -> Digests | None:
     """Put the content of a file of this machine at a new name, write-protected, and tell what it is.
 
     It is cloned where the file system can; else small content is copied, and large content linked, or copied where no
@@ -239,13 +228,14 @@ def bring(source: Path, target: Path | str) -> Digests | None:
         handle = os.open(source, os.O_RDONLY)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    with os.fdopen(handle, "rb", buffering=0) as opened:
-        length = os.fstat(handle).st_size
-        if length > SMALL:
+    try:
+        content = os.read(handle, SMALL + 1)
+        if len(content) > SMALL or os.fstat(handle).st_size != len(content):
             if not _cloned(handle, target) and not _linked(source, target):
                 shutil.copyfile(source, target)
             return _settled(Path(target))
-        content = opened.read(SMALL + 1)
+    finally:
+        os.close(handle)
     out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
     try:
         view = memoryview(content)
@@ -258,8 +248,6 @@ def bring(source: Path, target: Path | str) -> Digests | None:
 
 
 def _digests(content: bytes) -> Digests:
-    import hashlib
-
     return Digests(
         hashlib.md5(content, usedforsecurity=False).hexdigest(), hashlib.sha256(content).hexdigest(), len(content)
     )
@@ -286,10 +274,10 @@ def _cloned(source: int, target: Path | str) -> bool:
     return True
 
 
-def _linked(source: Path, target: Path | str) -> bool:
+def _linked(source: Path | str, target: Path | str) -> bool:
     try:
         # a link to the file itself, never to a symbolic link that names it
-        os.link(source.resolve(strict=True), target)
+        os.link(Path(source).resolve(strict=True), target)
     except FileExistsError:
         raise
     except OSError:

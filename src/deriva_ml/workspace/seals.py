@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.core.files import Digests, hash_file
-from deriva_ml.workspace.cache_files import STAMP, stamp
+from deriva_ml.workspace.cache_files import STAMP, FileSeal, stamp
 
 __all__ = [
     "SEAL_NAME",
     "FileSeal",
     "FileSeals",
     "has_names",
-    "look_at",
     "plain_names",
     "seal_file",
     "stamp_directories",
@@ -26,15 +24,6 @@ __all__ = [
 
 SEAL_NAME = ".seal.json"
 """The file with an entry's seal, in its directory."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileSeal:
-    """What a file of an entry was when it was last verified."""
-
-    digests: Digests
-    mtime_ns: int
-    inode: int
 
 
 class FileSeals(Mapping[str, FileSeal]):
@@ -128,9 +117,14 @@ def has_names(path: Path, files: FileSeals) -> bool:
     return True
 
 
-def plain_names(part: Path) -> list[str]:
-    """The files that were put into a new entry; empty directories are taken out, as no seal could tell of them."""
-    names = _walk(part)
+def plain_names(part: Path, closed: str = "") -> list[str]:
+    """The files that were put into a new entry; empty directories are taken out, as no seal could tell of them.
+
+    Args:
+        part: The entry's directory.
+        closed: A directory within it into which nobody needs to look.
+    """
+    names = _walk(part, closed)
     for empty in [name for name in names if name.endswith("/")]:
         (part / empty).rmdir()
     return [name for name in names if not name.endswith("/")]
@@ -142,7 +136,7 @@ def stamp_directories(path: Path, directories: Iterable[str]) -> None:
         os.utime(f"{path}/{directory}", ns=(STAMP, STAMP))
 
 
-def _walk(root: Path) -> list[str]:
+def _walk(root: Path, closed: str = "") -> list[str]:
     """The files below a directory, by their path within it, without the seal; an empty directory counts as one."""
     found: list[str] = []
     left = [""]
@@ -153,7 +147,8 @@ def _walk(root: Path) -> list[str]:
             for entry in entries:
                 empty = False
                 if entry.is_dir(follow_symlinks=False):
-                    left.append(f"{within}{entry.name}/")
+                    if f"{within}{entry.name}" != closed:
+                        left.append(f"{within}{entry.name}/")
                 elif within or entry.name != SEAL_NAME:
                     found.append(f"{within}{entry.name}")
         if empty and within:
@@ -167,11 +162,6 @@ def seal_file(path: Path | str, known: Digests | None) -> FileSeal:
     Raises:
         DerivaMLDataError: It is no plain file, or not of the size that its digests have.
     """
-    return look_at(path, known)[0]
-
-
-def look_at(path: Path | str, known: Digests | None) -> tuple[FileSeal, int]:
-    """The seal of a file, and how many names it has."""
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise DerivaMLDataError(f"Only plain files can be kept in the cache, and {Path(path).name} is none.")
@@ -184,4 +174,4 @@ def look_at(path: Path | str, known: Digests | None) -> tuple[FileSeal, int]:
         raise DerivaMLDataError(
             f"{Path(path).name} has {status.st_size} bytes where {digests.length} were expected.", source=str(path)
         )
-    return FileSeal(digests, status.st_mtime_ns, status.st_ino), status.st_nlink
+    return FileSeal(digests, status.st_mtime_ns, status.st_ino)
