@@ -311,12 +311,58 @@ to_markdown(show_datasets=True, show_assets=True)
 display_markdown(show_datasets=True, show_assets=True)
 """
 
+DATABASE_MODEL = """
+__init__(minid, bag_path, dbase_path)
+"""
+
+SCHEMA_BUILDER = """
+__init__(model, schemas, database_path=":memory:")
+build()
+"""
+
+SCHEMA_ORM = """
+list_tables()
+get_orm_class(table)
+get_table(table)
+dispose()
+"""
+
+BAG_DATA_SOURCE = """
+__init__(bag_path, model=None)
+"""
+
+CATALOG_DATA_SOURCE = """
+__init__(catalog, schemas)
+"""
+
+DATA_LOADER = """
+__init__(orm, source)
+load_tables(tables=None, on_conflict="ignore", batch_size=1000, progress_callback=None)
+"""
+
+FOREIGN_KEY_ORDERER = """
+__init__(model, schemas)
+get_insertion_order(tables=None)
+get_deletion_order(tables=None)
+get_dependencies(table)
+get_dependents(table)
+find_cycles()
+validate_insertion_order(_tables)
+"""
+
 CLASSES = {
     "deriva_ml.ml:DerivaML": DERIVA_ML,
     "deriva_ml.model.deriva_model:DerivaModel": DERIVA_MODEL,
     "deriva_ml.dataset:Dataset": DATASET,
     "deriva_ml.dataset:DatasetBag": DATASET_BAG,
     "deriva_ml.model:DerivaMLDatabase": DERIVA_ML_DATABASE,
+    "deriva_ml.model:DatabaseModel": DATABASE_MODEL,
+    "deriva_ml.model:SchemaBuilder": SCHEMA_BUILDER,
+    "deriva_ml.model:SchemaORM": SCHEMA_ORM,
+    "deriva_ml.model:BagDataSource": BAG_DATA_SOURCE,
+    "deriva_ml.model:CatalogDataSource": CATALOG_DATA_SOURCE,
+    "deriva_ml.model:DataLoader": DATA_LOADER,
+    "deriva_ml.model:ForeignKeyOrderer": FOREIGN_KEY_ORDERER,
     "deriva_ml.asset:Asset": ASSET,
     "deriva_ml.asset:AssetFilePath": ASSET_FILE_PATH,
     "deriva_ml.asset:AssetManifest": ASSET_MANIFEST,
@@ -382,7 +428,10 @@ VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
     ),
     "deriva_ml.feature": "Feature FeatureRecord",
     "deriva_ml.experiment": "Experiment",
-    "deriva_ml.model": "DerivaModel DerivaMLDatabase",
+    "deriva_ml.model": (
+        "DerivaModel DatabaseModel DerivaMLDatabase SchemaBuilder SchemaORM DataLoader DataSource BagDataSource "
+        "CatalogDataSource ForeignKeyOrderer"
+    ),
     "deriva_ml.schema": (
         "create_ml_catalog create_ml_schema initialize_ml_schema reset_ml_schema validate_ml_schema SchemaValidator "
         "SchemaValidationReport ValidationIssue ValidationSeverity"
