@@ -383,6 +383,9 @@ validate_ml_schema(ml, strict=False)
     "deriva_ml.asset": """
 asset_record_class(model, table_name)
 """,
+    "deriva_ml.model.annotations": """
+fk_constraint(_schema, _constraint)
+""",
     "deriva_ml.dataset": """
 random_split(df, partition_sizes, seed)
 stratified_split(stratify_column, missing="error")
@@ -430,7 +433,12 @@ VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
     "deriva_ml.experiment": "Experiment",
     "deriva_ml.model": (
         "DerivaModel DatabaseModel DerivaMLDatabase SchemaBuilder SchemaORM DataLoader DataSource BagDataSource "
-        "CatalogDataSource ForeignKeyOrderer"
+        "CatalogDataSource ForeignKeyOrderer Display VisibleColumns VisibleForeignKeys TableDisplay ColumnDisplay "
+        "PseudoColumn Facet SortKey NameStyle InboundFK OutboundFK fk_constraint"
+    ),
+    "deriva_ml.model.annotations": (
+        "Display VisibleColumns VisibleForeignKeys TableDisplay ColumnDisplay PseudoColumn Facet SortKey NameStyle "
+        "InboundFK OutboundFK fk_constraint"
     ),
     "deriva_ml.schema": (
         "create_ml_catalog create_ml_schema initialize_ml_schema reset_ml_schema validate_ml_schema SchemaValidator "
@@ -539,6 +547,13 @@ def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
     for module in ("deriva_ml", "deriva_ml.core", "deriva_ml.schema", "deriva_ml.dataset"):
         with pytest.raises(AttributeError):
             importlib.import_module(module).no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["Display", "VisibleColumns", "VisibleForeignKeys", "TableDisplay", "ColumnDisplay"])
+def test_a_builder_of_an_annotation_names_it(name: str) -> None:
+    built = found("deriva_ml.model.annotations", name)
+    assert built.tag.startswith("tag:")
+    assert built().to_dict() == {}
 
 
 @pytest.mark.parametrize("name", DERIVA_ML_ATTRIBUTES.split())

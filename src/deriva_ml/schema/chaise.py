@@ -11,6 +11,7 @@ from urllib.parse import quote
 from deriva_ml.core.constants import is_system_schema
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.schema.annotation_values import DISPLAY
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset, is_association, is_vocabulary
 from deriva_ml.wire.model import Json, Table
@@ -18,7 +19,6 @@ from deriva_ml.wire.model import Json, Table
 __all__ = ["add_page", "apply_catalog_annotations", "catalog_annotation", "chaise_url", "record_url", "refresh_menu"]
 
 CHAISE_CONFIG = "tag:isrd.isi.edu,2019:chaise-config"
-DISPLAY = "tag:misd.isi.edu,2015:display"
 BULK_UPLOAD = "tag:isrd.isi.edu,2017:bulk-upload"
 _DOCUMENTATION = "https://docs.derivacloud.org/"
 _PAGES = "www"
