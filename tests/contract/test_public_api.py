@@ -2,8 +2,8 @@
 
 The tables are written by hand from the specification (sections 1.1, 1.7, 1.9 to 1.11, 3.2, 3.6 to 3.9, 4, 5, 6). A method
 may take more than is documented, behind what is documented; where it differs on purpose, ``DIFFERENT`` says why. Left out
-is ``Execution.table_path``, whose files nothing uploads (appendix A, row 36), and what the configuration of validation and
-of typed table definitions would need (section 9.1; ``VocabularyTableDef`` and its like, whose fields are not documented).
+is what the configuration of validation and of typed table definitions would need (section 9.1; ``VocabularyTableDef`` and
+its like, whose fields are not documented).
 """
 
 # ruff: noqa: E501 - a line of a table is a signature
@@ -285,6 +285,7 @@ upload_execution_outputs(clean_folder=None, progress_callback=None, max_retries=
 download_dataset_bag(_spec)
 download_asset(asset_rid, dest_dir, update_catalog=True, use_cache=False)
 asset_file_path(asset_name, file_name, asset_types=None, copy_file=False, rename_file=None, metadata=None, description=None)
+table_path(table)
 upload_assets(assets_dir)
 add_features(_records)
 create_dataset(dataset_types=None, version=None, description="")
