@@ -384,6 +384,26 @@ validate_ml_schema(ml, strict=False)
     "deriva_ml.asset": """
 asset_record_class(model, table_name)
 """,
+    "deriva_ml.dataset.upload": """
+upload_directory(model, directory, progress_callback=None, max_retries=3, retry_delay=5.0, timeout=None, chunk_size=None)
+upload_root(prefix)
+execution_root(prefix, _rid)
+execution_rids(prefix)
+feature_root(prefix, _rid)
+feature_dir(prefix, _rid, _schema, _target, _feature)
+feature_value_path(prefix, _rid, _schema, _target, _feature)
+asset_root(prefix, _rid)
+flat_asset_dir(prefix, _rid, _table)
+manifest_path(prefix, _rid)
+table_path(prefix, _schema, _table)
+asset_type_path(prefix, _rid, _table)
+asset_file_path(prefix, _rid, _table, _name, _metadata=None)
+normalize_asset_dir(path)
+is_feature_dir(path)
+asset_table_upload_spec(model, _table, chunk_size=None)
+bulk_upload_configuration(model, chunk_size=None)
+upload_asset(model, file, table)
+""",
     "deriva_ml.model.annotations": """
 fk_constraint(_schema, _constraint)
 """,

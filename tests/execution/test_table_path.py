@@ -9,6 +9,7 @@ import pytest
 from deriva_ml.cli.show import main as show
 from deriva_ml.cli.upload import main as upload
 from deriva_ml.core.exceptions import DerivaMLTableTypeError, DerivaMLUploadError
+from deriva_ml.dataset import upload as upload_paths
 from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.outputs import commit_run
 from deriva_ml.execution.recovery import incomplete_runs
@@ -118,3 +119,18 @@ def test_rows_are_cleaned_away_with_the_rest_once_they_are_stored(world, configu
     execution.upload_execution_outputs(clean_folder=True)
     assert not path.exists()
     assert commit_run(world.ml, execution.execution_rid).complete
+
+
+def test_the_documented_paths_are_those_that_a_run_uses(world, configuration):
+    ml = world.ml
+    execution = Execution(configuration, ml)
+    with execution:
+        output = execution.asset_file_path("Execution_Asset", "a.txt")
+        output.write_text("a")
+        execution.add_features([ml.feature_record_class("Subject", "Score")(Subject=world.subjects[0], Value=1.0)])
+    rid = execution.execution_rid
+    assert upload_paths.execution_root(ml.working_dir, rid) == execution.working_dir
+    assert upload_paths.manifest_path(ml.working_dir, rid) == execution.manifest.path
+    assert output.is_relative_to(upload_paths.flat_asset_dir(ml.working_dir, rid, "Execution_Asset"))
+    assert upload_paths.feature_value_path(ml.working_dir, rid, "demo-schema", "Subject", "Score").is_file()
+    assert upload_paths.execution_rids(ml.working_dir) == [rid]
