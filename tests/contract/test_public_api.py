@@ -2,8 +2,8 @@
 
 The tables are written by hand from the specification (sections 1.1, 1.7, 1.9 to 1.11, 3.2, 3.6 to 3.9, 4, 5, 6). A method
 may take more than is documented, behind what is documented; where it differs on purpose, ``DIFFERENT`` says why. Left out
-is what the configuration of validation and of typed table definitions would need (section 9.1; ``VocabularyTableDef`` and
-its like, whose fields are not documented).
+are typed table definitions (``VocabularyTableDef`` and its like, whose fields are not documented), and the tools that copy
+a part of a catalog (``create_ml_workspace``, ``localize_assets``).
 """
 
 # ruff: noqa: E501 - a line of a table is a signature
@@ -384,6 +384,12 @@ validate_ml_schema(ml, strict=False)
     "deriva_ml.asset": """
 asset_record_class(model, table_name)
 """,
+    "deriva_ml.core.validation": """
+ValidationResult(is_valid=True)
+validate_rids(ml, dataset_rids=None, asset_rids=None, dataset_versions=None, workflow_rids=None, execution_rids=None, warn_missing_descriptions=True)
+validate_execution_config(ml, datasets, assets)
+validate_vocabulary_terms(ml, vocabulary_name, terms)
+""",
     "deriva_ml.dataset.upload": """
 upload_directory(model, directory, progress_callback=None, max_retries=3, retry_delay=5.0, timeout=None, chunk_size=None)
 upload_root(prefix)
@@ -441,6 +447,11 @@ VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
     "deriva_ml.core.working_data": "WorkingDataCache",
     "deriva_ml.core.logging_config": (
         "get_logger configure_logging apply_logger_overrides is_hydra_initialized LoggerMixin LOGGER_NAME"
+    ),
+    "deriva_ml.core.config": "DerivaMLConfig",
+    "deriva_ml.core.validation": "VALIDATION_CONFIG STRICT_VALIDATION_CONFIG ValidationResult",
+    "deriva_ml.catalog": (
+        "CatalogProvenance CatalogCreationMethod CloneDetails get_catalog_provenance set_catalog_provenance"
     ),
     "deriva_ml.interfaces": (
         "DatasetLike WritableDataset AssetLike WritableAsset DerivaMLCatalogReader DerivaMLCatalog"
