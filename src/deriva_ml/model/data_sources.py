@@ -12,8 +12,7 @@ from deriva_ml.core.files import nearest
 from deriva_ml.dataset.bag_database import read_model
 from deriva_ml.dataset.bag_layout import payload_path, table_path
 from deriva_ml.dataset.cells import field_reader, read_csv
-from deriva_ml.model.schema_orm import our_model
-from deriva_ml.schema.handles import client_of
+from deriva_ml.schema.handles import client_of, model_of
 from deriva_ml.schema.session import HasSession, session_of
 from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Column, Json, Model, Table
@@ -51,7 +50,7 @@ class BagDataSource:
 
     def __init__(self, bag_path: Path | str, model: Any = None) -> None:
         self.bag_path = Path(bag_path).expanduser().absolute()
-        self.model = _read_model(self.bag_path) if model is None else our_model(model)
+        self.model = _read_model(self.bag_path) if model is None else model_of(model)
 
     def __repr__(self) -> str:
         return f"BagDataSource({str(self.bag_path)!r})"

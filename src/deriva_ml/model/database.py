@@ -336,7 +336,7 @@ class DerivaMLDatabase:
         )
 
     def resolve_rids(
-        self, rids: Iterable[str], candidate_tables: Iterable[Table] | None = None
+        self, rids: Iterable[str], candidate_tables: Iterable[str | Table] | None = None
     ) -> dict[str, BatchRidResult]:
         """Find the tables of many RIDs.
 
@@ -349,7 +349,9 @@ class DerivaMLDatabase:
         """
         wanted = list(dict.fromkeys(rids))
         forms = {rid: normalise(rid) or rid for rid in wanted}
-        allowed = None if candidate_tables is None else {each.qualified for each in candidate_tables}
+        allowed = (
+            None if candidate_tables is None else {self.database.table(each).qualified for each in candidate_tables}
+        )
         tables = [each for each in self.database.tables() if allowed is None or each.qualified in allowed]
         places = self._places({*wanted, *forms.values()}, tables)
         found: dict[str, BatchRidResult] = {}

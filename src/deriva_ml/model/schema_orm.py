@@ -14,8 +14,8 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataEr
 from deriva_ml.core.files import make_directory, nearest, require
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.elements import labels
+from deriva_ml.schema.handles import model_of
 from deriva_ml.wire.model import Model, Table
-from deriva_ml.wire.model_documents import model_from_document
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from deriva_ml.model.mapping import Record
 
-__all__ = ["SchemaBuilder", "SchemaORM", "bag_orm", "our_model"]
+__all__ = ["SchemaBuilder", "SchemaORM", "bag_orm"]
 
 MEMORY = ":memory:"
 
@@ -151,7 +151,7 @@ class SchemaBuilder:
     """
 
     def __init__(self, model: Any, schemas: str | Iterable[str], database_path: Path | str = MEMORY) -> None:
-        self.model = our_model(model)
+        self.model = model_of(model)
         self.schemas = [schemas] if isinstance(schemas, str) else list(dict.fromkeys(schemas))
         self.database_path = database_path
         for name in self.schemas:
@@ -207,11 +207,6 @@ class SchemaBuilder:
                     source=str(made.engine.url.database),
                     hint="name another file, or remove this one",
                 )
-
-
-def our_model(model: Any) -> Model:
-    """A model in our own form: it is that already, or it is the ``deriva`` package's (that of ``ml.model``, too)."""
-    return model if isinstance(model, Model) else model_from_document(model.prejson())
 
 
 def bag_orm(bag: BagDatabase) -> SchemaORM:
