@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.fakes import Counting
 
+from deriva_ml.catalog.transport import Transport
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, KeyDef, TableDef
 from deriva_ml.core.exceptions import (
     DerivaMLDataError,
@@ -22,6 +26,7 @@ from deriva_ml.ml import DerivaML
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.staged_rows import RowUpload, reopen_rewritten, row_file, upload_rows
 from deriva_ml.schema.tables import table_document
+from deriva_ml.wire.http import Request, Response
 from deriva_ml.wire.path import table as rows_of
 from deriva_ml.workspace.entries import UPLOADED, AssetEntry
 from deriva_ml.workspace.manifest import Manifest
@@ -207,24 +212,36 @@ def test_a_file_that_was_never_written_is_named(lab: DerivaML, manifest: Manifes
     assert "Subject.csv was registered and never written" in found.failed[f"{DEMO}:Subject"]
 
 
+class Lost(Counting):
+    """Loses requests that store rows of a table, or the answers to them."""
+
+    def __init__(self, inner: Transport, table: str, *, answer: bool) -> None:
+        super().__init__(inner)
+        self._table = table
+        self._answer = answer
+
+    def send(self, request: Request) -> Response:
+        hit = request.method == "POST" and self._table in request.target
+        if hit and self._answer:
+            self.inner.send(request).read()
+        if hit:
+            raise DerivaMLUnreachable("gone")
+        return self.inner.send(request)
+
+
+def losing(lab: DerivaML, table: str, *, answer: bool) -> Session:
+    transport = Lost(lab.connection.transport, table, answer=answer)
+    return replace(lab.session, catalog=type(lab.session.catalog)(transport, "1"))
+
+
 @pytest.mark.parametrize("answer", [False, True], ids=["request", "answer"])
 def test_a_connection_that_breaks_while_rows_are_sent_makes_no_row_twice(
     lab: DerivaML, manifest: Manifest, answer: bool
 ) -> None:
     staged(lab, manifest).write_text("Name\n" + "".join(f"n{number}\n" for number in range(20)))
 
-    class Lost(Counting):
-        def send(self, request):  # type: ignore[no-untyped-def]
-            hit = request.method == "POST" and "Subject" in request.target
-            if hit and answer:
-                self.inner.send(request).read()
-            if hit:
-                raise DerivaMLUnreachable("gone")
-            return self.inner.send(request)
-
-    session = replace(lab.session, catalog=type(lab.session.catalog)(Lost(lab.connection.transport), "1"))
     with pytest.raises(DerivaMLUnreachable):
-        commit(lab, manifest, session)
+        commit(lab, manifest, losing(lab, "Subject", answer=answer))
     assert len(stored(lab.session)) == (20 if answer else 0)
     assert commit(lab, Manifest(manifest.path)).done == {f"{DEMO}:Subject": 0 if answer else 20}
     assert [row["Name"] for row in stored(lab.session)] == [f"n{number}" for number in range(20)]
@@ -281,3 +298,35 @@ def test_rows_are_not_stored_twice_where_their_rids_are_lost(lab: DerivaML, mani
     (error,) = commit(lab, manifest).failed.values()
     assert "Line 1 of" in error
     assert [row["Name"] for row in stored(lab.session)] == ["a"]
+
+
+STEPS = st.one_of(
+    st.integers(1, 3), st.sampled_from(["store", "lose the request", "lose the answer", "another process"])
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(st.lists(STEPS, max_size=12))
+def test_whatever_happens_each_row_of_the_file_is_stored_once(
+    lab: DerivaML, tmp_path_factory: pytest.TempPathFactory, steps: list[int | str]
+) -> None:
+    (made,) = lab.session.catalog.insert("deriva-ml", "Execution", [{"Description": "a run"}])
+    place = tmp_path_factory.mktemp("run") / "asset-manifest.jsonl"
+    manifest = Manifest(place, str(made["RID"]))
+    path = staged(lab, manifest, "Shot")
+    lines = [f"{made['RID']} first"]
+    path.write_text("Subject\n" + lines[0] + "\n")
+    for step in steps:
+        if isinstance(step, int):
+            lines += [f"{made['RID']} {len(lines) + number}" for number in range(step)]
+            path.write_text("Subject\n" + "".join(f"{line}\n" for line in lines))
+        elif step == "store":
+            commit(lab, manifest)
+        elif step == "another process":
+            manifest = Manifest(place)
+        else:
+            with suppress(DerivaMLUnreachable):  # where nothing is left to be sent, nothing is lost
+                commit(lab, manifest, losing(lab, "Shot", answer=step == "lose the answer"))
+    commit(lab, manifest)
+    own = [row["Subject"] for row in stored(lab.session, "Shot") if row["Subject"].startswith(f"{made['RID']} ")]
+    assert own == lines
