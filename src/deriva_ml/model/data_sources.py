@@ -13,7 +13,7 @@ from deriva_ml.dataset.bag_database import read_model
 from deriva_ml.dataset.bag_layout import payload_path, table_path
 from deriva_ml.dataset.cells import field_reader, read_csv
 from deriva_ml.schema.handles import client_of, model_of
-from deriva_ml.schema.session import HasSession, session_of
+from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Column, Json, Model, Table
 from deriva_ml.wire.path import table as rows_of
@@ -99,9 +99,8 @@ class CatalogDataSource:
         schemas: The schemas.
     """
 
-    def __init__(self, catalog: HasSession | Any, schemas: str | Iterable[str]) -> None:
-        carries = hasattr(catalog, "session") and not hasattr(catalog, "deriva_server")
-        self.catalog = session_of(catalog).catalog if carries else getattr(catalog, "catalog", catalog)
+    def __init__(self, catalog: HasSession | Session | Any, schemas: str | Iterable[str]) -> None:
+        self.catalog = session_of(catalog).catalog if isinstance(catalog, Session | HasSession) else catalog
         self.schemas = [schemas] if isinstance(schemas, str) else list(dict.fromkeys(schemas))
 
     def __repr__(self) -> str:
