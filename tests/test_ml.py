@@ -9,7 +9,7 @@ import pytest
 
 from deriva_ml import DerivaML, DerivaMLConfig
 from deriva_ml.core.config import Settings
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLRidsNotFound
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError, DerivaMLRidsNotFound
 from deriva_ml.ml import READY_TAG
 
 
@@ -90,6 +90,17 @@ def test_a_record_is_cited_as_of_now(ml: DerivaML) -> None:
     assert ml.cite({"RID": rid}, current=True) == citation.partition("@")[0]
     with pytest.raises(DerivaMLRidsNotFound):
         ml.cite("9-ZZZZ")
+    with pytest.raises(DerivaMLDataError, match="does not have RID column"):
+        ml.cite({"Name": "x"})
+
+
+def test_records_are_looked_for_in_some_tables_however_they_are_named(ml: DerivaML) -> None:
+    rid = ml.lookup_term("Dataset_Type", "Training").rid
+    theirs = ml.model.name_to_table("Dataset_Type")
+    for table in ("Dataset_Type", "deriva-ml:Dataset_Type", theirs, ml.session.table("Dataset_Type")):
+        assert ml.resolve_rids([rid], [table])[rid].table_name == "Dataset_Type"
+    with pytest.raises(DerivaMLRidsNotFound, match=rid):
+        ml.resolve_rids([rid], ["Asset_Type"])
 
 
 def test_the_users_of_a_catalog_are_listed(ml: DerivaML) -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from deriva_ml.asset.asset_record import AssetRecord, asset_record_class, checked_metadata
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef
 from deriva_ml.core.exceptions import DerivaMLTableNotFound, DerivaMLTableTypeError, DerivaMLValidationError
+from deriva_ml.ml import DerivaML
 from deriva_ml.schema.tables import asset_document, vocabulary_document
 from deriva_ml.wire.model import Model, Table
 from deriva_ml.wire.model_documents import model_from_document
@@ -51,6 +52,18 @@ def test_other_tables_are_refused(model: Model) -> None:
     with pytest.raises(DerivaMLTableNotFound) as caught:
         asset_record_class(model, "Imag")
     assert "Image" in caught.value.allowed
+
+
+def test_any_form_of_a_catalogs_model_will_do(ml: DerivaML) -> None:
+    ml.create_asset("Scan", column_defs=[ColumnDef("Width", "int4")])
+    theirs = ml.catalog.getCatalogModel()
+    for one in (ml.model, ml, ml.session, ml.session.model(), theirs):
+        for table in ("Scan", "demo-schema:Scan", ml.model.name_to_table("Scan")):
+            assert list(asset_record_class(one, table).model_fields) == ["Width"]
+        with pytest.raises(DerivaMLTableNotFound, match="Scan"):
+            asset_record_class(one, "Scna")
+    with pytest.raises(DerivaMLValidationError, match="Not the model of a catalog"):
+        asset_record_class(5, "Scan")
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 The tables are written by hand from the specification (sections 1.1, 1.7, 1.9 to 1.11, 3.2, 3.6 to 3.9, 4, 5, 6). A method
 may take more than is documented, behind what is documented; where it differs on purpose, ``DIFFERENT`` says why. Left out
-is ``Execution.table_path``, whose files nothing uploads (appendix A, row 36), and what the configuration of validation and
-of typed table definitions would need (section 9.1; ``VocabularyTableDef`` and its like, whose fields are not documented).
+are typed table definitions (``VocabularyTableDef`` and its like, whose fields are not documented), and the tools that copy
+a part of a catalog (``create_ml_workspace``, ``localize_assets``).
 """
 
 # ruff: noqa: E501 - a line of a table is a signature
@@ -288,6 +288,7 @@ upload_execution_outputs(clean_folder=None, progress_callback=None, max_retries=
 download_dataset_bag(_spec)
 download_asset(asset_rid, dest_dir, update_catalog=True, use_cache=False)
 asset_file_path(asset_name, file_name, asset_types=None, copy_file=False, rename_file=None, metadata=None, description=None)
+table_path(table)
 upload_assets(assets_dir)
 add_features(_records)
 create_dataset(dataset_types=None, version=None, description="")
@@ -314,12 +315,58 @@ to_markdown(show_datasets=True, show_assets=True)
 display_markdown(show_datasets=True, show_assets=True)
 """
 
+DATABASE_MODEL = """
+__init__(minid, bag_path, dbase_path)
+"""
+
+SCHEMA_BUILDER = """
+__init__(model, schemas, database_path=":memory:")
+build()
+"""
+
+SCHEMA_ORM = """
+list_tables()
+get_orm_class(table)
+get_table(table)
+dispose()
+"""
+
+BAG_DATA_SOURCE = """
+__init__(bag_path, model=None)
+"""
+
+CATALOG_DATA_SOURCE = """
+__init__(catalog, schemas)
+"""
+
+DATA_LOADER = """
+__init__(orm, source)
+load_tables(tables=None, on_conflict="ignore", batch_size=1000, progress_callback=None)
+"""
+
+FOREIGN_KEY_ORDERER = """
+__init__(model, schemas)
+get_insertion_order(tables=None)
+get_deletion_order(tables=None)
+get_dependencies(table)
+get_dependents(table)
+find_cycles()
+validate_insertion_order(_tables)
+"""
+
 CLASSES = {
     "deriva_ml.ml:DerivaML": DERIVA_ML,
     "deriva_ml.model.deriva_model:DerivaModel": DERIVA_MODEL,
     "deriva_ml.dataset:Dataset": DATASET,
     "deriva_ml.dataset:DatasetBag": DATASET_BAG,
     "deriva_ml.model:DerivaMLDatabase": DERIVA_ML_DATABASE,
+    "deriva_ml.model:DatabaseModel": DATABASE_MODEL,
+    "deriva_ml.model:SchemaBuilder": SCHEMA_BUILDER,
+    "deriva_ml.model:SchemaORM": SCHEMA_ORM,
+    "deriva_ml.model:BagDataSource": BAG_DATA_SOURCE,
+    "deriva_ml.model:CatalogDataSource": CATALOG_DATA_SOURCE,
+    "deriva_ml.model:DataLoader": DATA_LOADER,
+    "deriva_ml.model:ForeignKeyOrderer": FOREIGN_KEY_ORDERER,
     "deriva_ml.asset:Asset": ASSET,
     "deriva_ml.asset:AssetFilePath": ASSET_FILE_PATH,
     "deriva_ml.asset:AssetManifest": ASSET_MANIFEST,
@@ -343,6 +390,35 @@ validate_ml_schema(ml, strict=False)
 """,
     "deriva_ml.asset": """
 asset_record_class(model, table_name)
+""",
+    "deriva_ml.core.validation": """
+ValidationResult(is_valid=True)
+validate_rids(ml, dataset_rids=None, asset_rids=None, dataset_versions=None, workflow_rids=None, execution_rids=None, warn_missing_descriptions=True)
+validate_execution_config(ml, datasets, assets)
+validate_vocabulary_terms(ml, vocabulary_name, terms)
+""",
+    "deriva_ml.dataset.upload": """
+upload_directory(model, directory, progress_callback=None, max_retries=3, retry_delay=5.0, timeout=None, chunk_size=None)
+upload_root(prefix)
+execution_root(prefix, _rid)
+execution_rids(prefix)
+feature_root(prefix, _rid)
+feature_dir(prefix, _rid, _schema, _target, _feature)
+feature_value_path(prefix, _rid, _schema, _target, _feature)
+asset_root(prefix, _rid)
+flat_asset_dir(prefix, _rid, _table)
+manifest_path(prefix, _rid)
+table_path(prefix, _schema, _table)
+asset_type_path(prefix, _rid, _table)
+asset_file_path(prefix, _rid, _table, _name, _metadata=None)
+normalize_asset_dir(path)
+is_feature_dir(path)
+asset_table_upload_spec(model, _table, chunk_size=None)
+bulk_upload_configuration(model, chunk_size=None)
+upload_asset(model, file, table)
+""",
+    "deriva_ml.model.annotations": """
+fk_constraint(_schema, _constraint)
 """,
     "deriva_ml.dataset": """
 random_split(df, partition_sizes, seed)
@@ -383,6 +459,11 @@ VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
     "deriva_ml.core.logging_config": (
         "get_logger configure_logging apply_logger_overrides is_hydra_initialized LoggerMixin LOGGER_NAME"
     ),
+    "deriva_ml.core.config": "DerivaMLConfig",
+    "deriva_ml.core.validation": "VALIDATION_CONFIG STRICT_VALIDATION_CONFIG ValidationResult",
+    "deriva_ml.catalog": (
+        "CatalogProvenance CatalogCreationMethod CloneDetails get_catalog_provenance set_catalog_provenance"
+    ),
     "deriva_ml.interfaces": (
         "DatasetLike WritableDataset AssetLike WritableAsset DerivaMLCatalogReader DerivaMLCatalog"
     ),
@@ -393,7 +474,15 @@ VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
     ),
     "deriva_ml.feature": "Feature FeatureRecord",
     "deriva_ml.experiment": "Experiment",
-    "deriva_ml.model": "DerivaModel DerivaMLDatabase",
+    "deriva_ml.model": (
+        "DerivaModel DatabaseModel DerivaMLDatabase SchemaBuilder SchemaORM DataLoader DataSource BagDataSource "
+        "CatalogDataSource ForeignKeyOrderer Display VisibleColumns VisibleForeignKeys TableDisplay ColumnDisplay "
+        "PseudoColumn Facet SortKey NameStyle InboundFK OutboundFK fk_constraint"
+    ),
+    "deriva_ml.model.annotations": (
+        "Display VisibleColumns VisibleForeignKeys TableDisplay ColumnDisplay PseudoColumn Facet SortKey NameStyle "
+        "InboundFK OutboundFK fk_constraint"
+    ),
     "deriva_ml.schema": (
         "create_ml_catalog create_ml_schema initialize_ml_schema reset_ml_schema validate_ml_schema SchemaValidator "
         "SchemaValidationReport ValidationIssue ValidationSeverity"
@@ -501,6 +590,13 @@ def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
     for module in ("deriva_ml", "deriva_ml.catalog", "deriva_ml.core", "deriva_ml.schema", "deriva_ml.dataset"):
         with pytest.raises(AttributeError):
             importlib.import_module(module).no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["Display", "VisibleColumns", "VisibleForeignKeys", "TableDisplay", "ColumnDisplay"])
+def test_a_builder_of_an_annotation_names_it(name: str) -> None:
+    built = found("deriva_ml.model.annotations", name)
+    assert built.tag.startswith("tag:")
+    assert built().to_dict() == {}
 
 
 @pytest.mark.parametrize("name", DERIVA_ML_ATTRIBUTES.split())

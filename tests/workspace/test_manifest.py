@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLNotFoundError
-from deriva_ml.workspace.manifest import AssetEntry, FeatureEntry, Manifest, Uploaded, new_key
+from deriva_ml.workspace.manifest import AssetEntry, FeatureEntry, Manifest, TableEntry, Uploaded, new_key
 
 RID = "1-ABCD"
 
@@ -139,6 +139,31 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         Manifest(path)
 
 
+def test_a_manifest_of_the_first_format_is_read_and_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"format": 1, "execution": "1-ABCD", "created": "2026-01-01T00:00:00+00:00"}\n')
+    Manifest(path).add(asset())
+    Manifest(path).add_table(TableEntry("s:T", "s", "T", "table/s/T/T.csv"))
+    again = Manifest(path, "1-ABCD")
+    assert (len(again.assets), [entry.table for entry in again.pending_tables()]) == (1, ["T"])
+
+
+def test_files_of_rows_are_kept_with_what_became_of_them(manifest: Manifest) -> None:
+    entry = TableEntry("s:T", "s", "T", "table/s/T/T.csv")
+    manifest.add_table(entry)
+    with pytest.raises(DerivaMLDataError, match="already"):
+        manifest.add_table(entry)
+    manifest.update_table("s:T", status="failed", error="why")
+    assert Manifest(manifest.path).pending_tables() == [manifest.tables["s:T"]]
+    manifest.update_table("s:T", status="uploaded", rows=3, uploaded=3, length=9, md5="x", error=None)
+    again = Manifest(manifest.path)
+    assert again.pending_tables() == []
+    assert TableEntry.from_dict(again.tables["s:T"].to_dict()) == again.tables["s:T"]
+    assert again.file_of(entry) == manifest.path.parent / "table/s/T/T.csv"
+    with pytest.raises(KeyError, match="'other' not in manifest"):
+        manifest.update_table("other", rows=1)
+
+
 def test_no_manifest_is_an_error_unless_one_may_be_begun(tmp_path: Path) -> None:
     with pytest.raises(DerivaMLNotFoundError):
         Manifest(tmp_path / "m.jsonl")
@@ -168,6 +193,8 @@ def test_reading_only_writes_nothing(manifest: Manifest) -> None:
         '{"op":"lease","key":"nope","rid":"1-0000"}',
         '{"op":"something-new"}',
         '{"op":"feature","entry":{}}',
+        '{"op":"table","entry":{"key":"x"}}',
+        '{"op":"table-set","key":"nope","set":{"rows":1}}',
         "\0\0\0\0",
     ],
 )

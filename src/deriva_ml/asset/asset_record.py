@@ -13,7 +13,8 @@ from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
 from deriva_ml.feature.field_types import field_definition, field_type, safe_name, stored_value
 from deriva_ml.feature.records import Terms
-from deriva_ml.schema.session import Session
+from deriva_ml.schema.handles import model_of
+from deriva_ml.schema.session import HasSession, Session
 from deriva_ml.schema.tables import is_vocabulary
 from deriva_ml.wire.model import Column, Model, Table
 
@@ -44,12 +45,12 @@ class AssetRecord(BaseModel):
 
 
 def asset_record_class(
-    model: Model, table_name: str | Table, read_terms: TermReader | None = None
+    model: Model | HasSession | Any, table_name: str | Table, read_terms: TermReader | None = None
 ) -> type[AssetRecord]:
     """The class of the metadata of an asset table.
 
     Args:
-        model: The catalog's model.
+        model: The catalog's model: ``ml.model``, ours, or the ``deriva`` package's.
         table_name: The table, or its name.
         read_terms: Reads the terms of a vocabulary, for the check of columns that refer to one.
 
@@ -57,6 +58,9 @@ def asset_record_class(
         DerivaMLTableNotFound: There is no such table.
         DerivaMLTableTypeError: It is no asset table.
     """
+    if isinstance(model, HasSession):
+        table_name = model.session.table(table_name)
+    model = model_of(model)
     table = require_asset_table(table_name if isinstance(table_name, Table) else _named(model, table_name))
     fields: dict[str, Any] = {}
     renamed: dict[str, str] = {}
@@ -87,11 +91,13 @@ def record_class(session: Session, table_name: str | Table) -> type[AssetRecord]
     return asset_record_class(session.model(), session.table(table_name))
 
 
-def _named(model: Model, name: str) -> Table:
-    known = {table.name: table for table in model.tables()}
-    if name not in known:
-        raise DerivaMLTableNotFound(name, allowed=nearest(name, known))
-    return known[name]
+def _named(model: Model, name: Any) -> Table:
+    wanted = name if isinstance(name, str) else f"{name.schema.name}:{name.name}"
+    known = {label: table for table in model.tables() for label in (f"{table.schema}:{table.name}", table.name)}
+    if wanted not in known:
+        near = nearest(wanted.rpartition(":")[2], (table.name for table in model.tables()))
+        raise DerivaMLTableNotFound(wanted, allowed=near)
+    return known[wanted]
 
 
 def _kind(model: Model, table: Table, column: Column, read_terms: TermReader | None) -> Any:

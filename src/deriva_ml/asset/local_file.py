@@ -17,13 +17,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from deriva_ml.asset.aux_classes import AssetFilePath, AssetSpec
+from deriva_ml.asset.store_files import store_contents
 from deriva_ml.asset.tables import asset_table, type_companion
-from deriva_ml.asset.upload_rows import catalog_name, object_name
-from deriva_ml.catalog.bulk import Content, Naming, Outgoing
+from deriva_ml.asset.upload_rows import catalog_name
+from deriva_ml.catalog.bulk import Content, Outgoing
 from deriva_ml.core.enums import AssetRole, ExecAssetType, MLAsset
-from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLException, DerivaMLValidationError
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLValidationError
 from deriva_ml.core.files import atomic_write
-from deriva_ml.core.json_types import Json
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Table
 
@@ -156,33 +156,9 @@ def _store(
 ) -> None:
     """Store the bytes, then make rows and types; notes the new RIDs."""
     distinct = {_key(content): content for content in contents}
-    if not distinct:
-        return
-    leased = dict(zip(distinct, session.catalog.lease_rids(len(distinct)), strict=True))
-    names = {
-        key: object_name(table.name, key[0], content.source.name, leased[key]) for key, content in distinct.items()
-    }
-    namings = [Naming(names[key], content, key[1]) for key, content in distinct.items()]
-    urls: dict[tuple[str, str], str] = {}
-    for key, answer in zip(distinct, out.put(namings, lambda _naming, _count: None), strict=True):
-        if isinstance(answer, DerivaMLException):
-            raise answer
-        urls[key] = answer
-    rows: list[dict[str, Json]] = [
-        {
-            "RID": leased[key],
-            "URL": urls[key],
-            "Filename": key[1],
-            "Description": f"Local file {catalog_name(str(content.source))} of {socket.gethostname()}",
-            "Length": content.digests.length,
-            "MD5": content.digests.md5,
-        }
-        for key, content in distinct.items()
+    items = [
+        (content, {"Description": f"Local file {catalog_name(str(content.source))} of {socket.gethostname()}"})
+        for content in distinct.values()
     ]
-    session.catalog.insert(*table.qualified, rows, nondefaults=("RID",))
-    typed = type_companion(session, table)
-    kinds: list[dict[str, Json]] = [
-        {typed.asset: rid, typed.other: ExecAssetType.input_file.value} for rid in leased.values()
-    ]
-    session.catalog.insert(*typed.table.qualified, kinds, on_conflict_skip=True)
-    rids.update(leased)
+    rows = store_contents(session, table, out, items, [ExecAssetType.input_file.value])
+    rids.update({key: str(row["RID"]) for key, row in zip(distinct, rows, strict=True)})

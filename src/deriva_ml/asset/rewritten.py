@@ -6,7 +6,7 @@ of its own, with the name, types, metadata and description of the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,9 +20,14 @@ SLACK_S = 2.0
 """A file that was last written so long before its upload is not read again: clocks and file systems are not exact."""
 
 
-def stage_rewritten(manifest: Manifest) -> int:
-    """Register the present content of each uploaded file that has changed since; how many there are."""
-    entries = list(_rewritten(manifest))
+def stage_rewritten(manifest: Manifest, paths: Collection[str] | None = None) -> int:
+    """Register the present content of each uploaded file that has changed since; how many there are.
+
+    Args:
+        manifest: The run's manifest.
+        paths: These files only, named as entries name them.
+    """
+    entries = [entry for entry in _rewritten(manifest) if paths is None or entry.path in paths]
     manifest.add_many(entries)
     return len(entries)
 

@@ -113,6 +113,42 @@ class AssetStage:
             raise
         return self.path_of(entry, table)
 
+    def adopt(
+        self,
+        asset_name: str | Table,
+        path: Path,
+        asset_types: str | Iterable[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> AssetEntry:
+        """Register a file where it lies, which is not copied; one that is registered already is not again.
+
+        Args:
+            asset_name: The asset table.
+            path: The file.
+            asset_types: Terms of ``Asset_Type``; by default the table's own.
+            metadata: Values of the table's metadata columns.
+
+        Raises:
+            DerivaMLTableTypeError: There is no such asset table.
+            DerivaMLInvalidTerm: A type is not in the vocabulary.
+            DerivaMLValidationError: The metadata does not fit the table's columns.
+        """
+        known = self._manifest.key_of(path)
+        if known is not None:
+            return self._manifest.asset(known)
+        table = asset_table(self._session, asset_name)
+        entry = AssetEntry(
+            key=self._key(),
+            asset_table=table.name,
+            schema=table.schema,
+            file_name=path.name,
+            path=self._manifest.relative(path),
+            asset_types=self._check_types([table.name] if asset_types is None else asset_types),
+            metadata=self._check_metadata(table, path.name, metadata or {}),
+        )
+        self._manifest.add(entry)
+        return entry
+
     def path_of(self, entry: AssetEntry, table: Table | None = None) -> AssetFilePath:
         """The path of a registered output, bound to its entry."""
         found = table or asset_table(self._session, f"{entry.schema}:{entry.asset_table}")

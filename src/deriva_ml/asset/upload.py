@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +138,7 @@ def upload(
     batch: int = BATCH,
     threads: int = THREADS,
     patience: Patience | None = None,
+    keys: Collection[str] | None = None,
 ) -> UploadReport:
     """Bring the outputs of a run into the catalog; those that are there already are left as they are.
 
@@ -149,6 +150,7 @@ def upload(
         batch: How many outputs are committed together.
         threads: How many objects are on their way at once.
         patience: What to do if the service is slow or away; by default each request is tried as the connection does.
+        keys: These outputs only.
 
     Returns:
         What was done, and what failed; a file that was registered and never written is among the failures.
@@ -160,7 +162,7 @@ def upload(
     session.require_writable()
     with file_lock(manifest.path.with_suffix(".lock")):
         manifest.refresh()
-        pending = manifest.pending_assets()
+        pending = [entry for entry in manifest.pending_assets() if keys is None or entry.key in keys]
         if not pending:
             return UploadReport()
         patience = patience or Patience()

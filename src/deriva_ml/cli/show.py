@@ -69,10 +69,8 @@ def _say_waiting(ml: DerivaML, rid: str, place: str) -> None:
     from deriva_ml.execution.recovery import incomplete_runs
 
     for item in incomplete_runs(ml):
-        if item.run.execution == rid and not item.is_running and (item.assets or item.features):
-            parts = [f"{item.assets} file(s)"] if item.assets else []
-            parts += [f"the values of {item.features} feature(s)"] if item.features else []
-            print(f"{' and '.join(parts)} wait on this machine: deriva-ml-upload --execution {rid}{place}")
+        if item.run.execution == rid and not item.is_running and any(item.waiting):
+            print(f"{item.waiting} wait on this machine: deriva-ml-upload --execution {rid}{place}")
 
 
 def _sweeps(session: Session, records: Sequence[ExecutionRecord]) -> tuple[dict[str, int], dict[str, str]]:

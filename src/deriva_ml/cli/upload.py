@@ -77,9 +77,10 @@ def _one(ml: DerivaML, rid: str, *, abandon: bool, debug: bool) -> int:
 
 
 def _summary(report: CommitReport) -> str:
-    values = sum(report.features.values())
-    done = f"{len(report.done)} file(s) and {values} feature value(s) uploaded"
-    left = len(report.failed) + len(report.failed_features)
+    values, rows = sum(report.features.values()), sum(report.tables.values())
+    told = f", {rows} row(s)" if report.tables else ""
+    done = f"{len(report.done)} file(s){told} and {values} feature value(s) uploaded"
+    left = len(report.failed) + len(report.failed_features) + len(report.failed_tables)
     return f"{done}, {left} still missing" if left else done
 
 

@@ -32,7 +32,7 @@ from deriva_ml.wire.model_documents import model_from_document
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BagDatabase", "build_database"]
+__all__ = ["BagDatabase", "build_database", "read_model"]
 
 FORMAT = 2
 Row = dict[str, Json]

@@ -13,12 +13,13 @@ from typing import Any
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.wire.model import Column, Json
 
-__all__ = ["csv_lines", "csv_writer", "is_boolean", "is_document", "read_csv", "sql_type"]
+__all__ = ["csv_lines", "csv_writer", "field_reader", "is_boolean", "is_document", "read_csv", "reader", "sql_type"]
 
 _SPECIAL = re.compile(r'[",\r\n]')
 _FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|([^",]*))(?:,|\Z)')
 _INTEGERS = frozenset({"int2", "int4", "int8", "serial2", "serial4", "serial8"})
 _REALS = frozenset({"float4", "float8"})
+_NO_NUMBERS = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
 def is_boolean(column: Column) -> bool:
@@ -143,3 +144,17 @@ def reader(column: Column) -> Callable[[Any], Any] | None:
     if is_document(column):
         return lambda value: None if value is None else json.loads(value)
     return None
+
+
+def field_reader(column: Column) -> Callable[[str], Json] | None:
+    """How a field of a bag's CSV, other than null, becomes the value of a JSON row; None if it is that already.
+
+    What it makes raises a ``ValueError`` or a ``KeyError`` for text that is no such value.
+    """
+    if is_boolean(column):
+        return {"t": True, "f": False}.__getitem__
+    if column.type.name in _INTEGERS:
+        return int
+    if column.type.name in _REALS:
+        return lambda text: text if text in _NO_NUMBERS else float(text)
+    return json.loads if is_document(column) else None

@@ -36,6 +36,7 @@ from deriva_ml.execution.states import Upload, is_final
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.bound import of_owner
 from deriva_ml.schema.session import HasSession, Session, session_of
+from deriva_ml.schema.staged_rows import row_file
 from deriva_ml.workspace.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from deriva_ml.feature.records import FeatureRecord
     from deriva_ml.feature.stage import FeatureStage
     from deriva_ml.model.database import DerivaMLDatabase
+    from deriva_ml.wire.model import Table
 
 __all__ = ["Execution", "create_execution"]
 
@@ -375,6 +377,18 @@ class Execution:
         if self._features is None:
             self._features = FeatureStage(self._manifest, self.working_dir)
         return self._features.add(features, self.execution_rid)
+
+    def table_path(self, table: str | Table, file_format: str = "csv") -> Path:
+        """The file to write rows of a table of the project to; they are stored when the outputs are uploaded.
+
+        A row has no RID; a column that refers to the run may be left out. Rows may be added behind those that were
+        uploaded. See :mod:`deriva_ml.schema.staged_rows`.
+
+        Args:
+            table: The table.
+            file_format: ``csv``, or ``json``: a list of objects, or an object on each line.
+        """
+        return row_file(self._session, self._manifest, self.working_dir, table, file_format)
 
     add_files = of_owner(lambda: recorded.add_files)
     create_dataset = of_owner(lambda: recorded.create_dataset)

@@ -2,7 +2,7 @@
 
 The live run, the run that failed, ``deriva-ml-upload`` and the retry: all call it, as often as they like.
 
-1. First the files (bytes, then rows, then links), then the feature values, which may refer to the files.
+1. First the files (bytes, then rows, then links), then rows of tables and feature values, which may refer to the files.
 2. What is done is marked in the manifest and never made twice; what failed stays pending, with its error.
 3. The state of the upload moves to pending before the first byte, and to uploaded or failed after the last, in the
    journal first. It says nothing of the run's status, and the run's status nothing of it.
@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from deriva_ml.asset.rewritten import stage_rewritten
 from deriva_ml.asset.upload import Patience, upload
@@ -32,10 +33,20 @@ from deriva_ml.execution.ledger import Ledger, open_journal
 from deriva_ml.execution.metadata import CONFIGURATION, FOLDER
 from deriva_ml.execution.states import Upload, is_final, parse_status
 from deriva_ml.schema.session import HasSession, Session, session_of
+from deriva_ml.schema.staged_rows import RowUpload, reopen_rewritten, upload_rows
+from deriva_ml.workspace.entries import ABANDONED
 from deriva_ml.workspace.journal import Journal
-from deriva_ml.workspace.manifest import MANIFEST_NAME, AssetEntry, Manifest
+from deriva_ml.workspace.manifest import MANIFEST_NAME, AssetEntry, Manifest, TableEntry
 
-__all__ = ["CommitReport", "clean_run_directory", "commit", "commit_run", "execution_root", "pending_outputs"]
+__all__ = [
+    "CommitReport",
+    "Waiting",
+    "clean_run_directory",
+    "commit",
+    "commit_run",
+    "execution_root",
+    "pending_outputs",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,8 @@ class CommitReport:
         absent: How many of the failed ones were registered and never written.
         features: How many values of each feature it stored.
         failed_features: Why the values of a feature could not be stored.
+        tables: How many rows of each table it stored.
+        failed_tables: Why the rows of a table could not be stored.
     """
 
     execution_rid: str
@@ -59,15 +72,18 @@ class CommitReport:
     absent: int = 0
     features: Mapping[str, int] = field(default_factory=dict)
     failed_features: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, int] = field(default_factory=dict)
+    failed_tables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Nothing is left to be done."""
-        return not self.failed and not self.failed_features
+        return not (self.failed or self.failed_features or self.failed_tables)
 
     def errors(self) -> list[str]:
-        """What went wrong, a line for each file and each feature."""
+        """What went wrong, a line for each file, each table and each feature."""
         lines = [f"{entry.asset_table}/{entry.file_name}: {entry.error}" for entry in self.failed]
+        lines += [f"rows of {name}: {error}" for name, error in self.failed_tables.items()]
         return lines + [f"feature {name}: {error}" for name, error in self.failed_features.items()]
 
     def require_complete(self) -> None:
@@ -94,20 +110,35 @@ def execution_root(session: Session, execution_rid: str) -> Path:
     return session.runs_dir / execution_rid
 
 
-def is_unwritten(manifest: Manifest, entry: AssetEntry, status: Status) -> bool:
+class Waiting(NamedTuple):
+    """How much of a run is still to be brought into the catalog: files, features with values, tables with rows."""
+
+    files: int = 0
+    features: int = 0
+    tables: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.files} file(s)"] if self.files else []
+        parts += [f"the rows of {self.tables} table(s)"] if self.tables else []
+        parts += [f"the values of {self.features} feature(s)"] if self.features else []
+        return " and ".join(parts)
+
+
+def is_unwritten(manifest: Manifest, entry: AssetEntry | TableEntry, status: Status) -> bool:
     """Whether a run that did not complete had registered a file and never wrote it: there is nothing to upload."""
     return status in {Status.failed, Status.aborted} and not manifest.file_of(entry).exists()
 
 
-def pending_outputs(manifest: Manifest, status: Status) -> tuple[int, int]:
-    """How many files, and how many features, of a run are still to be brought into the catalog.
+def pending_outputs(manifest: Manifest, status: Status) -> Waiting:
+    """How much of a run is still to be brought into the catalog.
 
     Args:
         manifest: The run's manifest.
         status: The run's status.
     """
     files = [entry for entry in manifest.pending_assets() if not is_unwritten(manifest, entry, status)]
-    return len(files), len(manifest.pending_features())
+    tables = [entry for entry in manifest.pending_tables() if not is_unwritten(manifest, entry, status)]
+    return Waiting(len(files), len(manifest.pending_features()), len(tables))
 
 
 def commit(
@@ -139,6 +170,7 @@ def commit(
     rid = ledger.execution_rid
     manifest.refresh()
     stage_rewritten(manifest)
+    reopen_rewritten(manifest)
     if not any(pending_outputs(manifest, ledger.status)):
         if settle and ledger.upload is not Upload.uploaded:
             ledger.settle_upload()
@@ -147,6 +179,7 @@ def commit(
         ledger.begin_upload()
     try:
         files = upload(session, rid, manifest, progress=progress, patience=patience)
+        rows = _store_rows(session, manifest, ledger)
         stored, unstored = _store_features(session, manifest, rid)
     except DerivaMLException as error:
         ledger.fail_upload(str(error))
@@ -158,15 +191,27 @@ def commit(
         files.done,
         failed,
         unwritten,
-        absent=sum(not manifest.file_of(entry).exists() for entry in failed),
+        absent=sum(not manifest.file_of(entry).exists() for entry in failed) + len(rows.unwritten),
         features=stored,
         failed_features=unstored,
+        tables=rows.done,
+        failed_tables=rows.failed,
     )
     if report.complete and settle:
         ledger.move_upload(Upload.uploaded)
     elif not report.complete:
         ledger.fail_upload("; ".join(report.errors()))
     return report
+
+
+def _store_rows(session: Session, manifest: Manifest, ledger: Ledger) -> RowUpload:
+    """Store the rows of tables; those that a run which did not complete never wrote are no failure."""
+    if not manifest.pending_tables():
+        return RowUpload()
+    with file_lock(manifest.path.with_suffix(".tables.lock")):
+        manifest.refresh()
+        missing = [entry.key for entry in manifest.pending_tables() if is_unwritten(manifest, entry, ledger.status)]
+        return upload_rows(session, manifest, ledger.execution_rid, left_out=missing)
 
 
 def _store_features(session: Session, manifest: Manifest, rid: str) -> tuple[Mapping[str, int], Mapping[str, str]]:
@@ -214,13 +259,16 @@ def commit_run(
                 hint="restore it, or wait for its end",
             )
         if abandon:
-            manifest.mark_abandoned(entry.key for entry in unwritten_outputs(manifest))
+            give_up_unwritten(manifest)
         return commit(session, manifest, ledger, progress=progress, patience=patience)
 
 
-def unwritten_outputs(manifest: Manifest) -> list[AssetEntry]:
-    """The outputs that were registered and have no file: nothing of them can be uploaded."""
-    return [entry for entry in manifest.pending_assets() if not manifest.file_of(entry).exists()]
+def give_up_unwritten(manifest: Manifest) -> None:
+    """Give up what was registered and has no file: nothing of it can be uploaded."""
+    manifest.mark_abandoned(entry.key for entry in manifest.pending_assets() if not manifest.file_of(entry).exists())
+    for entry in manifest.pending_tables():
+        if not manifest.file_of(entry).exists():
+            manifest.update_table(entry.key, status=ABANDONED)
 
 
 def _directory(session: Session, journal: Journal, execution_rid: str) -> Path:

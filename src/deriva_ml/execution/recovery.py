@@ -18,7 +18,7 @@ from typing import Any
 from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLNotFoundError
 from deriva_ml.execution.ledger import duration_text, execution_columns, insert_execution, open_journal
-from deriva_ml.execution.outputs import pending_outputs
+from deriva_ml.execution.outputs import Waiting, pending_outputs
 from deriva_ml.execution.states import Upload, is_final, parse_status
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.workspace.evidence import Sign
@@ -36,13 +36,21 @@ class IncompleteRun:
 
     Attributes:
         run: What the journal knows of it.
-        assets: How many files are pending or failed.
-        features: How many features have values that are pending.
+        waiting: How much of it is pending or failed.
     """
 
     run: Run
-    assets: int
-    features: int
+    waiting: Waiting
+
+    @property
+    def assets(self) -> int:
+        """How many files are pending or failed."""
+        return self.waiting.files
+
+    @property
+    def features(self) -> int:
+        """How many features have values that are pending."""
+        return self.waiting.features
 
     @property
     def is_running(self) -> bool:
@@ -177,6 +185,6 @@ def incomplete_run(run: Run) -> IncompleteRun | None:
         manifest = Manifest(run.directory / MANIFEST_NAME, run.execution, read_only=True)
     except DerivaMLNotFoundError:
         return None
-    assets, features = pending_outputs(manifest, parse_status(run.status))
+    waiting = pending_outputs(manifest, parse_status(run.status))
     unfinished = run.upload_state in {Upload.pending.value, Upload.failed.value}
-    return IncompleteRun(run, assets, features) if assets or features or unfinished else None
+    return IncompleteRun(run, waiting) if any(waiting) or unfinished else None

@@ -125,9 +125,7 @@ def kept_reasons(place: WorkPlace) -> Mapping[str, str]:
             continue
         waiting = incomplete_run(run)
         if waiting is not None:
-            parts = [f"{waiting.assets} file(s)"] if waiting.assets else []
-            parts += [f"values of {waiting.features} feature(s)"] if waiting.features else []
-            reasons[run.execution] = f"{' and '.join(parts) or 'its outputs'} are not in the catalog yet"
+            reasons[run.execution] = f"{str(waiting.waiting) or 'its outputs'} are not in the catalog yet"
     return reasons
 
 

@@ -28,6 +28,7 @@ from deriva_ml.dataset.joined_sql import sql_name
 from deriva_ml.feature.feature import Feature
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.select import Selector
+from deriva_ml.model.schema_orm import SchemaORM, bag_orm
 from deriva_ml.schema.rids import BatchRidResult, ResolveRidResult
 from deriva_ml.schema.tables import is_asset, is_vocabulary
 from deriva_ml.schema.vocabulary import vocabulary_columns
@@ -83,6 +84,14 @@ class DatabaseModel(BagDatabase):
         make_directory(directory)
         super().__init__(bag, directory / "main.db")
         self.minid = minid
+
+    def orm(self) -> SchemaORM:
+        """The tables that have rows in the bag, mapped for SQLAlchemy; for reading only. See ``SchemaORM``.
+
+        Raises:
+            DerivaMLMissingExtra: SQLAlchemy is not installed.
+        """
+        return bag_orm(self)
 
 
 class DerivaMLDatabase:
@@ -162,6 +171,14 @@ class DerivaMLDatabase:
     def catalog_id(self) -> str:
         """What stands for the catalog: the dataset and the snapshot that the bag is of."""
         return self.database.info["External-Identifier"]
+
+    def orm(self) -> SchemaORM:
+        """The tables that have rows in the bag, mapped for SQLAlchemy; for reading only. See ``SchemaORM``.
+
+        Raises:
+            DerivaMLMissingExtra: SQLAlchemy is not installed.
+        """
+        return bag_orm(self.database)
 
     # -- datasets ------------------------------------------------------------------------------------------------
 
@@ -319,7 +336,7 @@ class DerivaMLDatabase:
         )
 
     def resolve_rids(
-        self, rids: Iterable[str], candidate_tables: Iterable[Table] | None = None
+        self, rids: Iterable[str], candidate_tables: Iterable[str | Table] | None = None
     ) -> dict[str, BatchRidResult]:
         """Find the tables of many RIDs.
 
@@ -332,7 +349,9 @@ class DerivaMLDatabase:
         """
         wanted = list(dict.fromkeys(rids))
         forms = {rid: normalise(rid) or rid for rid in wanted}
-        allowed = None if candidate_tables is None else {each.qualified for each in candidate_tables}
+        allowed = (
+            None if candidate_tables is None else {self.database.table(each).qualified for each in candidate_tables}
+        )
         tables = [each for each in self.database.tables() if allowed is None or each.qualified in allowed]
         places = self._places({*wanted, *forms.values()}, tables)
         found: dict[str, BatchRidResult] = {}

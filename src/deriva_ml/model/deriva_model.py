@@ -49,6 +49,11 @@ class DerivaModel:
         return getattr(self.model, name)
 
     @property
+    def session(self) -> Session:
+        """The catalog that it is of, for functions that take a ``DerivaML``."""
+        return self._session
+
+    @property
     def ml_schema(self) -> str:
         """Name of the ML schema."""
         return self._session.ml_schema

@@ -6,19 +6,29 @@ The annotations do nothing to a catalog that no web interface shows; they go wit
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from deriva_ml.core.constants import is_system_schema
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.schema.annotation_values import DISPLAY
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset, is_association, is_vocabulary
 from deriva_ml.wire.model import Json, Table
 
-__all__ = ["add_page", "apply_catalog_annotations", "catalog_annotation", "chaise_url", "record_url", "refresh_menu"]
+__all__ = [
+    "add_page",
+    "apply_catalog_annotations",
+    "asset_rule",
+    "catalog_annotation",
+    "chaise_url",
+    "record_url",
+    "refresh_menu",
+    "upload_rules",
+]
 
 CHAISE_CONFIG = "tag:isrd.isi.edu,2019:chaise-config"
-DISPLAY = "tag:misd.isi.edu,2015:display"
 BULK_UPLOAD = "tag:isrd.isi.edu,2017:bulk-upload"
 _DOCUMENTATION = "https://docs.derivacloud.org/"
 _PAGES = "www"
@@ -103,8 +113,13 @@ def catalog_annotation(session: Session, navbar_brand_text: str, head_title: str
     }
 
 
-def _upload_rules(session: Session) -> dict[str, Json]:
-    """Rules for ``deriva-upload-cli``: ``<schema>/<Table>/<file>``, and rows in ``records/<schema>/<Table>.csv``."""
+def upload_rules(session: Session, chunk_size: int | None = None) -> dict[str, Json]:
+    """Rules for ``deriva-upload-cli``: files, and rows in ``records/<schema>/<Table>.csv``.
+
+    Args:
+        session: The catalog.
+        chunk_size: Files longer than this are sent in chunks of so many bytes; by default that tool decides.
+    """
     mappings: list[Json] = [
         {
             "asset_type": "table",
@@ -114,21 +129,32 @@ def _upload_rules(session: Session) -> dict[str, Json]:
         }
     ]
     for schema in sorted(session.domain_schemas):
-        mappings.extend(_asset_rule(table) for table in _tables(session, schema) if is_asset(table))
+        mappings.extend(asset_rule(table, chunk_size) for table in _tables(session, schema) if is_asset(table))
     return {"asset_mappings": mappings, "version_compatibility": [[">=1.4.0"]]}
 
 
-def _asset_rule(table: Table) -> Json:
+def asset_rule(table: Table, chunk_size: int | None = None, metadata: Sequence[str] = ()) -> dict[str, Json]:
+    """The rule for the files of one table: ``<schema>/<Table>/<values of metadata>/<file>``.
+
+    Args:
+        table: The asset table.
+        chunk_size: Files longer than this are sent in chunks of so many bytes; by default that tool decides.
+        metadata: The columns whose values the directories are, in their order.
+    """
+    values = "".join(f"(?P<value{at}>[^/]+)/" for at in range(len(metadata)))
+    columns: dict[str, Json] = {name: f"{{value{at}}}" for at, name in enumerate(metadata)}
+    facts: dict[str, Json] = {"URL": "{URI}", "Filename": "{file_name}", "Length": "{file_size}", "MD5": "{md5}"}
+    options: dict[str, Json] = {"versioned_uris": True}
     return {
-        "column_map": {"URL": "{URI}", "Filename": "{file_name}", "Length": "{file_size}", "MD5": "{md5}"},
-        "file_pattern": f"^.*/{re.escape(table.schema)}/{re.escape(table.name)}/[^/]+$",
+        "column_map": {**facts, **columns},
+        "file_pattern": f"^.*/{re.escape(table.schema)}/{re.escape(table.name)}/{values}[^/]+$",
         "target_table": [table.schema, table.name],
         "checksum_types": ["md5"],
         "hatrac_templates": {
             "hatrac_uri": f"/hatrac/{quote(table.name, safe='')}/{{md5}}.{{file_name}}",
             "content-disposition": "filename*=UTF-8''{file_name}",
         },
-        "hatrac_options": {"versioned_uris": True},
+        "hatrac_options": options if chunk_size is None else {**options, "chunk_size": chunk_size},
         "record_query_template": "/entity/{target_table}/MD5={md5}&Filename={file_name}",
     }
 
@@ -152,7 +178,7 @@ def apply_catalog_annotations(
     annotations: dict[str, Json] = {
         CHAISE_CONFIG: catalog_annotation(session, navbar_brand_text, head_title),
         DISPLAY: {"name_style": {"underline_space": True}},
-        BULK_UPLOAD: _upload_rules(session),
+        BULK_UPLOAD: upload_rules(session),
     }
     for tag, value in annotations.items():
         session.catalog.set_annotation(tag, value)

@@ -11,6 +11,17 @@ from typing import Protocol, TypeAlias
 
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.core.files import nearest
+from deriva_ml.schema.annotation_values import (
+    COLUMN_DISPLAY,
+    DISPLAY,
+    TABLE_DISPLAY,
+    VISIBLE_COLUMNS,
+    VISIBLE_FOREIGN_KEYS,
+    Annotation,
+    Shown,
+    annotation_value,
+    plain,
+)
 from deriva_ml.schema.session import HasSession, Session
 from deriva_ml.wire.model import Json, Table
 
@@ -33,28 +44,8 @@ __all__ = [
     "set_visible_foreign_keys",
 ]
 
-DISPLAY = "tag:misd.isi.edu,2015:display"
-VISIBLE_COLUMNS = "tag:isrd.isi.edu,2016:visible-columns"
-VISIBLE_FOREIGN_KEYS = "tag:isrd.isi.edu,2016:visible-foreign-keys"
-TABLE_DISPLAY = "tag:isrd.isi.edu,2016:table-display"
-COLUMN_DISPLAY = "tag:isrd.isi.edu,2016:column-display"
-
 Element: TypeAlias = "tuple[str, str, str | None]"
 """Schema, table, and column or None."""
-
-
-class ToDict(Protocol):
-    """What the builders of ``deriva_ml.model.annotations`` make."""
-
-    def to_dict(self) -> dict[str, Json]:
-        """The annotation's value."""
-
-
-Annotation: TypeAlias = "Mapping[str, Json] | ToDict | None"
-
-
-Shown: TypeAlias = "Json | tuple[str, ...] | ToDict"
-"""A column or a foreign key as an annotation lists it."""
 
 
 class AnnotationDraft:
@@ -126,15 +117,9 @@ def _label(element: Element) -> str:
     return element[1] if element[2] is None else f"{element[1]}.{element[2]}"
 
 
-def _value(annotation: Annotation) -> Json:
-    if annotation is None:
-        return None
-    return dict(annotation) if isinstance(annotation, Mapping) else annotation.to_dict()
-
-
 def _set(ml: HasDraft, element: Element, tag: str, annotation: Annotation) -> str:
     ml.session.require_writable()
-    ml.annotation_draft.put(element, tag, _value(annotation))
+    ml.annotation_draft.put(element, tag, annotation_value(tag, annotation))
     return _label(element)
 
 
@@ -239,10 +224,10 @@ def _context(ml: HasDraft, element: Element, tag: str, context: str) -> list[Jso
     lists = _lists(ml, element, tag)
     found = lists.get(context)
     if not isinstance(found, list):
-        plain = [name for name, value in lists.items() if isinstance(value, list)]
+        listed = [name for name, value in lists.items() if isinstance(value, list)]
         raise DerivaMLDataError(
             f"{_label(element)} lists nothing for context {context!r}.",
-            allowed=plain,
+            allowed=listed,
             hint="add to it first, or set the whole annotation",
         )
     return list(found)
@@ -254,19 +239,11 @@ def _store(ml: HasDraft, element: Element, tag: str, context: str, items: list[J
     return items
 
 
-def _plain(item: Shown) -> Json:
-    if isinstance(item, tuple):
-        return list(item)
-    if item is None or isinstance(item, str | int | float | list | dict):
-        return item
-    return item.to_dict()
-
-
 def _added(ml: HasDraft, table: str | Table, tag: str, context: str, item: Shown, position: int | None) -> list[Json]:
     element = _element(ml, table)
     known = _lists(ml, element, tag).get(context)
     items = list(known) if isinstance(known, list) else []
-    items.insert(len(items) if position is None else position, _plain(item))
+    items.insert(len(items) if position is None else position, plain(item))
     return _store(ml, element, tag, context, items)
 
 
@@ -280,7 +257,7 @@ def _removed(ml: HasDraft, table: str | Table, tag: str, context: str, item: Sho
             )
         del items[item]
     else:
-        wanted = _plain(item)
+        wanted = plain(item)
         if wanted not in items:
             raise DerivaMLDataError(
                 f"{wanted!r} is not in {context!r} of {_label(element)}.", allowed=[str(each) for each in items]
@@ -302,7 +279,7 @@ def _reordered(
                 f"0 to {len(items) - 1}."
             )
         return _store(ml, element, tag, context, [items[int(str(each))] for each in wanted])
-    given = [_plain(each) for each in wanted]
+    given = [plain(each) for each in wanted]
     if sorted(map(repr, given)) != sorted(map(repr, items)):
         raise DerivaMLDataError(
             f"The new order of {context!r} of {_label(element)} must name each of its items once.",

@@ -1,4 +1,4 @@
-"""Our client of a catalog, from what stands for the catalog: that client, or a handle of the ``deriva`` package."""
+"""What the ``deriva`` package has of a catalog, in our own form: its catalogs as clients, its models as values."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.connect import open_connection
 from deriva_ml.core.exceptions import DerivaMLValidationError
+from deriva_ml.schema.session import HasSession, Session, session_of
+from deriva_ml.wire.model import Model
+from deriva_ml.wire.model_documents import model_from_document
 
-__all__ = ["client_of"]
+__all__ = ["client_of", "model_of"]
 
 
 @contextmanager
@@ -41,3 +44,21 @@ def client_of(catalog: CatalogClient | Any) -> Iterator[CatalogClient]:
         yield connection.catalog(str(catalog.catalog_id))
     finally:
         connection.close()
+
+
+def model_of(model: Model | HasSession | Session | Any) -> Model:
+    """A model in our own form.
+
+    Args:
+        model: That form already; ``ml.model``, a ``DerivaML`` or its session; or the ``deriva`` package's own model.
+
+    Raises:
+        DerivaMLValidationError: It is none of these.
+    """
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, Session | HasSession):
+        return session_of(model).model()
+    if not hasattr(model, "prejson"):
+        raise DerivaMLValidationError(f"Not the model of a catalog: {model!r}.", allowed=["ml.model"])
+    return model_from_document(model.prejson())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from deriva_ml.core.exceptions import DerivaMLRidsNotFound
-from deriva_ml.schema.session import Session
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLRidsNotFound
+from deriva_ml.schema.session import NamedTable, Session
 from deriva_ml.wire.model import Json, Table
 from deriva_ml.wire.path import Path, eq, table
 
@@ -33,7 +33,7 @@ class BatchRidResult:
 
 
 def resolve_rids(
-    session: Session, rids: Iterable[str], candidate_tables: Iterable[Table] | None = None
+    session: Session, rids: Iterable[str], candidate_tables: Iterable[str | Table | NamedTable] | None = None
 ) -> dict[str, BatchRidResult]:
     """Find the tables of many RIDs in a number of requests that does not grow with them.
 
@@ -48,7 +48,7 @@ def resolve_rids(
     wanted = list(dict.fromkeys(rids))
     found = session.catalog.resolve_rids(wanted)
     model = session.model()
-    allowed = None if candidate_tables is None else {(item.schema, item.name) for item in candidate_tables}
+    allowed = None if candidate_tables is None else {session.table(item).qualified for item in candidate_tables}
     results: dict[str, BatchRidResult] = {}
     for rid, (schema, name) in found.items():
         if allowed is None or (schema, name) in allowed:
@@ -91,10 +91,13 @@ def cite(session: Session, entity: Mapping[str, Json] | str, current: bool = Fal
 
     Raises:
         DerivaMLRidsNotFound: There is no such record.
+        DerivaMLDataError: The row has no RID.
     """
     base = f"{session.place.base_url or f'tag:{session.identity}'}/id/{session.catalog_id}/"
     if isinstance(entity, str) and entity.startswith(base):
         return entity
-    rid = entity if isinstance(entity, str) else str(entity.get("RID") or "")
+    if not isinstance(entity, str) and not entity.get("RID"):
+        raise DerivaMLDataError(f"Entity {dict(entity)} does not have RID column")
+    rid = entity if isinstance(entity, str) else str(entity["RID"])
     found = resolve_rid(session, rid).rid
     return f"{base}{found}" + ("" if current else f"@{session.catalog.latest_snaptime()}")

@@ -25,6 +25,7 @@ __all__ = [
     "AssetEntry",
     "Entries",
     "FeatureEntry",
+    "TableEntry",
     "Uploaded",
     "encode",
     "new_key",
@@ -122,7 +123,45 @@ class FeatureEntry:
         return _entry(cls, document)
 
 
-Entry = TypeVar("Entry", bound=AssetEntry | FeatureEntry)
+@dataclass(frozen=True, slots=True)
+class TableEntry:
+    """A file of rows that a run writes for a table.
+
+    Attributes:
+        key: Identifies the entry within the manifest.
+        schema: Schema of the table.
+        table: Name of the table.
+        path: The file, relative to the manifest's directory, or absolute.
+        status: ``pending``, ``uploaded``, ``failed``, or ``abandoned``: registered, never written, and given up.
+        rows: How many rows the file had when it was last read.
+        uploaded: How many of them, from the first on, are in the catalog.
+        length: The size of the file when all of its rows were in the catalog, in bytes.
+        md5: MD5 of the file then.
+        error: Why the last attempt failed.
+    """
+
+    key: str
+    schema: str
+    table: str
+    path: str
+    status: str = PENDING
+    rows: int = 0
+    uploaded: int = 0
+    length: int | None = None
+    md5: str | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Json]:
+        """The entry as a JSON object."""
+        return _plain(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Json]) -> TableEntry:
+        """Read an entry; an unknown or missing field, or a value of the wrong type, is a ``ValueError``."""
+        return _entry(cls, document)
+
+
+Entry = TypeVar("Entry", bound=AssetEntry | FeatureEntry | TableEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +225,10 @@ _TYPES: Mapping[str, type] = MappingProxyType(
 )
 _REQUIRED: Mapping[type, tuple[str, ...]] = {
     AssetEntry: ("key", "asset_table", "schema", "file_name", "path"),
-    FeatureEntry: tuple(f.name for f in fields(FeatureEntry) if f.default is MISSING),
+    **{cls: tuple(f.name for f in fields(cls) if f.default is MISSING) for cls in (FeatureEntry, TableEntry)},
 }
 _OPTIONAL: Mapping[type, Mapping[str, bool]] = {
-    cls: {f.name: f.default is None for f in fields(cls)} for cls in (AssetEntry, FeatureEntry)
+    cls: {f.name: f.default is None for f in fields(cls)} for cls in (AssetEntry, FeatureEntry, TableEntry)
 }
 
 
@@ -226,7 +265,7 @@ def of_type(cls: type[T], value: object, name: str) -> T:
     return value
 
 
-def _plain(entry: AssetEntry | FeatureEntry) -> dict[str, Json]:
+def _plain(entry: AssetEntry | FeatureEntry | TableEntry) -> dict[str, Json]:
     values = {name: getattr(entry, name) for name in _OPTIONAL[type(entry)]}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

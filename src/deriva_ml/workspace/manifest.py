@@ -1,4 +1,4 @@
-"""What a run has staged for the catalog: its output files and its feature values, as a journal of changes.
+"""What a run has staged for the catalog: output files, feature values and rows of tables, as a journal of changes.
 
 The file ``<run>/asset-manifest.jsonl`` has a header line and then one line per change. It is only ever added to, so
 the cost of a change does not depend on how many there were before it.
@@ -7,7 +7,8 @@ the cost of a change does not depend on how many there were before it.
 2. The state in memory is what reading the file would give: changes are applied from the text that is written.
 3. The rest of a line that was being written when the process was killed is left out; any other line that cannot be
    understood is an error that names the file and the line.
-4. A manifest belongs to one execution and one format; another is refused.
+4. A manifest belongs to one execution; one of another, and a format that is not known, are refused. Format 2 has
+   tables; one of format 1 is read and added to.
 5. Entries are identified by a key of their own, never by a file's base name.
 6. Several processes may write (they take turns); a reader sees a prefix of the changes.
 """
@@ -32,6 +33,7 @@ from deriva_ml.workspace.entries import (
     AssetEntry,
     Entries,
     FeatureEntry,
+    TableEntry,
     Uploaded,
     encode,
     new_key,
@@ -39,10 +41,13 @@ from deriva_ml.workspace.entries import (
 )
 from deriva_ml.workspace.lines import LineFile
 
-__all__ = ["FORMAT", "MANIFEST_NAME", "AssetEntry", "FeatureEntry", "Manifest", "Uploaded", "new_key"]
+__all__ = ["FORMAT", "MANIFEST_NAME", "AssetEntry", "FeatureEntry", "Manifest", "TableEntry", "Uploaded", "new_key"]
 
-FORMAT = 1
-"""The format of the file; a file of another format is refused."""
+FORMAT = 2
+"""The format of a new file."""
+
+READ = (1, 2)
+"""The formats that can be read; a file of another one is refused."""
 
 MANIFEST_NAME = "asset-manifest.jsonl"
 """The name of a run's manifest in its directory."""
@@ -101,6 +106,11 @@ class Manifest:
         """A live view of the staged features by key."""
         return MappingProxyType(self._features.entries)
 
+    @property
+    def tables(self) -> Mapping[str, TableEntry]:
+        """A live view of the files of rows by key."""
+        return MappingProxyType(self._tables.entries)
+
     def asset(self, key: str) -> AssetEntry:
         """The entry with this key.
 
@@ -132,7 +142,12 @@ class Manifest:
         with self._lock:
             return [entry for entry in self._features.entries.values() if entry.uploaded < entry.rows]
 
-    def file_of(self, entry: AssetEntry) -> Path:
+    def pending_tables(self) -> list[TableEntry]:
+        """The files with rows that are not in the catalog yet, as far as is known."""
+        with self._lock:
+            return [entry for entry in self._tables.entries.values() if entry.status not in (UPLOADED, ABANDONED)]
+
+    def file_of(self, entry: AssetEntry | TableEntry) -> Path:
         """The staged file of an entry."""
         return self.path.parent / entry.path
 
@@ -225,6 +240,16 @@ class Manifest:
         self._change([{"op": "feature-set", "key": key, "set": changes}])
         return self._features.get(key)
 
+    def add_table(self, entry: TableEntry) -> None:
+        """Register a file of rows."""
+        self._change([{"op": "table", "entry": entry.to_dict()}])
+
+    def update_table(self, key: str, **changes: object) -> TableEntry:
+        """Change fields of the entry of a file of rows and give it back."""
+        self._tables.get(key)
+        self._change([{"op": "table-set", "key": key, "set": changes}])
+        return self._tables.get(key)
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Group the changes of a block: they hold at once, and are on the disk when the block ends.
@@ -252,6 +277,7 @@ class Manifest:
         self._file = LineFile(self.path)
         self._assets: Entries[AssetEntry] = Entries("Asset", AssetEntry)
         self._features: Entries[FeatureEntry] = Entries("Feature", FeatureEntry)
+        self._tables: Entries[TableEntry] = Entries("Table", TableEntry)
         self._keys: dict[str, str] = {}
         self._execution_rid: str | None = None
 
@@ -303,7 +329,7 @@ class Manifest:
         """Refuse what could not be read back, before it is written."""
         fresh: set[str] = set()
         for document in documents:
-            kind: Entries[Any] = self._features if document["op"].startswith("feature") else self._assets
+            kind = self._kind(document["op"])
             if "rid" in document:
                 kind.changed(document["key"], {"rid": document["rid"]})
                 continue
@@ -314,6 +340,11 @@ class Manifest:
             if key in kind.entries or key in fresh:
                 raise DerivaMLDataError(f"{kind.what} {key!r} is in the manifest {self.path} already.")
             fresh.add(key)
+
+    def _kind(self, op: str) -> Entries[Any]:
+        """The entries that a change is of."""
+        what = op.partition("-")[0]
+        return self._features if what == "feature" else self._tables if what == "table" else self._assets
 
     def _apply_lines(self, lines: list[tuple[int, bytes]]) -> None:
         for number, line in lines:
@@ -338,23 +369,21 @@ class Manifest:
             case "asset":
                 entry = self._assets.add(document["entry"])
                 self._keys[entry.path] = entry.key
-            case "asset-set":
-                self._assets.set(document["key"], document["set"])
             case "lease":
                 if self._assets.get(document["key"]).rid is None:
                     self._assets.set(document["key"], {"rid": document["rid"]})
-            case "feature":
-                self._features.add(document["entry"])
-            case "feature-set":
-                self._features.set(document["key"], document["set"])
+            case "feature" | "table" as op:
+                self._kind(op).add(document["entry"])
+            case "asset-set" | "feature-set" | "table-set" as op:
+                self._kind(op).set(document["key"], document["set"])
             case other:
                 raise ValueError(f"unknown change {other!r}")
 
     def _read_header(self, document: dict[str, Any]) -> None:
-        if document["format"] != FORMAT:
+        if document["format"] not in READ:
             raise DerivaMLDataError(
                 f"The manifest {self.path} is of format {document['format']!r}.",
-                allowed=[str(FORMAT)],
+                allowed=[str(known) for known in READ],
                 hint="open it with the version of deriva-ml that wrote it",
             )
         if self._wanted is not None and document["execution"] != self._wanted:
