@@ -1,4 +1,4 @@
-"""The records of a bag as samples with labels: what PyTorch calls a map-style dataset.
+"""The records of a bag as samples with labels: for PyTorch, which calls that a map-style dataset, and for TensorFlow.
 
 The list of the records and their labels are read when it is made; a file is read when its sample is asked for. Nothing
 here needs PyTorch: whatever takes an object with ``__len__`` and ``__getitem__`` can use it. Where PyTorch is
@@ -25,7 +25,7 @@ from deriva_ml.wire.model import Json, Table
 if TYPE_CHECKING:
     from deriva_ml.dataset.dataset_bag import DatasetBag
 
-__all__ = ["BagSamples", "Loading", "as_torch_dataset"]
+__all__ = ["BagSamples", "Loading", "as_torch_dataset", "samples_of"]
 
 Row = dict[str, Json]
 _NAMED = 5
@@ -58,6 +58,7 @@ class BagSamples:
 
     Attributes:
         rids: The records, in the order of the samples.
+        targets: Their labels, likewise; None for samples without labels.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class BagSamples:
         loading: Loading,
     ) -> None:
         self.rids = list(rids)
+        self.targets = None if targets is None else list(targets)
         self._database = database
         self._table = table
-        self._targets = None if targets is None else list(targets)
         self._loading = loading
 
     def __len__(self) -> int:
@@ -82,14 +83,14 @@ class BagSamples:
         if not -len(self) <= at < len(self):
             raise IndexError(f"there are {len(self)} samples, not one of number {at}")
         sample = self._sample(self.rids[at])
-        return sample if self._targets is None else (sample, self._targets[at])
+        return sample if self.targets is None else (sample, self.targets[at])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[at] for at in range(len(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class may be made at run time, so a worker process is told how to make it.
-        return _made, (self._database, self._table, self.rids, self._targets, self._loading)
+        return _made, (self._database, self._table, self.rids, self.targets, self._loading)
 
     def row(self, index: SupportsIndex) -> Row:
         """The record of a sample; ``Filename`` is the path of the file where the bag has it."""
@@ -149,16 +150,42 @@ def as_torch_dataset(
         DerivaMLTableNotFound: There is no such table.
         DerivaMLDataError: Records lack a label, or have several.
     """
+    loading = Loading(sample_loader, transform)
+    return samples_of(bag, element_type, loading, targets, target_transform, missing, reachable=reachable, make=_made)
+
+
+def samples_of(
+    bag: DatasetBag,
+    element_type: str | Table,
+    loading: Loading,
+    targets: Targets | None,
+    target_transform: Callable[[Any], Any] | None,
+    missing: Missing,
+    *,
+    reachable: bool,
+    make: Callable[..., BagSamples] = BagSamples,
+) -> BagSamples:
+    """The records of a table as samples; see ``as_torch_dataset``.
+
+    Args:
+        bag: The bag.
+        element_type: The table.
+        loading: How a sample is made.
+        targets: What a sample's label is.
+        target_transform: Makes labels of what is said.
+        missing: What becomes of records without a label.
+        reachable: All records of the table that belong to the dataset; else members only.
+        make: Makes the samples.
+    """
     check_missing(missing)
     database = bag.database
     table = database.table(element_type)
     rids = belonging(database, bag.holders, table) if reachable else _members(bag, table)
     readers = Labels(database, table, terms_only=False).readers(targets or ())
-    loading = Loading(sample_loader, transform)
     if not readers:
-        return _made(database, table, rids, None, loading)
+        return make(database, table, rids, None, loading)
     labels = _labels(database, table, rids, readers, missing)
-    return _made(database, table, list(labels), [_target(each, target_transform) for each in labels.values()], loading)
+    return make(database, table, list(labels), [_target(each, target_transform) for each in labels.values()], loading)
 
 
 def _members(bag: DatasetBag, table: Table) -> list[str]:

@@ -62,6 +62,7 @@ def subsample(
     selection_fn: SelectionFunction | None = None,
     partition_by: str | None = None,
     row_per: str | None = None,
+    via: Sequence[str] | None = None,
     workflow_type: str = "Dataset_Management",
     dry_run: bool = False,
 ) -> SubsampleResult:
@@ -83,6 +84,7 @@ def subsample(
         selection_fn: A function that chooses the rows of the one partition ``Sample``.
         partition_by: A column of the element table, or of the join: elements that share a value stay together.
         row_per: The table of ``include_tables`` that a row stands for, where elements have several rows.
+        via: Tables that the join goes by, which add no columns.
         workflow_type: The kind of a run that is made for it; a term that is missing is added.
         dry_run: Write nothing.
 
@@ -98,6 +100,7 @@ def subsample(
         stratify_missing=stratify_missing,
         partition_by=partition_by,
         row_per=row_per,
+        via=tuple(via or ()),
         selection_fn=selection_fn,
         shuffle=shuffle,
         seed=seed,
