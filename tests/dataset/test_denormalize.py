@@ -106,6 +106,10 @@ def test_a_list_without_members_or_with_an_unknown_table_is_refused(small: Proje
         list(bag.denormalize_as_dict(["Grade"]))
     with pytest.raises(DerivaMLTableNotFound, match="Image"):
         list(bag.denormalize_as_dict(["Imagge"]))
+    with pytest.raises(DerivaMLDataError, match="'Image' is one text, not several"):
+        bag.denormalize_as_dict("Image")
+    with pytest.raises(DerivaMLDataError, match="'Image' is one text, not several"):
+        small.dataset(small.images[:1]).denormalize_as_dict("Image")
 
 
 def _both(project: Project, members: list[str], include: list[str], **how: Any) -> list[dict[str, Any]]:

@@ -85,6 +85,8 @@ def test_a_file_is_read_when_its_sample_is_asked_for(small: Project) -> None:
 def test_what_has_no_label_is_an_error_or_left_out_or_none(small: Project) -> None:
     small.session.catalog.update(DEMO, "Image", [{"RID": small.images[0], "Subject": None}])
     bag = _bag(small.dataset(small.images[:3]))
+    with pytest.raises(DerivaMLDataError, match="'Subject' is one text, not several"):
+        bag.as_torch_dataset("Image", targets="Subject")
     with pytest.raises(DerivaMLDataError, match=f"1 records of Image have no value of Subject: {small.images[0]}"):
         bag.as_torch_dataset("Image", targets=["Subject"])
     assert bag.as_torch_dataset("Image", targets=["Subject"], missing="skip").rids == sorted(small.images[1:3])

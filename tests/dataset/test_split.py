@@ -230,6 +230,7 @@ def test_a_dry_run_writes_nothing(small: Project, ml: DerivaML) -> None:
         ({"stratify_by_column": "Image.Nothing", "include_tables": TABLES}, "no column 'Image.Nothing'"),
         ({"include_tables": ["Subject"]}, "lacks Image"),
         ({"row_per": "Subject", "include_tables": ["Image"]}, "row_per"),
+        ({"via": "Subject", "include_tables": ["Image"]}, "via: 'Subject' is one text, not several"),
         ({"via": ["Subject"]}, "via needs include_tables"),
         ({"partition_by": "Nothing"}, "no column 'Nothing'"),
         ({"element_table": "Subject"}, "no members of Subject .members: Image 10"),

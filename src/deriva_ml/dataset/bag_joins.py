@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from deriva_ml.core.fields import refuse_text
 from deriva_ml.core.files import require
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.denormalize import Joins, Wanted, outputs, plan_joins
@@ -32,7 +33,7 @@ Names = Iterable[str | Table]
 
 def denormalize_columns(database: BagDatabase, include_tables: Iterable[str | Table]) -> list[tuple[str, str]]:
     """The columns that joining some tables gives, with their types."""
-    chosen = outputs([database.table(name) for name in include_tables], database.ml_schema)
+    chosen = outputs(_tables(database, include_tables), database.ml_schema)
     return [(each.name, each.column.type.name) for each in chosen]
 
 
@@ -50,7 +51,7 @@ def describe_denormalized(
 
 def list_schema_paths(database: BagDatabase, tables: Names | None = None) -> dict[str, Any]:
     """The ways from element types to tables that joins could follow."""
-    return schema_paths(_ground(database), None if tables is None else [database.table(name) for name in tables])
+    return schema_paths(_ground(database), None if tables is None else _tables(database, tables))
 
 
 def denormalize_as_dict(
@@ -81,13 +82,18 @@ def denormalize_as_dataframe(
     return frame(list(denormalize_as_dict(database, holders, names, row_per, via)), columns=columns)
 
 
+def _tables(database: BagDatabase, names: Names) -> list[Table]:
+    refuse_text("tables", names)
+    return [database.table(name) for name in names]
+
+
 def _ground(database: BagDatabase) -> Ground:
     return Ground(database.model, database.ml_schema, database.domain_schemas)
 
 
 def _wanted(database: BagDatabase, names: Names, row_per: Name | None, via: Names) -> Wanted:
     centre = None if row_per is None else database.table(row_per)
-    return Wanted(tuple(map(database.table, names)), centre, tuple(map(database.table, via)))
+    return Wanted(tuple(_tables(database, names)), centre, tuple(_tables(database, via)))
 
 
 def _joins(database: BagDatabase, names: Names, row_per: Name | None = None, via: Names = ()) -> Joins:

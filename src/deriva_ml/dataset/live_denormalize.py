@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from deriva_ml.core.fields import refuse_text
 from deriva_ml.core.files import require
 from deriva_ml.dataset.denormalize import Join, Joins, Plan, Wanted, outputs, plan_joins
 from deriva_ml.dataset.join_report import describe_join, schema_paths, sizes_of
@@ -188,6 +189,7 @@ def cache_denormalized(session: Session, dataset_rid: str, include_tables: Names
 
 
 def _tables(session: Session, names: Names) -> list[Table]:
+    refuse_text("tables", names)
     # A table that is given may be of another moment's model.
     return [session.table(f"{each.schema}:{each.name}" if isinstance(each, Table) else each) for each in names]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from deriva_ml.core.enums import MLVocab
 from deriva_ml.dataset.creation import NewDataset, create_datasets
 from deriva_ml.dataset.split import PartitionInfo, chosen_elements, source_of, usable
-from deriva_ml.dataset.split_frame import Choice, read_units
+from deriva_ml.dataset.split_frame import Choice, read_units, several
 from deriva_ml.dataset.split_plan import SelectionFunction, sample_size
 from deriva_ml.dataset.split_run import DRY_RUN, Catalog, Run, record_parameters, recording
 from deriva_ml.dataset.versions import INITIAL_VERSION
@@ -95,12 +95,12 @@ def subsample(
     """
     choice = Choice(
         element_table=element_table,
-        include_tables=tuple(include_tables or ()),
+        include_tables=several("include_tables", include_tables),
         stratify_by_column=stratify_by_column,
         stratify_missing=stratify_missing,
         partition_by=partition_by,
         row_per=row_per,
-        via=tuple(via or ()),
+        via=several("via", via),
         selection_fn=selection_fn,
         shuffle=shuffle,
         seed=seed,

@@ -19,7 +19,7 @@ from deriva_ml.dataset.aux_classes import DatasetVersion
 from deriva_ml.dataset.creation import NewDataset, create_datasets
 from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.dataset.finding import lookup_dataset
-from deriva_ml.dataset.split_frame import Choice, Units, read_units
+from deriva_ml.dataset.split_frame import Choice, Units, read_units, several
 from deriva_ml.dataset.split_plan import (
     TESTING,
     TRAINING,
@@ -153,12 +153,12 @@ def split_dataset(
     """
     choice = Choice(
         element_table=element_table,
-        include_tables=tuple(include_tables or ()),
+        include_tables=several("include_tables", include_tables),
         stratify_by_column=stratify_by_column,
         stratify_missing=stratify_missing,
         partition_by=partition_by,
         row_per=row_per,
-        via=tuple(via or ()),
+        via=several("via", via),
         selection_fn=selection_fn,
         shuffle=shuffle,
         seed=seed,

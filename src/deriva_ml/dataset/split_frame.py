@@ -23,10 +23,21 @@ from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.dataset.split_plan import EXTRA, SelectionFunction, column_of
 from deriva_ml.wire.model import Json
 
-__all__ = ["Choice", "Units", "read_units"]
+__all__ = ["Choice", "Units", "read_units", "several"]
 
 _NAMED = 5
 """How many elements an error names."""
+
+
+def several(what: str, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Names as they were given, none if nothing was.
+
+    Raises:
+        DerivaMLSelectionError: It is one text, whose letters would be taken for names.
+    """
+    if isinstance(names, str):
+        raise DerivaMLSelectionError(f"{what}: {names!r} is one text, not several.", hint=f"write [{names!r}]")
+    return tuple(names or ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from deriva_ml.core.exceptions import DerivaMLRidsNotFound
+from deriva_ml.core.fields import refuse_text
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Json, Table
 from deriva_ml.wire.path import Path, eq, table
@@ -45,6 +46,7 @@ def resolve_rids(
     Raises:
         DerivaMLRidsNotFound: Some do not exist, or are not in the candidate tables; only those are named.
     """
+    refuse_text("rids", rids)
     wanted = list(dict.fromkeys(rids))
     found = session.catalog.resolve_rids(wanted)
     model = session.model()
