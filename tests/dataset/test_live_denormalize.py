@@ -133,6 +133,10 @@ def test_what_was_joined_can_be_kept(small: Project) -> None:
     ).cache_denormalized(WIDE, "0.2.0")
     assert again.equals(first)
     assert not any("attributegroup" in target for _method, target in transport.requests)
+    by_image = dataset.cache_denormalized(["Subject"], "0.2.0", via=["Image"])
+    assert len(dataset.cache_denormalized(["Subject"], "0.2.0")) == 0
+    assert len(by_image) == len(dataset.cache_denormalized(["Subject"], "0.2.0", via=["Image"])) == 2
+    assert len(dataset.cache_denormalized(["Image", "Subject"], "0.2.0", row_per="Image")) == 4
 
 
 def test_errors_are_those_of_the_bag(small: Project) -> None:

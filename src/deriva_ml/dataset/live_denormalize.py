@@ -167,7 +167,15 @@ def denormalize_as_dataframe(
     return frame(list(rows), columns=columns)
 
 
-def cache_denormalized(session: Session, dataset_rid: str, include_tables: Names, force: bool = False) -> pd.DataFrame:
+def cache_denormalized(
+    session: Session,
+    dataset_rid: str,
+    include_tables: Names,
+    force: bool = False,
+    *,
+    row_per: Name | None = None,
+    via: Names = (),
+) -> pd.DataFrame:
     """The same, kept in the working directory: a version is asked of the catalog the first time only.
 
     It is kept as ``denormalized_<dataset>_<snapshot>_<tables>``, lists and objects as JSON text. Of the present, which
@@ -178,13 +186,19 @@ def cache_denormalized(session: Session, dataset_rid: str, include_tables: Names
         dataset_rid: The dataset.
         include_tables: The tables, an element type among them.
         force: Ask the catalog again.
+        row_per: The table that a row stands for.
+        via: Tables to go by, which add no columns.
     """
-    tables = _tables(session, include_tables)
+    wanted = _wanted(session, include_tables, row_per, via)
     moment = session.catalog.snaptime
-    name = "_".join(["denormalized", dataset_rid, moment or "present", *(f"{t.schema}:{t.name}" for t in tables)])
+    named = [f"{table.schema}:{table.name}" for table in wanted.tables]
+    named += [f"per {table.schema}:{table.name}" for table in (wanted.row_per,) if table is not None]
+    named += [f"via {table.schema}:{table.name}" for table in wanted.via]
+    name = "_".join(["denormalized", dataset_rid, moment or "present", *named])
     kept = WorkingDataCache(session.records_dir)
     if force or moment is None or not kept.has_table(name):
-        kept.cache_table(name, plain_frame(denormalize_as_dataframe(session, dataset_rid, tables)))
+        frame = denormalize_as_dataframe(session, dataset_rid, wanted.tables, row_per=wanted.row_per, via=wanted.via)
+        kept.cache_table(name, plain_frame(frame))
     return kept.read_table(name)
 
 

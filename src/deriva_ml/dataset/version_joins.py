@@ -117,7 +117,14 @@ def denormalize_as_dataframe(
 
 
 def cache_denormalized(
-    dataset: DatasetRef, include_tables: Tables, version: Version = None, force: bool = False
+    dataset: DatasetRef,
+    include_tables: Tables,
+    version: Version = None,
+    force: bool = False,
+    *,
+    row_per: Name | None = None,
+    via: Tables = (),
 ) -> pd.DataFrame:
     """The same, kept in the working directory; see ``live_denormalize.cache_denormalized``."""
-    return live.cache_denormalized(_at(dataset, version), dataset.dataset_rid, include_tables, force)
+    session = _at(dataset, version)
+    return live.cache_denormalized(session, dataset.dataset_rid, include_tables, force, row_per=row_per, via=via)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from deriva_ml.core.exceptions import DerivaMLRidsNotFound
+from deriva_ml.core.exceptions import DerivaMLRidsNotFound, DerivaMLValidationError
 from deriva_ml.core.fields import refuse_text
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Json, Table
@@ -93,10 +93,15 @@ def cite(session: Session, entity: Mapping[str, Json] | str, current: bool = Fal
 
     Raises:
         DerivaMLRidsNotFound: There is no such record.
+        DerivaMLValidationError: A row has no RID.
     """
     base = f"{session.place.base_url or f'tag:{session.identity}'}/id/{session.catalog_id}/"
     if isinstance(entity, str) and entity.startswith(base):
         return entity
     rid = entity if isinstance(entity, str) else str(entity.get("RID") or "")
+    if not rid:
+        raise DerivaMLValidationError(
+            f"Entity {entity!r} does not have RID column", hint="give a record's RID, or its row"
+        )
     found = resolve_rid(session, rid).rid
     return f"{base}{found}" + ("" if current else f"@{session.catalog.latest_snaptime()}")
