@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableTypeError
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.bag_labels import Label, LabelReader, Labels, Missing, Targets, check_missing
+from deriva_ml.dataset.bag_layout import is_stored
 from deriva_ml.dataset.bag_walk import belonging
 from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Json, Table
@@ -36,7 +37,8 @@ class Loading:
     """How a sample is made of a record.
 
     Attributes:
-        sample_loader: Given the path of the file (None for records that are no files) and the row, gives the sample.
+        sample_loader: Given the path of the file (None for records that are no files, or only refer to one elsewhere)
+            and the row, gives the sample.
         transform: Applied to the sample.
     """
 
@@ -105,7 +107,7 @@ class BagSamples:
 
     def _sample(self, rid: str) -> Any:
         row, path = self._row(rid)
-        if path is None and is_asset(self._table):
+        if path is None and is_asset(self._table) and is_stored(row):
             raise DerivaMLDataError(
                 f"The file of asset {rid} ({row['Filename']}) is not in the bag {self._database.bag}.",
                 hint="fetch the files with bag.materialize()",
@@ -134,8 +136,9 @@ def as_torch_dataset(
     Args:
         bag: The bag.
         element_type: The table.
-        sample_loader: Given the path of the file (None for records that are no files) and the row, gives the
-            sample; by default the path, or the row. It is called when the sample is asked for.
+        sample_loader: Given the path of the file (None for records that are no files, or only refer to one
+            elsewhere) and the row, gives the sample; by default the path, or the row. It is called when the sample
+            is asked for.
         transform: Applied to the sample.
         targets: What a sample's label is: features, ``Feature.column``, or columns, as in ``restructure_assets``.
             For several, a label is a dictionary by name. Without, there are samples only.

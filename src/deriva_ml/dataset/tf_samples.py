@@ -38,8 +38,9 @@ def as_tf_dataset(
     Args:
         bag: The bag.
         element_type: The table.
-        sample_loader: Given the path of the file (None for records that are no files) and the row, gives the
-            sample, which must be something that TensorFlow makes a tensor of; by default the path.
+        sample_loader: Given the path of the file (None for records that are no files, or only refer to one
+            elsewhere) and the row, gives the sample, which must be something that TensorFlow makes a tensor of; by
+            default the path.
         transform: Applied to the sample.
         targets: What a sample's label is, as in ``as_torch_dataset``. Without, there are samples only.
         target_transform: Given the feature's record, or the value, gives the label.
