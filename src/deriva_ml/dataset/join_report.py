@@ -119,21 +119,17 @@ def schema_paths(ground: Ground, tables: Iterable[Table] | None = None) -> dict[
     ]
     names = labels(inside)
     targets = list(tables) if tables is not None else [table for table in inside if not is_association(table)]
-    paths: dict[str, list[list[str]]] = {}
-    for target in targets:
-        found = [
-            [names[start.qualified], *(names[table.qualified] for table in way)]
-            for start in starts
-            if start.qualified != target.qualified
-            for way in ground.ways(start, target, lambda way: len(way) < LONGEST)
-        ]
-        if found:
-            paths[names[target.qualified]] = sorted(found, key=lambda way: (len(way), way))
+    found: dict[str, list[list[str]]] = {names[target.qualified]: [] for target in targets}
+    for start in starts:
+        for way in ground.every_way(start, lambda way: len(way) < LONGEST):
+            path = [names[table.qualified] for table in (start, *way)]
+            if path[-1] in found:
+                found[path[-1]].append(path)
     return {
         "element_types": [names[table.qualified] for table in starts],
         "association_tables": [names[table.qualified] for table in inside if is_association(table)],
         "feature_tables": sorted(names[name] for name in ground.features if name in names),
-        "paths": paths,
+        "paths": {name: sorted(paths, key=lambda path: (len(path), path)) for name, paths in found.items() if paths},
     }
 
 

@@ -89,17 +89,21 @@ class Ground:
 
     def ways(self, start: Table, target: Table, may_pass: Callable[[Way], bool]) -> list[Way]:
         """The ways from one table to another, each as the tables after the start, the shortest first."""
-        found: list[Way] = []
+        name = target.qualified
+        every = self.every_way(start, lambda way: way[-1].qualified != name and may_pass(way))
+        found = [way for way in every if way[-1].qualified == name]
+        return sorted(found, key=lambda way: (len(way), [table.qualified for table in way]))
+
+    def every_way(self, start: Table, may_pass: Callable[[Way], bool]) -> Iterator[Way]:
+        """The ways from a table to any other, each as the tables after the start."""
         front: list[Way] = [(start,)]
         while front:
             way = front.pop()
             for following in self._onward(way):
                 longer = (*way, following)
-                if following.qualified == target.qualified:
-                    found.append(longer[1:])
-                elif may_pass(longer[1:]):
+                yield longer[1:]
+                if may_pass(longer[1:]):
                     front.append(longer)
-        return sorted(found, key=lambda way: (len(way), [table.qualified for table in way]))
 
     def is_bridge(self, before: Table, feature: Table, after: Table) -> bool:
         """Whether a feature table leads from what it describes to what its values refer to, or back."""
