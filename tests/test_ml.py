@@ -9,7 +9,7 @@ import pytest
 
 from deriva_ml import DerivaML, DerivaMLConfig
 from deriva_ml.core.config import Settings
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError, DerivaMLRidsNotFound
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLRidsNotFound, DerivaMLValidationError
 from deriva_ml.ml import READY_TAG
 
 
@@ -90,7 +90,7 @@ def test_a_record_is_cited_as_of_now(ml: DerivaML) -> None:
     assert ml.cite({"RID": rid}, current=True) == citation.partition("@")[0]
     with pytest.raises(DerivaMLRidsNotFound):
         ml.cite("9-ZZZZ")
-    with pytest.raises(DerivaMLDataError, match="does not have RID column"):
+    with pytest.raises(DerivaMLValidationError, match="does not have RID column"):
         ml.cite({"Name": "x"})
 
 

@@ -79,6 +79,14 @@ class DatasetLike(Protocol):
     def denormalize_info(self, include_tables: Sequence[str | Table]) -> dict[str, Any]:
         """What joining some tables would read."""
 
+    def get_denormalized_as_dict(
+        self, include_tables: Sequence[str | Table], *, row_per: str | Table | None = None
+    ) -> Iterator[Row]:
+        """Join tables into one, row by row; a row may stand for one of ``row_per``."""
+
+    def describe_denormalized(self, include_tables: Sequence[str | Table]) -> dict[str, Any]:
+        """How tables would be joined."""
+
 
 @runtime_checkable
 class WritableDataset(DatasetLike, Protocol):

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from deriva_ml.asset import asset, asset_record, cached
     from deriva_ml.asset import tables as asset_tables
     from deriva_ml.core.ml_config import DerivaMLConfig
-    from deriva_ml.dataset import bag, cached_bags, clones, estimate, files, finding, live_denormalize, members
+    from deriva_ml.dataset import (
+        bag,
+        cached_bags,
+        clones,
+        estimate,
+        files,
+        finding,
+        live_denormalize,
+        members,
+        referencing,
+    )
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
     from deriva_ml.execution.inputs import DownloadNotice
@@ -55,6 +65,7 @@ else:
     members = Room("deriva_ml.dataset.members")
     provenance = Room("deriva_ml.schema.provenance")
     references = Room("deriva_ml.schema.references")
+    referencing = Room("deriva_ml.dataset.referencing")
     resume = Room("deriva_ml.execution.resume")
     storage = Room("deriva_ml.execution.storage")
     validation = Room("deriva_ml.schema.validation")
@@ -326,6 +337,7 @@ class DerivaML:
     feature_record_class = of_session(lambda: feature.feature_record_class)
     lookup_feature = of_session(lambda: feature.lookup_feature)
     find_features = of_session(lambda: feature.find_features)
+    find_features_referencing = of_session(lambda: feature.find_features_referencing)
     delete_feature = of_session(lambda: feature.delete_feature)
     add_features = of_session(lambda: values.add_features)
     list_feature_values = of_session(lambda: values.list_feature_values)
@@ -337,6 +349,7 @@ class DerivaML:
     # -- datasets ------------------------------------------------------------------------------------------------
 
     find_datasets = of_owner(lambda: finding.find_datasets)
+    find_datasets_referencing = of_owner(lambda: referencing.find_datasets_referencing)
     lookup_dataset = of_owner(lambda: finding.lookup_dataset)
     delete_dataset = of_session(lambda: finding.delete_dataset)
     list_dataset_executions = of_session(lambda: execution_record.list_dataset_executions)
@@ -362,6 +375,7 @@ class DerivaML:
     create_execution = of_owner(lambda: execution.create_execution)
     lookup_execution = of_session(lambda: execution_record.lookup_execution)
     find_executions = of_session(lambda: execution_record.find_executions)
+    find_executions_consuming = of_session(lambda: execution_record.find_executions_consuming)
 
     restore_execution = of_owner(lambda: resume.restore_execution)
     lookup_experiment = of_owner(lambda: experiment.lookup_experiment)

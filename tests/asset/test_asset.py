@@ -119,6 +119,17 @@ def test_assets_are_found_by_type_and_table(run: Run) -> None:
         list(find_assets(run.session, asset_type="Nonsense"))
 
 
+def test_assets_are_listed_newest_first_or_as_the_caller_says(run: Run) -> None:
+    rids = [add(run, name)[0] for name in ("b.png", "c.png", "a.png")]
+    assert [asset.asset_rid for asset in list_assets(run.session, "Image", sort=True)] == rids[::-1]
+    assert [asset.asset_rid for asset in find_assets(run.session, sort=True)] == rids[::-1]
+    for found in (
+        list_assets(run.session, "Image", sort=lambda asset: asset.filename),
+        find_assets(run.session, sort=lambda asset: asset.filename),
+    ):
+        assert [asset.filename for asset in found] == ["a.png", "b.png", "c.png"]
+
+
 def test_types_are_added_and_taken_away(run: Run) -> None:
     (rid,) = add(run, "a.png")
     asset = lookup_asset(run.session, rid)

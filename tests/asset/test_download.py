@@ -95,7 +95,7 @@ def test_bytes_that_are_not_what_the_record_says_are_refused(run: Run, tmp_path:
     (rid,) = add(run, "a.png")
     for wrong in ({"MD5": "0" * 32}, {"Length": 8}):
         run.session.catalog.update("demo-schema", "Image", [{"RID": rid, **wrong}])
-        with pytest.raises(DerivaMLValidationError):
+        with pytest.raises(DerivaMLValidationError, match=rf"asset {rid} \(Image, a.png\)"):
             download(run.session, rid, tmp_path / "inputs", use_cache=use_cache)
         assert not [path for path in (tmp_path / "inputs").rglob("*") if path.is_file()]
 
@@ -104,7 +104,7 @@ def test_an_object_that_is_gone_is_an_error_and_leaves_nothing(run: Run, tmp_pat
     (rid,) = add(run, "a.png")
     (row,) = run.session.catalog.rows(table("demo-schema", "Image"))
     run.session.objects.delete(str(row["URL"]))
-    with pytest.raises(DerivaMLException):
+    with pytest.raises(DerivaMLDataError, match=rf"asset {rid} \(Image, a.png\)"):
         download(run.session, rid, tmp_path / "inputs")
     assert not [path for path in (tmp_path / "inputs").rglob("*") if path.is_file()]
 

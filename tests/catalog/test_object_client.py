@@ -154,10 +154,30 @@ def test_a_download_that_makes_no_progress_is_given_up(objects: ObjectClient, tm
     url = objects.put(NAME, CONTENT)
     down = tmp_path / "down"
     dead = Failing(objects.transport, break_after=lambda request, number: 0)
-    with pytest.raises(DerivaMLUnreachable):
+    with pytest.raises(DerivaMLUnreachable) as caught:
         ObjectClient(dead, retry=patient(3)).fetch(url, down / "target")
+    assert type(caught.value) is DerivaMLUnreachable
+    assert caught.value.was_repeated
     assert dead.count == 3
     assert leftovers(down) == []
+
+
+def test_an_object_that_the_store_has_in_part_only_is_damage_not_a_lost_connection(
+    objects: ObjectClient, tmp_path: Path
+) -> None:
+    url = objects.put(NAME, CONTENT)
+    stored = objects.local_path(url)
+    assert stored is not None
+    stored.chmod(0o600)
+    stored.write_bytes(CONTENT[:1000])
+    with pytest.raises(DerivaMLDataError, match=r"cannot give all of an object.*broke off after 1000") as caught:
+        objects.fetch(url, tmp_path / "down" / "target")
+    assert not isinstance(caught.value, DerivaMLUnreachable)
+    assert "fsck" in str(caught.value.hint)
+    assert leftovers(tmp_path / "down") == []
+    stored.write_bytes(CONTENT)
+    objects.fetch(url, tmp_path / "down" / "target")
+    assert (tmp_path / "down" / "target").read_bytes() == CONTENT
 
 
 def test_a_wrong_digest_or_length_leaves_nothing(objects: ObjectClient, tmp_path: Path) -> None:

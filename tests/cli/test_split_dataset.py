@@ -50,14 +50,16 @@ def test_a_dry_run_says_what_would_be_done(arguments, ml: DerivaML, capsys) -> N
 def test_the_result_can_be_had_as_json(arguments, capsys) -> None:
     tables = [
         "--include-tables",
-        "Image,Execution_Image_Quality",
+        "Image,Grade",
+        "--via",
+        "Execution_Image_Quality",
         "--stratify-by-column",
-        "Execution_Image_Quality.Grade",
+        "Grade.Name",
     ]
     assert main([*arguments, "--json", "--test-size", "4", *tables, "--domain-schema", DEMO]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["source"], found["training"]["count"], found["validation"]) == (arguments[-1], 6, None)
-    assert found["strategy"] == "stratified by Execution_Image_Quality.Grade"
+    assert found["strategy"] == "stratified by Grade.Name"
 
 
 def test_what_is_wrong_is_said_and_nothing_is_written(arguments, ml: DerivaML, capsys) -> None:

@@ -1,6 +1,7 @@
 """The public API is the documented one: names, parameters, their order and their defaults.
 
-The tables are written by hand from the specification (sections 1.1, 1.7, 1.9 to 1.11, 3.2, 3.6 to 3.9, 4, 5, 6). A method
+The tables are written by hand from the specification (sections 1.1, 1.7, 1.9 to 1.11, 3.2, 3.6 to 3.9, 4, 5, 6, and what
+appendix B names of later versions). A method
 may take more than is documented, behind what is documented; where it differs on purpose, ``DIFFERENT`` says why. Left out
 are typed table definitions (``VocabularyTableDef`` and its like, whose fields are not documented), and the tools that copy
 a part of a catalog (``create_ml_workspace``, ``localize_assets``).
@@ -61,16 +62,18 @@ delete_term(table, term_name)
 clear_vocabulary_cache(table=None)
 create_workflow(name, workflow_type, description="")
 add_workflow(workflow)
-find_workflows()
+find_workflows(*, sort=None)
 lookup_workflow(rid)
 lookup_workflow_by_url(url_or_checksum)
-create_execution(configuration, workflow=None, dry_run=False)
+create_execution(configuration=None, workflow=None, dry_run=False, *, datasets=None, assets=None, description=None)
 lookup_execution(rid)
 restore_execution(execution_rid=None)
-find_executions(workflow=None, workflow_type=None, status=None)
+find_executions(workflow=None, workflow_type=None, status=None, *, dataset=None, dataset_role="any", sort=True)
+find_executions_consuming(rid)
 lookup_experiment(_rid)
 find_experiments(workflow_rid=None, status=None)
-find_datasets(deleted=False)
+find_datasets(deleted=False, *, sort=None)
+find_datasets_referencing(table, column=None)
 lookup_dataset(_dataset, deleted=False)
 delete_dataset(dataset, recurse=False)
 list_dataset_element_types()
@@ -85,15 +88,18 @@ list_cached_bags()
 delete_cached_bag(rid, version=None)
 create_asset(asset_name, column_defs=None, fkey_defs=None, referenced_tables=None, comment="", schema=None, update_navbar=True)
 asset_record_class(table_name)
-list_assets(table)
+list_assets(table, *, sort=None)
 lookup_asset(_rid)
 list_asset_tables()
-find_assets(asset_table=None, asset_type=None)
+find_assets(asset_table=None, asset_type=None, *, sort=None)
 list_asset_executions(_rid, asset_role=None)
+list_cached_assets()
+delete_cached_asset(rid, md5=None)
 create_feature(target_table, feature_name, terms=None, assets=None, metadata=None, optional=None, comment="", update_navbar=True)
 feature_record_class(table, feature_name)
 lookup_feature(table, feature_name)
 find_features(table=None)
+find_features_referencing(table, column=None)
 delete_feature(table, feature_name)
 add_features(_records)
 fetch_table_features(table, feature_name=None, selector=None)
@@ -180,6 +186,10 @@ denormalize_as_dict(include_tables, version=None)
 denormalize_columns(include_tables)
 denormalize_info(include_tables, version=None)
 cache_denormalized(include_tables)
+get_denormalized_as_dataframe(include_tables, *, row_per=None, via=(), version=None)
+get_denormalized_as_dict(include_tables, *, row_per=None, via=(), version=None)
+describe_denormalized(include_tables, *, row_per=None, via=())
+list_schema_paths(tables=None)
 download_dataset_bag(version, materialize=True, use_minid=False, exclude_tables=None, timeout=None, fetch_concurrency=1)
 estimate_bag_size(version, exclude_tables=None)
 bag_info(version, exclude_tables=None)
@@ -215,9 +225,14 @@ denormalize_as_dataframe(include_tables)
 denormalize_as_dict(include_tables)
 denormalize_columns(include_tables)
 denormalize_info(include_tables)
-restructure_assets(output_dir, asset_table=None, group_by=None, use_symlinks=True, type_selector=None, type_to_dir_map=None, enforce_vocabulary=True, value_selector=None, file_transformer=None)
+get_denormalized_as_dataframe(include_tables, *, row_per=None, via=())
+get_denormalized_as_dict(include_tables, *, row_per=None, via=())
+describe_denormalized(include_tables, *, row_per=None, via=())
+list_schema_paths(tables=None)
+restructure_assets(output_dir, asset_table=None, group_by=None, use_symlinks=True, type_selector=None, type_to_dir_map=None, enforce_vocabulary=True, value_selector=None, file_transformer=None, *, targets=None, target_transform=None)
 materialize(*, fetch_concurrency=8)
-as_torch_dataset(element_type)
+as_torch_dataset(element_type, *, sample_loader=None, transform=None, targets=None, target_transform=None, missing="error", reachable=True)
+as_tf_dataset(element_type, *, sample_loader=None, transform=None, targets=None, target_transform=None, missing="error", reachable=True, output_signature=None)
 """
 
 DERIVA_ML_DATABASE = """
@@ -293,6 +308,8 @@ upload_assets(assets_dir)
 add_features(_records)
 create_dataset(dataset_types=None, version=None, description="")
 add_files(files, dataset_types=None, description="")
+metrics_file(filename="metrics.jsonl")
+add_input_dataset(_rid, version=None)
 list_input_datasets()
 list_assets(asset_role=None)
 add_nested_execution(_child, sequence=None)
@@ -354,6 +371,15 @@ find_cycles()
 validate_insertion_order(_tables)
 """
 
+DENORMALIZER = """
+__init__(dataset)
+as_dataframe(include_tables, *, row_per=None, via=())
+as_dict(include_tables, *, row_per=None, via=())
+columns(include_tables)
+describe(include_tables, *, row_per=None, via=())
+list_paths(tables=None)
+"""
+
 CLASSES = {
     "deriva_ml.ml:DerivaML": DERIVA_ML,
     "deriva_ml.model.deriva_model:DerivaModel": DERIVA_MODEL,
@@ -372,6 +398,7 @@ CLASSES = {
     "deriva_ml.asset:AssetManifest": ASSET_MANIFEST,
     "deriva_ml.feature:Feature": FEATURE,
     "deriva_ml.feature:FeatureRecord": FEATURE_RECORD,
+    "deriva_ml.dataset:Denormalizer": DENORMALIZER,
     "deriva_ml.execution:Execution": EXECUTION,
     "deriva_ml.experiment:Experiment": EXPERIMENT,
 }
@@ -423,7 +450,8 @@ fk_constraint(_schema, _constraint)
     "deriva_ml.dataset": """
 random_split(df, partition_sizes, seed)
 stratified_split(stratify_column, missing="error")
-split_dataset(ml, source_dataset_rid, *, test_size=0.2, train_size=None, val_size=None, shuffle=True, seed=42, stratify_by_column=None, stratify_missing="error", split_description="", training_types=None, testing_types=None, validation_types=None, element_table=None, include_tables=None, selection_fn=None, workflow_type="Dataset_Split", dry_run=False)
+split_dataset(ml, source_dataset_rid, *, test_size=0.2, train_size=None, val_size=None, shuffle=True, seed=42, stratify_by_column=None, stratify_missing="error", split_description="", training_types=None, testing_types=None, validation_types=None, element_table=None, include_tables=None, selection_fn=None, partition_by=None, row_per=None, via=None, workflow_type="Dataset_Split", dry_run=False)
+subsample(ml, source_dataset_rid, execution=None, *, size, seed=42, stratify_by_column=None, partition_by=None, row_per=None, via=None, dry_run=False)
 """,
 }
 
@@ -461,16 +489,19 @@ VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
     ),
     "deriva_ml.core.config": "DerivaMLConfig",
     "deriva_ml.core.validation": "VALIDATION_CONFIG STRICT_VALIDATION_CONFIG ValidationResult",
-    "deriva_ml.catalog": (
-        "CatalogProvenance CatalogCreationMethod CloneDetails get_catalog_provenance set_catalog_provenance"
-    ),
     "deriva_ml.interfaces": (
         "DatasetLike WritableDataset AssetLike WritableAsset DerivaMLCatalogReader DerivaMLCatalog"
     ),
     "deriva_ml.asset": ("AssetSpec AssetSpecConfig AssetFilePath Asset AssetManifest AssetRecord asset_record_class"),
     "deriva_ml.dataset": (
         "Dataset DatasetBag DatasetSpec DatasetSpecConfig DatasetVersion VersionPart split_dataset random_split "
-        "stratified_split SelectionFunction PartitionInfo SplitResult"
+        "stratified_split SelectionFunction PartitionInfo SplitResult subsample SubsampleResult Denormalizer CachedBag"
+    ),
+    "deriva_ml.execution": "DatasetCollection LocalFile LocalFileConfig",
+    "deriva_ml.core.exceptions": (
+        "DerivaMLRidsNotFound NoAssociationException AmbiguousAssociationException DerivaMLDenormalizeError "
+        "DerivaMLDenormalizeAmbiguousPath DerivaMLDenormalizeUnrelatedAnchor DerivaMLDenormalizeDownstreamLeaf "
+        "DerivaMLMaterializeLimitExceeded DerivaMLUploadError"
     ),
     "deriva_ml.feature": "Feature FeatureRecord",
     "deriva_ml.experiment": "Experiment",

@@ -214,6 +214,20 @@ def test_a_missing_object_leaves_no_bag_and_the_next_attempt_succeeds(small: Pro
     assert download_dataset_bag(small.session, _spec(dataset)).is_materialized
 
 
+def test_an_object_that_is_cut_off_is_named_and_the_next_attempt_succeeds(small: Project) -> None:
+    dataset = small.dataset(small.images)
+    stored = small.session.objects.local_path("/hatrac/Image/3.png")
+    assert stored is not None
+    whole = stored.read_bytes()
+    stored.chmod(0o600)
+    stored.write_bytes(whole[:20])
+    with pytest.raises(DerivaMLException, match=r"(?s)could not be fetched: \w+/Image/image 3.*20 of 320 bytes"):
+        download_dataset_bag(small.session, _spec(dataset))
+    assert list(small.session.cache_dir.rglob("Dataset_*")) == []
+    stored.write_bytes(whole)
+    assert download_dataset_bag(small.session, _spec(dataset)).is_materialized
+
+
 def test_a_wrong_md5_in_the_catalog_is_an_error_that_names_the_file(small: Project) -> None:
     small.session.catalog.update("demo-schema", "Image", [{"RID": small.images[2], "MD5": "0" * 32}])
     dataset = small.dataset(small.images)

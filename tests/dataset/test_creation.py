@@ -66,6 +66,14 @@ def test_a_description_that_is_assigned_is_written(small: Project) -> None:
         ).description = ""
 
 
+def test_datasets_are_listed_by_rid_or_newest_first_or_as_the_caller_says(small: Project) -> None:
+    made = [small.dataset([], description=text).dataset_rid for text in ("b", "c", "a")]
+    assert [each.dataset_rid for each in find_datasets(small.session)] == made
+    assert [each.dataset_rid for each in find_datasets(small.session, sort=True)] == made[::-1]
+    by_text = find_datasets(small.session, sort=lambda dataset: dataset.description)
+    assert [each.description for each in by_text] == ["a", "b", "c"]
+
+
 def test_a_part_that_another_dataset_holds_is_not_deleted_with_the_whole(small: Project) -> None:
     shared, own = small.dataset([]), small.dataset([])
     whole, other = small.dataset([shared.dataset_rid, own.dataset_rid]), small.dataset([shared.dataset_rid])

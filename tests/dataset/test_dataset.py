@@ -18,6 +18,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLReadOnlyError,
     DerivaMLRidsNotFound,
     DerivaMLTableTypeError,
+    DerivaMLValidationError,
     DerivaMLVersionNotFound,
 )
 from deriva_ml.dataset import Dataset, DatasetSpec, VersionPart, download_dataset_bag
@@ -203,6 +204,16 @@ def test_a_mistake_among_the_members_changes_nothing(small: Project) -> None:
         dataset.add_dataset_members([child.dataset_rid, *small.images[:2]])
     assert len(dataset.list_dataset_members()["Image"]) == 1
     assert _numbers(dataset) == ["0.1.0", "0.2.0"]
+
+
+def test_one_text_is_not_taken_for_many_members(small: Project) -> None:
+    dataset = small.dataset(small.images[:1])
+    for members in (small.images[1], {"Image": small.images[1]}):
+        with pytest.raises(DerivaMLValidationError, match="is one text, not several"):
+            dataset.add_dataset_members(members)
+        with pytest.raises(DerivaMLValidationError, match="is one text, not several"):
+            dataset.delete_dataset_members(members)
+    assert str(dataset.current_version) == "0.2.0"
 
 
 def test_deleting_members_makes_one_version_and_leaves_the_records(project: Project) -> None:

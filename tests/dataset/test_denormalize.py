@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.dataset.project import DEMO, Project
 
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, KeyDef, TableDef
-from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableNotFound
+from deriva_ml.core.exceptions import (
+    DerivaMLDataError,
+    DerivaMLDenormalizeAmbiguousPath,
+    DerivaMLDenormalizeDownstreamLeaf,
+    DerivaMLDenormalizeError,
+    DerivaMLTableNotFound,
+)
 from deriva_ml.dataset import DatasetBag, DatasetSpec, download_dataset_bag
 from deriva_ml.dataset.members import add_dataset_element_type
-from deriva_ml.schema.tables import table_document
+from deriva_ml.schema.tables import Associate, association_document, table_document
+from deriva_ml.wire.path import eq
+from deriva_ml.wire.path import table as path_table
 
 
 def _bag(project: Project, members: list[str], **more: object) -> DatasetBag:
@@ -97,14 +106,18 @@ def test_a_list_without_members_or_with_an_unknown_table_is_refused(small: Proje
         list(bag.denormalize_as_dict(["Grade"]))
     with pytest.raises(DerivaMLTableNotFound, match="Image"):
         list(bag.denormalize_as_dict(["Imagge"]))
+    with pytest.raises(DerivaMLDataError, match="'Image' is one text, not several"):
+        bag.denormalize_as_dict("Image")
+    with pytest.raises(DerivaMLDataError, match="'Image' is one text, not several"):
+        small.dataset(small.images[:1]).denormalize_as_dict("Image")
 
 
-def _both(project: Project, members: list[str], include: list[str]) -> list[dict[str, object]]:
+def _both(project: Project, members: list[str], include: list[str], **how: Any) -> list[dict[str, Any]]:
     """The rows of a bag, which are those of the catalog."""
     dataset = project.dataset(members)
     spec = DatasetSpec(rid=dataset.dataset_rid, version="0.2.0", materialize=False)  # type: ignore[arg-type]
-    rows = list(download_dataset_bag(project.session, spec).denormalize_as_dict(include))
-    assert rows == list(dataset.denormalize_as_dict(include, "0.2.0"))
+    rows = list(download_dataset_bag(project.session, spec).denormalize_as_dict(include, **how))
+    assert rows == list(dataset.denormalize_as_dict(include, "0.2.0", **how))
     return rows
 
 
@@ -178,6 +191,109 @@ def test_references_go_before_ways_that_turn_round_and_listed_tables_before_none
     (through,) = _both(small, members, ["Scan", "Observation", "Subject"])
     assert (through["Observation.RID"], through["Subject.RID"]) == (one["RID"], small.subjects[0])
     assert two["RID"] not in through.values()
+
+
+def _observations(project: Project) -> list[str]:
+    """Two observations of each subject; each image is of one, which need not be of the image's subject."""
+    catalog = project.session.catalog
+    _add(project, "Observation", "Subject")
+    made = catalog.insert(DEMO, "Observation", [{"Subject": rid} for rid in project.subjects for _ in range(2)])
+    return [str(row["RID"]) for row in made]
+
+
+def test_a_row_stands_for_a_row_of_the_table_that_is_named(small: Project) -> None:
+    observations = _observations(small)
+    members = [*small.images[:4], small.subjects[0]]
+    include = ["Subject", "Image", "Observation"]
+    product = _both(small, members, include)
+    assert len({(row["Image.RID"], row["Observation.RID"]) for row in product}) == len(product) == 8
+    rows = _both(small, members, ["Subject", "Observation"], row_per="Observation")
+    assert [row["Observation.RID"] for row in rows] == sorted(observations[:2])
+    assert {row["Subject.RID"] for row in rows} == {small.subjects[0]}
+    rows = _both(small, members, ["Subject", "Image"], row_per="Image")
+    assert [row["Image.RID"] for row in rows] == sorted(small.images[:4])
+
+
+def test_a_table_with_several_rows_for_one_is_refused_where_a_row_stands_for_that_one(small: Project) -> None:
+    _observations(small)
+    dataset = small.dataset(small.images[:4])
+    with pytest.raises(
+        DerivaMLDenormalizeDownstreamLeaf, match="Image may have several rows for one of Subject"
+    ) as bad:
+        dataset.denormalize_as_dict(["Image", "Subject"], row_per="Subject")
+    assert (bad.value.table, bad.value.row_per) == ("Image", "Subject")
+    assert "via=['Image']" in str(bad.value)
+    rows = _both(small, small.images[:4], ["Subject"], row_per="Subject", via=["Image"])
+    assert [row["Subject.RID"] for row in rows] == sorted(small.subjects[:2])
+    with pytest.raises(DerivaMLDenormalizeError, match="row_per=Subject is not among"):
+        dataset.denormalize_as_dict(["Image"], row_per="Subject")
+
+
+def test_with_a_table_that_a_row_stands_for_rows_without_one_are_left_out(small: Project) -> None:
+    catalog = small.session.catalog
+    (lonely,) = catalog.insert(DEMO, "Subject", [{"Name": "lonely"}])
+    members = [small.subjects[0], str(lonely["RID"])]
+    assert None in {row["Image.RID"] for row in _both(small, members, ["Subject", "Image"])}
+    rows = _both(small, members, ["Subject", "Image"], row_per="Image")
+    assert {row["Image.RID"] for row in rows} == set(small.images[:2])
+
+
+def test_ways_go_by_the_tables_that_are_named_without_their_columns(small: Project) -> None:
+    _observations(small)
+    catalog = small.session.catalog
+    fkeys = [ForeignKeyDef(["Observation"], DEMO, "Observation"), ForeignKeyDef(["Subject"], DEMO, "Subject")]
+    scan = TableDef("Scan", [ColumnDef("Observation"), ColumnDef("Subject")], (), fkeys)
+    catalog.create_table(DEMO, table_document(DEMO, scan))
+    add_dataset_element_type(small.session, "Scan")
+    observation = next(iter(catalog.rows(path_table(DEMO, "Observation").where(eq("Subject", small.subjects[0])))))
+    (made,) = catalog.insert(DEMO, "Scan", [{"Observation": observation["RID"], "Subject": small.subjects[1]}])
+    members = [str(made["RID"])]
+    (direct,) = _both(small, members, ["Scan", "Subject"])
+    (by,) = _both(small, members, ["Scan", "Subject"], via=["Observation"])
+    assert (direct["Subject.RID"], by["Subject.RID"]) == (small.subjects[1], small.subjects[0])
+    assert list(direct) == list(by)
+    with pytest.raises(DerivaMLDenormalizeError, match="No way between the tables to join goes by Grade"):
+        small.dataset(members).denormalize_as_dict(["Scan", "Subject"], via=["Grade"])
+
+
+def test_a_start_without_columns_leaves_no_empty_row(small: Project) -> None:
+    small.session.catalog.update(DEMO, "Image", [{"RID": small.images[0], "Subject": None}])
+    rows = _both(small, [small.images[0], small.images[2]], ["Subject"], via=["Image"])
+    assert [row["Subject.RID"] for row in rows] == [small.subjects[1]]
+
+
+def test_a_feature_leads_to_its_terms_without_mention(small: Project) -> None:
+    rows = _both(small, small.images[:2], ["Image", "Grade"])
+    assert {row["Image.RID"]: row["Grade.Name"] for row in rows} == {small.images[0]: "bad", small.images[1]: "good"}
+    assert not any(name.startswith("Execution_Image_Quality.") for name in rows[0])
+
+
+def test_two_features_with_one_vocabulary_are_ambiguous_until_one_is_named(small: Project) -> None:
+    catalog = small.session.catalog
+    associates = [
+        Associate("deriva-ml", "Execution"),
+        Associate(DEMO, "Image"),
+        Associate("deriva-ml", "Feature_Name", "Name"),
+    ]
+    second = association_document(
+        DEMO, "Execution_Image_Second", associates, [ColumnDef("Grade", nullok=False)],
+        [ForeignKeyDef(["Grade"], DEMO, "Grade", ["Name"])],
+    )  # fmt: skip
+    columns: Any = second["column_definitions"]
+    next(column for column in columns if column["name"] == "Feature_Name")["default"] = "Second"
+    catalog.create_table(DEMO, second)
+    dataset = small.dataset(small.images[:2])
+    with pytest.raises(DerivaMLDenormalizeAmbiguousPath, match="2 FK paths") as caught:
+        dataset.denormalize_as_dict(["Image", "Grade"])
+    assert {path[1] for path in caught.value.paths} == {"Execution_Image_Quality", "Execution_Image_Second"}
+    rows = _both(small, small.images[:2], ["Image", "Grade"], via=["Execution_Image_Quality"])
+    assert {row["Grade.Name"] for row in rows} == {"good", "bad"}
+
+
+def test_a_feature_leads_to_nothing_but_what_its_values_refer_to(small: Project) -> None:
+    dataset = small.dataset(small.images[:1])
+    with pytest.raises(DerivaMLDenormalizeAmbiguousPath, match="between Image and Execution"):
+        dataset.denormalize_as_dict(["Image", "Execution"])
 
 
 def test_tables_of_one_name_in_two_schemas_do_not_mix(small: Project) -> None:

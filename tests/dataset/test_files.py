@@ -56,6 +56,11 @@ def test_each_directory_becomes_a_dataset_in_the_one_above_it(ml: DerivaML, exec
         [(["a-b/three.txt"], []), (["a/one.txt"], [deep]), (["b/top.txt"], [])],
     )
     assert set(top.dataset_types) == {"File", "Training"}
+    below = {dataset.description for dataset in top.list_dataset_children(recurse=True)}
+    assert (top.description, below) == (
+        "my files",
+        {"my files: a-b", "my files: a", "my files: a/deep/er", "my files: b"},
+    )
     assert [(use.execution_rid, use.dataset_role) for use in top.list_execution_uses()] == [(execution, "output")]
     assert [str(entry.dataset_version) for entry in top.dataset_history()] == ["0.1.0"]
     assert {tuple(file["File_Types"]) for file in ml.list_files()} == {("File", "Text")}

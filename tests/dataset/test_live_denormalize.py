@@ -133,6 +133,10 @@ def test_what_was_joined_can_be_kept(small: Project) -> None:
     ).cache_denormalized(WIDE, "0.2.0")
     assert again.equals(first)
     assert not any("attributegroup" in target for _method, target in transport.requests)
+    by_image = dataset.cache_denormalized(["Subject"], "0.2.0", via=["Image"])
+    assert len(dataset.cache_denormalized(["Subject"], "0.2.0")) == 0
+    assert len(by_image) == len(dataset.cache_denormalized(["Subject"], "0.2.0", via=["Image"])) == 2
+    assert len(dataset.cache_denormalized(["Image", "Subject"], "0.2.0", row_per="Image")) == 4
 
 
 def test_errors_are_those_of_the_bag(small: Project) -> None:
@@ -258,6 +262,21 @@ def _outcome(read: Any) -> Any:
         return str(error)
 
 
+def _hows(include: list[str]) -> list[dict[str, Any]]:
+    """Ways to ask for the same tables: as they are, a row for each of the last, and by the last of three."""
+    by_last = {"row_per": include[-1]}
+    return [{}, by_last] if len(include) < 3 else [{}, by_last, {"via": [include[-1]], "row_per": include[1]}]
+
+
+def _require_rows(bag: Any, row_per: str, rows: list[dict[str, Any]]) -> None:
+    """Each row stands for one of the table's rows that belong to the dataset, each of which has one row at most."""
+    table = bag.database.table(row_per)
+    column = f"{table.schema}.{table.name}.RID" if rows and f"{table.name}.RID" not in rows[0] else f"{table.name}.RID"
+    found = [row[column] for row in rows]
+    assert len(found) == len(set(found))
+    assert set(found) <= set(belonging(bag.database, bag.holders, table))
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=projects())
 def test_any_project_is_joined_the_same_in_the_catalog_and_in_a_bag(session: Session, drawn: Drawn) -> None:
@@ -265,8 +284,11 @@ def test_any_project_is_joined_the_same_in_the_catalog_and_in_a_bag(session: Ses
     bag = _bag(built.dataset, built.version)
     for chosen in drawn.lists:
         include = ["Dataset" if at < 0 else ":".join(built.tables[at]) for at in chosen]
-        live = _outcome(lambda include=include: built.dataset.denormalize_as_dict(include, built.version))
-        assert live == _outcome(lambda include=include: bag.denormalize_as_dict(include))
+        for how in _hows(include):
+            live = _outcome(lambda i=include, h=how: built.dataset.denormalize_as_dict(i, built.version, **h))
+            assert live == _outcome(lambda i=include, h=how: bag.denormalize_as_dict(i, **h))
+            if how.get("row_per") and not isinstance(live, str):
+                _require_rows(bag, how["row_per"], live)
     whole = bag.database.tables()
     for table in whole:
         if not is_vocabulary(table) and table.name != "Dataset_Dataset":

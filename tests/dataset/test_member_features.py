@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from tests.dataset.project import Project
+from tests.dataset.project import DEMO, Project
 
+from deriva_ml.core.ermrest import ColumnDef
 from deriva_ml.core.exceptions import (
     DerivaMLMaterializeLimitExceeded,
     DerivaMLNotFoundError,
     DerivaMLTableTypeError,
 )
-from deriva_ml.feature.feature import lookup_feature
+from deriva_ml.dataset import DatasetSpec, download_dataset_bag
+from deriva_ml.feature.feature import create_feature, lookup_feature
 from deriva_ml.feature.values import MANY_TARGETS, feature_values
 from deriva_ml.wire.path import eq, table
 
@@ -39,9 +41,28 @@ def test_values_are_those_of_the_members_and_of_nested_ones_at_a_version(small: 
         outer.feature_values("Image", "Qality")
 
 
-def test_a_table_whose_records_are_no_members_is_refused(small: Project) -> None:
+def test_values_are_those_of_the_bag_for_what_members_lead_to(small: Project) -> None:
+    inner = small.dataset([small.subjects[1]])
+    dataset = small.dataset([small.subjects[0], small.images[5], inner.dataset_rid])
+    spec = DatasetSpec(rid=dataset.dataset_rid, version=dataset.current_version, materialize=False)
+    found = dataset.feature_values("Image", "Quality")
+    assert {value.target_rid for value in found} == {*small.images[:4], small.images[5]}
+    of_bag = download_dataset_bag(small.session, spec).feature_values("Image", "Quality")
+    assert {value.target_rid: value.Grade for value in of_bag} == {value.target_rid: value.Grade for value in found}
+    members = dataset.feature_values("Image", "Quality", reachable=False)
+    assert [value.target_rid for value in members] == [small.images[5]]
+    assert small.dataset([]).feature_values("Image", "Quality") == []
+
+
+def test_members_of_a_table_whose_records_are_none_are_refused(small: Project) -> None:
+    create_feature(small.session, "Grade", "Weight", metadata=[ColumnDef("Value", "int4")])
+    dataset = small.dataset(small.images[:1])
     with pytest.raises(DerivaMLTableTypeError, match=r"(?s)Grade is not of type dataset element type.*Image"):
-        small.dataset(small.images[:1]).feature_values("Grade", "Quality")
+        dataset.feature_values("Grade", "Weight", reachable=False)
+    record = small.session.catalog.rows(table(DEMO, "Grade"))[0]
+    value = {"Grade": record["RID"], "Execution": small.execution, "Value": 3}
+    small.session.catalog.insert(DEMO, "Execution_Grade_Weight", [value], defaults=["Feature_Name"])
+    assert [each.Value for each in dataset.feature_values("Grade", "Weight")] == [3]
 
 
 def test_records_that_are_too_many_to_be_listed_are_chosen_here(small: Project) -> None:

@@ -12,6 +12,7 @@ from tests.dataset.project import DEMO, Project, content
 from deriva_ml.core.ermrest import ColumnDef
 from deriva_ml.core.exceptions import (
     DerivaMLDataError,
+    DerivaMLException,
     DerivaMLNotFoundError,
     DerivaMLTableTypeError,
     DerivaMLValidationError,
@@ -184,6 +185,22 @@ def test_files_that_are_not_there_are_named_and_left_out(
         assert bag.restructure_assets(tmp_path / "out") == {}
     assert "The files of 10 assets are not in the bag" in caplog.text
     assert f"{min(small.images)} (image" in caplog.text
+
+
+@pytest.mark.parametrize("use_symlinks", [True, False])
+def test_a_place_that_cannot_be_written_leaves_none_of_the_files_and_the_next_attempt_succeeds(
+    small: Project, tmp_path: Path, use_symlinks: bool
+) -> None:
+    bag = _bag(small.dataset(small.images))
+    root = tmp_path / "out"
+    blocked = root / "testing" / "good"
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("mine")
+    with pytest.raises(DerivaMLException, match=f"(?s)Cannot lay files out in {root}.*was removed"):
+        bag.restructure_assets(root, group_by=["Quality"], use_symlinks=use_symlinks)
+    assert [path for path in root.rglob("*") if not path.is_dir()] == [blocked]
+    blocked.unlink()
+    assert len(bag.restructure_assets(root, group_by=["Quality"], use_symlinks=use_symlinks)) == 10
 
 
 def test_the_bag_itself_is_no_place_for_the_tree(small: Project, tmp_path: Path) -> None:

@@ -82,9 +82,22 @@ def test_a_file_is_read_when_its_sample_is_asked_for(small: Project) -> None:
         absent[0]
 
 
+def test_a_file_elsewhere_is_left_to_the_loader(small: Project, caplog: Any, tmp_path: Path) -> None:
+    place = "tag://host,2020-01-01:file:///data/x.png"
+    small.session.catalog.update(DEMO, "Image", [{"RID": small.images[0], "URL": place}])
+    bag = _bag(small.dataset(small.images[:1]))
+    loaded = bag.as_torch_dataset("Image", sample_loader=lambda path, row: (path, row["URL"]))
+    assert list(loaded) == [(None, place)]
+    assert [row["RID"] for row in bag.as_torch_dataset("Image")] == small.images[:1]
+    assert bag.restructure_assets(tmp_path / "out") == {}
+    assert "They are elsewhere" in caplog.text
+
+
 def test_what_has_no_label_is_an_error_or_left_out_or_none(small: Project) -> None:
     small.session.catalog.update(DEMO, "Image", [{"RID": small.images[0], "Subject": None}])
     bag = _bag(small.dataset(small.images[:3]))
+    with pytest.raises(DerivaMLDataError, match="'Subject' is one text, not several"):
+        bag.as_torch_dataset("Image", targets="Subject")
     with pytest.raises(DerivaMLDataError, match=f"1 records of Image have no value of Subject: {small.images[0]}"):
         bag.as_torch_dataset("Image", targets=["Subject"])
     assert bag.as_torch_dataset("Image", targets=["Subject"], missing="skip").rids == sorted(small.images[1:3])

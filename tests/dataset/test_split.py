@@ -14,6 +14,7 @@ from tests.fakes import Counting
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.core.exceptions import (
     DerivaMLDatasetNotFound,
+    DerivaMLDenormalizeError,
     DerivaMLInvalidTerm,
     DerivaMLMissingExtra,
     DerivaMLSelectionError,
@@ -178,6 +179,23 @@ def test_a_record_with_contradicting_values_needs_a_decision(small: Project, ml:
     assert result.training.count + result.testing.count == 10
 
 
+def test_a_join_goes_by_the_tables_that_are_named_and_the_run_says_so(small: Project, ml: DerivaML) -> None:
+    source = small.dataset(small.images)
+    by = {"stratify_by_column": "Grade.Name", "include_tables": ["Image", "Grade"], "via": [TABLES[1]]}
+    result = split_dataset(ml, source.dataset_rid, test_size=4, **by)
+    parts = _parts(small, result)
+    graded = {name: Counter(small.images.index(rid) % 2 for rid in rids) for name, rids in parts.items()}
+    assert graded == {"Training": {0: 3, 1: 3}, "Testing": {0: 2, 1: 2}}
+    assert _config(ml, str(result.execution_rid), "split_config.json")["via"] == [TABLES[1]]
+    sample = subsample(ml, source.dataset_rid, size=4, **by)
+    assert sample.sample.count == 4
+    assert _config(ml, str(sample.execution_rid), "subsample_config.json")["via"] == [TABLES[1]]
+    before = small.session.catalog.latest_snaptime()
+    with pytest.raises(DerivaMLDenormalizeError, match="No way between the tables to join goes by Workflow"):
+        split_dataset(ml, source.dataset_rid, **{**by, "via": ["Workflow"]})
+    assert small.session.catalog.latest_snaptime() == before
+
+
 def test_a_function_of_one_s_own_chooses(small: Project, ml: DerivaML) -> None:
     source = small.dataset(small.images)
 
@@ -212,6 +230,8 @@ def test_a_dry_run_writes_nothing(small: Project, ml: DerivaML) -> None:
         ({"stratify_by_column": "Image.Nothing", "include_tables": TABLES}, "no column 'Image.Nothing'"),
         ({"include_tables": ["Subject"]}, "lacks Image"),
         ({"row_per": "Subject", "include_tables": ["Image"]}, "row_per"),
+        ({"via": "Subject", "include_tables": ["Image"]}, "via: 'Subject' is one text, not several"),
+        ({"via": ["Subject"]}, "via needs include_tables"),
         ({"partition_by": "Nothing"}, "no column 'Nothing'"),
         ({"element_table": "Subject"}, "no members of Subject .members: Image 10"),
         ({"element_table": "Imag"}, "Imag is no element type"),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 from tests.fakes import Counting
 
 from deriva_ml.core.enums import Status
-from deriva_ml.core.exceptions import DerivaMLCycleError, DerivaMLRidsNotFound, DerivaMLTableTypeError
+from deriva_ml.core.exceptions import (
+    DerivaMLCycleError,
+    DerivaMLDatasetNotFound,
+    DerivaMLRidsNotFound,
+    DerivaMLTableTypeError,
+    DerivaMLValidationError,
+)
+from deriva_ml.dataset import Dataset, DatasetSpec
 from deriva_ml.execution.execution_record import (
     add_nested_execution,
     find_executions,
@@ -17,6 +25,7 @@ from deriva_ml.execution.execution_record import (
     lookup_execution,
     newest_executions,
 )
+from deriva_ml.execution.inputs import DatasetInput, record_datasets
 from deriva_ml.execution.report import describe
 from deriva_ml.execution.uses import list_assets, list_input_datasets
 
@@ -65,6 +74,69 @@ def test_runs_are_found_newest_first_and_filtered(session, ml, workflow):
     assert list(find_executions(session, workflow_type="Testing")) == []
     assert len(newest_executions(session, limit=3)) == 3
     assert [record.execution_rid for record in ml.find_executions(rid, None, Status.completed)] == new[::-1]
+
+
+def test_runs_are_sorted_by_what_the_caller_says(session):
+    add_runs(session, 1, Status="Failed")
+    add_runs(session, 2, Status="Completed")
+    statuses = [str(record.status) for record in find_executions(session, sort=lambda record: str(record.status))]
+    assert statuses == ["Completed", "Completed", "Failed"]
+
+
+@pytest.fixture
+def consumed(session, ml):
+    """Two datasets and a file: who made the first, who read what."""
+    maker, reader, other = add_runs(session, 3)
+    datasets = [Dataset.create_dataset(ml, maker) for _ in range(2)]
+    for run, dataset in ((reader, datasets[0]), (other, datasets[1])):
+        record_datasets(session, run, [DatasetInput(*_input(dataset))])
+    url = session.objects.put("/hatrac/x/a.txt", b"a")
+    row = {"URL": url, "Filename": "a.txt", "Length": 1, "MD5": hashlib.md5(b"a").hexdigest()}
+    (asset,) = session.catalog.insert("deriva-ml", "Execution_Asset", [row])
+    for run, role in ((maker, "Output"), (other, "Input")):
+        link = {"Execution_Asset": asset["RID"], "Execution": run, "Asset_Role": role}
+        session.catalog.insert("deriva-ml", "Execution_Asset_Execution", [link])
+    return [dataset.dataset_rid for dataset in datasets], str(asset["RID"]), (maker, reader, other)
+
+
+def _input(dataset):
+    spec = DatasetSpec(rid=dataset.dataset_rid, version=dataset.current_version)
+    return spec, dataset.dataset_history()[-1]
+
+
+def test_runs_that_have_to_do_with_a_dataset_are_found_by_their_part(session, consumed):
+    (first, _second), _asset, (maker, reader, _other) = consumed
+
+    def found(role, **more):
+        return [record.execution_rid for record in find_executions(session, dataset=first, dataset_role=role, **more)]
+
+    assert found("any") == [reader, maker]
+    assert found("input") == [reader]
+    assert found("output") == [maker]
+    assert found("any", status="Failed") == []
+    assert list(find_executions(session, dataset=first, dataset_role="input", workflow_type="Training")) == []
+    with pytest.raises(DerivaMLValidationError, match="role"):
+        found("inputs")
+    with pytest.raises(DerivaMLDatasetNotFound):
+        list(find_executions(session, dataset=reader))
+
+
+def test_runs_of_many_are_found_in_parts_and_in_order(session):
+    rids = add_runs(session, 1500)
+    found = [record.execution_rid for record in newest_executions(session, among=rids[:1400], limit=1200)]
+    assert found == sorted(rids[:1400], reverse=True)[:1200]  # made at one moment
+    assert newest_executions(session, among=[]) == []
+
+
+def test_who_read_a_dataset_or_a_file_is_found(session, ml, consumed):
+    (first, second), asset, (_maker, reader, other) = consumed
+    assert [record.execution_rid for record in ml.find_executions_consuming(first)] == [reader]
+    assert [record.execution_rid for record in ml.find_executions_consuming(second)] == [other]
+    assert [record.execution_rid for record in ml.find_executions_consuming(asset)] == [other]
+    with pytest.raises(DerivaMLTableTypeError, match="Execution is not of type dataset or asset"):
+        ml.find_executions_consuming(reader)
+    with pytest.raises(DerivaMLRidsNotFound):
+        ml.find_executions_consuming("9-ZZZZ")
 
 
 def test_relatives_are_in_sequence_and_circles_end(session):

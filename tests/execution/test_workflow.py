@@ -116,7 +116,10 @@ def test_the_same_code_is_one_row_and_other_code_another(ml, workflow, project):
     later = Workflow(name="Test", workflow_type="Training").resolve(project / "src" / "model.py")
     assert later.checksum == workflow.checksum
     assert ml.add_workflow(later) != rid
-    assert {found.rid for found in find_workflows(ml.session)} == {rid, ml.add_workflow(later)}
+    other = ml.add_workflow(later)
+    assert [found.rid for found in find_workflows(ml.session)] == [rid, other]
+    assert [found.rid for found in ml.find_workflows(sort=True)] == [other, rid]
+    assert [found.rid for found in ml.find_workflows(sort=lambda found: found.rid == rid)] == [other, rid]
 
 
 def test_a_row_is_found_by_rid_url_and_checksum(ml, workflow):

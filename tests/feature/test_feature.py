@@ -22,6 +22,7 @@ from deriva_ml.feature.feature import (
     delete_feature,
     feature_record_class,
     find_features,
+    find_features_referencing,
     lookup_feature,
 )
 from deriva_ml.ml import DerivaML
@@ -201,3 +202,22 @@ def test_the_table_of_a_new_feature_joins_the_menu_if_there_is_one(project: Sess
     assert "Execution_Subject_Health" in menu()
     ml.create_feature("Subject", "Hidden", terms=["Quality"], update_navbar=False)
     assert "Execution_Subject_Hidden" not in menu()
+
+
+def test_features_that_have_to_do_with_a_table_are_found(project: Session) -> None:
+    create_feature(project, "Subject", "Health", ["Quality"], comment="c")
+    create_feature(project, "Subject", "Outline", assets=["Mask"], comment="c")
+    create_feature(project, "Mask", "Fit", metadata=[ColumnDef("Score", "float8")], comment="c")
+
+    def found(*arguments: str) -> set[str]:
+        return {feature.feature_name for feature in find_features_referencing(project, *arguments)}
+
+    assert found("Subject") == found("Subject", "RID") == {"Health", "Outline"}
+    assert found("Mask") == {"Outline", "Fit"}
+    assert found("Quality") == found("Quality", "Name") == {"Health"}
+    assert found("Quality", "ID") == set()
+    assert found("Workflow") == set()
+    with pytest.raises(DerivaMLNotFoundError, match=r"(?s)Quality has no column Nam\..*Name"):
+        found("Quality", "Nam")
+    with pytest.raises(DerivaMLTableNotFound):
+        found("Subjekt")

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from deriva_ml.core.ermrest import ColumnDefinition, TableDefinition
-from deriva_ml.core.exceptions import DerivaMLException, DerivaMLTableNotFound, DerivaMLTableTypeError
+from deriva_ml.core.exceptions import (
+    AmbiguousAssociationException,
+    DerivaMLTableNotFound,
+    DerivaMLTableTypeError,
+    NoAssociationException,
+)
 from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.ml import DerivaML
 
@@ -62,11 +67,12 @@ def test_an_association_is_found_from_both_sides(lab: DerivaML) -> None:
 
 
 def test_no_association_and_several_are_errors(lab: DerivaML) -> None:
-    with pytest.raises(DerivaMLException, match="No table relates Subject and Image"):
+    with pytest.raises(NoAssociationException, match="No table relates Subject and Image"):
         lab.model.find_association("Subject", "Image")
     lab.create_table(lab.define_association(["Subject", "Color"], table_name="Second"))
-    with pytest.raises(DerivaMLException, match=r"(?s)2 tables relate.*Second"):
+    with pytest.raises(AmbiguousAssociationException, match=r"(?s)2 tables relate.*Second") as caught:
         lab.model.find_association("Subject", "Color")
+    assert sorted(caught.value.found) == ["demo-schema:Second", "demo-schema:Subject_Color"]
 
 
 def test_an_association_with_a_vocabulary_refers_to_names(lab: DerivaML) -> None:

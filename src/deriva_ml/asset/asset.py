@@ -24,6 +24,7 @@ from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.values import list_feature_values
 from deriva_ml.schema.chaise import record_url, refresh_menu
 from deriva_ml.schema.create_schema import asset_table_documents
+from deriva_ml.schema.ordering import Sort, arranged, sorted_path
 from deriva_ml.schema.rids import resolve_rid
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.tables import asset_document, is_asset, is_vocabulary
@@ -297,30 +298,47 @@ def lookup_asset(owner: Owner, rid: str) -> Asset:
     return _assets(owner, found, rows, _types_of(session, type_companion(session, found), rid))[0]
 
 
-def list_assets(owner: Owner, table: str | Table) -> list[Asset]:
+def list_assets(owner: Owner, table: str | Table, *, sort: Sort[Asset] = None) -> list[Asset]:
     """The assets of a table with their types, in two requests.
+
+    Args:
+        owner: The catalog: a ``DerivaML`` or its session.
+        table: The table.
+        sort: True for the newest first, or a function that gives what to sort by.
 
     Raises:
         DerivaMLTableTypeError: The table is no asset table.
     """
     session = session_of(owner)
     found = asset_table(session, table)
-    rows = session.catalog.rows(rows_of(*found.qualified))
-    return _assets(owner, found, rows, _types_of(session, type_companion(session, found)))
+    rows = session.catalog.rows(sorted_path(rows_of(*found.qualified), sort))
+    return arranged(_assets(owner, found, rows, _types_of(session, type_companion(session, found))), sort)
 
 
-def find_assets(owner: Owner, asset_table: str | Table | None = None, asset_type: str | None = None) -> Iterator[Asset]:
+def find_assets(
+    owner: Owner,
+    asset_table: str | Table | None = None,
+    asset_type: str | None = None,
+    *,
+    sort: Sort[Asset] = None,
+) -> Iterator[Asset]:
     """The assets of one table or of all, of one type or of any.
+
+    Args:
+        owner: The catalog: a ``DerivaML`` or its session.
+        asset_table: The table; by default all asset tables, one after the other.
+        asset_type: A term of ``Asset_Type``.
+        sort: True for the newest of each table first, or a function that gives what to sort all of them by.
 
     Raises:
         DerivaMLInvalidTerm: There is no such type.
     """
     session = session_of(owner)
     wanted = None if asset_type is None else check_terms(session, MLVocab.asset_type.value, [asset_type])[0]
-    for found in list_asset_tables(session) if asset_table is None else [asset_table]:
-        for asset in list_assets(owner, found):
-            if wanted is None or wanted in asset.asset_types:
-                yield asset
+    tables = list_asset_tables(session) if asset_table is None else [asset_table]
+    found = (asset for table in tables for asset in list_assets(owner, table, sort=sort is True))
+    chosen = (asset for asset in found if wanted is None or wanted in asset.asset_types)
+    yield from arranged(chosen, sort) if callable(sort) else chosen
 
 
 def list_asset_tables(session: Session) -> list[Table]:

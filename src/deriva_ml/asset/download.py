@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,12 @@ from deriva_ml.asset.aux_classes import AssetFilePath
 from deriva_ml.asset.cached import asset_key
 from deriva_ml.asset.tables import ROLE, execution_companion, metadata_columns, type_companion
 from deriva_ml.core.enums import AssetRole
-from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableTypeError
+from deriva_ml.core.exceptions import (
+    DerivaMLCatalogError,
+    DerivaMLDataError,
+    DerivaMLTableTypeError,
+    DerivaMLValidationError,
+)
 from deriva_ml.core.files import Digests, hash_file
 from deriva_ml.core.json_types import Json
 from deriva_ml.schema.places import cache_of
@@ -160,7 +166,7 @@ def _fetch(session: Session, wanted: _Wanted, target: Path, *, use_cache: bool) 
     if use_cache and wanted.md5:
         _from_cache(session, wanted, url, target)
     elif not _is_there(wanted, target):
-        session.objects.fetch(url, target, md5=wanted.md5, length=_length(wanted))
+        _bring(session, wanted, url, target)
     metadata = {column.name: wanted.row.get(column.name) for column in metadata_columns(wanted.table)}
     return AssetFilePath(target, wanted.table.name, wanted.name, metadata, wanted.types, wanted.rid)
 
@@ -174,13 +180,33 @@ def _from_cache(session: Session, wanted: _Wanted, url: str, target: Path) -> No
     """Put the file in place from the cache, filling it first if need be."""
 
     def fill(directory: Path) -> dict[str, Digests]:
-        digests = session.objects.fetch(url, directory / wanted.name, md5=wanted.md5, length=_length(wanted))
-        return {wanted.name: digests}
+        return {wanted.name: _bring(session, wanted, url, directory / wanted.name)}
 
     key = asset_key(session, wanted.rid, str(wanted.md5))
     entry = cache_of(session).populate(key, fill)
     (name,) = entry.files
     place_file(entry.path / name, target)
+
+
+def _bring(session: Session, wanted: _Wanted, url: str, target: Path) -> Digests:
+    """Fetch the file, with the asset in what is said if it is not there or is another.
+
+    Raises:
+        DerivaMLDataError: The store does not have it, or not all of it; a ``DerivaMLValidationError`` if it has
+            something else.
+    """
+    try:
+        return session.objects.fetch(url, target, md5=wanted.md5, length=_length(wanted))
+    except (DerivaMLDataError, DerivaMLCatalogError) as error:
+        if isinstance(error, DerivaMLCatalogError) and error.status != HTTPStatus.NOT_FOUND:
+            raise
+        kind = DerivaMLValidationError if isinstance(error, DerivaMLValidationError) else DerivaMLDataError
+        said = str(error).splitlines()[0]
+        raise kind(
+            f"The file of asset {wanted.rid} ({wanted.table.name}, {wanted.name}) could not be fetched: {said}",
+            source=f"{wanted.table.name}.URL = {url!r}",
+            hint=error.hint or "see that the object is there, and repeat: nothing was kept",
+        ) from error
 
 
 def _is_there(wanted: _Wanted, target: Path) -> bool:

@@ -185,6 +185,7 @@ class ObjectClient:
         Raises:
             DerivaMLValidationError: What arrived is not what was asked for.
             DerivaMLUnreachable: The connection broke and could not be taken up again.
+            DerivaMLDataError: The store cannot give all of the object.
             DerivaMLException: The file cannot be written.
         """
         try:
@@ -214,7 +215,26 @@ class ObjectClient:
 
 
 class _BrokenOff(DerivaMLUnreachable):
-    """The content of an answer ended too early; what is missing can be asked for."""
+    """The content of an answer ended too early; what is missing can be asked for.
+
+    Attributes:
+        is_short: Not the connection broke: the store gave no more, or could not read it.
+    """
+
+    is_short = False
+
+    def given_up(self, url: str) -> DerivaMLException:
+        """What to say if asking again brought nothing."""
+        if self.is_short:
+            return DerivaMLDataError(
+                f"The store cannot give all of an object: {self._msg}",
+                source=url,
+                hint="the object is damaged, and nothing was kept of it: deriva-ml-catalog fsck names what is, and a "
+                "backup has it",
+            )
+        lost = DerivaMLUnreachable(self._msg, hint="see that the catalog is there, and repeat: nothing was kept")
+        lost.was_repeated = True
+        return lost
 
 
 class _Download:
@@ -245,11 +265,11 @@ class _Download:
             try:
                 self._receive()
                 return Digests(self._md5.hexdigest(), self._sha256.hexdigest(), self._length)
-            except _BrokenOff:
+            except _BrokenOff as error:
                 # Progress earns new patience: what is counted is attempts that brought nothing.
                 attempt = 1 if self._length > reached else attempt
                 if not self._retry.again(attempt):
-                    raise
+                    raise error.given_up(self._url) from error
                 attempt += 1
 
     def announced(self, digests: Digests) -> list[tuple[str, str | None, str]]:
@@ -274,7 +294,9 @@ class _Download:
         self._begin(answer)
         self._write(answer)
         if self._head is not None and self._length < self._head.length:
-            raise _BrokenOff(f"{self._url} broke off after {self._length} of {self._head.length} bytes.")
+            error = _BrokenOff(f"{self._url} broke off after {self._length} of {self._head.length} bytes.")
+            error.is_short = True
+            raise error
 
     def _begin(self, answer: Response) -> None:
         """Take up where the last attempt stopped, or begin anew if the store gives all of it, or something else."""
@@ -304,7 +326,9 @@ class _Download:
         try:
             yield from answer.parts()
         except (OSError, DerivaMLUnreachable) as error:
-            raise _BrokenOff(f"{self._url} broke off after {self._length} bytes: {error}") from error
+            broken = _BrokenOff(f"{self._url} broke off after {self._length} bytes: {error}")
+            broken.is_short = isinstance(error, OSError)  # a connection's errors have been translated
+            raise broken from error
 
 
 def _ignore(_count: int) -> None:

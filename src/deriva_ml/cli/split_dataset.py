@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add("--row-per", metavar="TABLE", help="what a row of the join stands for, where elements have several")
     add("--element-table", metavar="TABLE", help="the table of the elements, if members are of several")
     add("--include-tables", type=_names, metavar="A,B", help="the tables to join")
+    add("--via", type=_names, metavar="A,B", help="tables that the join goes by, which add no columns")
     for name in ("training", "testing", "validation"):
         add(f"--{name}-types", type=_names, default=[_TYPES], metavar="A,B", help=f"types beside {name.capitalize()}")
     add("--description", default="", metavar="TEXT", help="what the split is for")
@@ -92,6 +93,7 @@ def _split(flags: argparse.Namespace) -> int:
                 include_tables=flags.include_tables,
                 partition_by=flags.partition_by,
                 row_per=flags.row_per,
+                via=flags.via,
                 workflow_type=flags.workflow_type,
                 dry_run=flags.dry_run,
             )

@@ -16,6 +16,12 @@ The branches follow what the caller can do about it:
     │   ├── DerivaMLTableTypeError
     │   ├── DerivaMLValidationError
     │   │   └── DerivaMLSelectionError     a ValueError too
+    │   ├── DerivaMLDenormalizeError       tables cannot be joined like that
+    │   │   ├── DerivaMLDenormalizeAmbiguousPath
+    │   │   ├── DerivaMLDenormalizeUnrelatedAnchor
+    │   │   └── DerivaMLDenormalizeDownstreamLeaf
+    │   ├── NoAssociationException         no table relates two others
+    │   ├── AmbiguousAssociationException  several do
     │   ├── DerivaMLMaterializeLimitExceeded
     │   ├── DerivaMLOrphansFound
     │   └── DerivaMLCycleError
@@ -43,12 +49,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 __all__ = [
+    "AmbiguousAssociationException",
     "DerivaMLAuthenticationError",
     "DerivaMLCatalogError",
     "DerivaMLConfigurationError",
     "DerivaMLCycleError",
     "DerivaMLDataError",
     "DerivaMLDatasetNotFound",
+    "DerivaMLDenormalizeAmbiguousPath",
+    "DerivaMLDenormalizeDownstreamLeaf",
+    "DerivaMLDenormalizeError",
+    "DerivaMLDenormalizeUnrelatedAnchor",
     "DerivaMLDirtyWorkflowError",
     "DerivaMLException",
     "DerivaMLExecutionError",
@@ -70,6 +81,7 @@ __all__ = [
     "DerivaMLValidationError",
     "DerivaMLVersionNotFound",
     "DerivaMLWorkflowError",
+    "NoAssociationException",
 ]
 
 
@@ -222,6 +234,83 @@ class DerivaMLValidationError(DerivaMLDataError):
 
 class DerivaMLSelectionError(DerivaMLValidationError, ValueError):
     """A dataset cannot be divided as it was asked for; a ``ValueError`` too, as documented."""
+
+
+class DerivaMLDenormalizeError(DerivaMLDataError):
+    """Tables cannot be joined into one as it was asked for."""
+
+
+class DerivaMLDenormalizeAmbiguousPath(DerivaMLDenormalizeError):
+    """Several ways lead from one table to another.
+
+    Attributes:
+        start: Where the ways begin.
+        target: Where they end.
+        paths: The ways, each with the names of its tables.
+        columns: Where tables refer to each other more than once, the columns that do.
+    """
+
+    def __init__(
+        self, start: str, target: str, paths: Sequence[tuple[str, ...]], *, columns: Sequence[str] = ()
+    ) -> None:
+        between = sorted({name for path in paths for name in path[1:-1]})
+        if columns or not paths:
+            msg = f"Ambiguous linkage between {start} and {target}: found {len(columns)} FK relationships: "
+            super().__init__(f"{msg}{', '.join(columns)}.")
+        else:
+            named = "; ".join(" -> ".join(path) for path in paths)
+            super().__init__(
+                f"Ambiguous path between {start} and {target}: found {len(paths)} FK paths: {named}.",
+                hint="Include an intermediate table to disambiguate"
+                + (f" (e.g., add {between[0]} to include_tables, or to via)." if between else "."),
+            )
+        self.start = start
+        self.target = target
+        self.paths: tuple[tuple[str, ...], ...] = tuple(paths)
+        self.columns: tuple[str, ...] = tuple(columns)
+
+
+class DerivaMLDenormalizeUnrelatedAnchor(DerivaMLDenormalizeError):
+    """No way leads from one table, ``start``, to another, ``target``."""
+
+    def __init__(self, start: str, target: str) -> None:
+        super().__init__(
+            f"No FK relationship found between {start} and {target}.",
+            hint="no chain of references leads there that does not pass Execution, a vocabulary or another dataset",
+        )
+        self.start = start
+        self.target = target
+
+
+class DerivaMLDenormalizeDownstreamLeaf(DerivaMLDenormalizeError):
+    """A table, ``table``, may have several rows for one row of the table that a row is to stand for, ``row_per``."""
+
+    def __init__(self, table: str, row_per: str) -> None:
+        super().__init__(
+            f"{table} may have several rows for one of {row_per}, so that a row cannot stand for one of {row_per}.",
+            hint=f"pass row_per='{table}', or leave {table} out (via=['{table}'] goes by it without its columns)",
+        )
+        self.table = table
+        self.row_per = row_per
+
+
+class _AssociationError(DerivaMLDataError):
+    """Two tables, ``table1`` and ``table2``, are not related by exactly one association."""
+
+    def __init__(self, table1: str, table2: str, found: Sequence[str] = ()) -> None:
+        how = f"{len(found)} tables relate" if found else "No table relates"
+        super().__init__(f"{how} {table1} and {table2}.", allowed=found)
+        self.table1 = table1
+        self.table2 = table2
+        self.found: tuple[str, ...] = tuple(found)
+
+
+class NoAssociationException(_AssociationError):
+    """No association relates two tables."""
+
+
+class AmbiguousAssociationException(_AssociationError):
+    """Several associations, ``found``, relate two tables."""
 
 
 class DerivaMLMaterializeLimitExceeded(DerivaMLDataError):

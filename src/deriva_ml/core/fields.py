@@ -1,13 +1,27 @@
-"""Fields of the values that configurations describe: a name that is none of them is refused, never ignored."""
+"""What callers give: a name that is no field is refused, never ignored; so is one text where several are asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLValidationError
 from deriva_ml.core.files import nearest
 
-__all__ = ["refuse_unknown"]
+__all__ = ["refuse_text", "refuse_unknown"]
+
+
+def refuse_text(what: str, given: object) -> None:
+    """Refuse one text where several are asked for: its letters would be taken for them.
+
+    Args:
+        what: What was asked for.
+        given: What was given.
+
+    Raises:
+        DerivaMLValidationError: It is one text.
+    """
+    if isinstance(given, str):
+        raise DerivaMLValidationError(f"{what}: {given!r} is one text, not several.", hint=f"write [{given!r}]")
 
 
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:

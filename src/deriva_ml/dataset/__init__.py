@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from deriva_ml.dataset.cached_bags import CachedBag, CacheStatus
     from deriva_ml.dataset.dataset import Dataset
     from deriva_ml.dataset.dataset_bag import DatasetBag
+    from deriva_ml.dataset.denormalizer import Denormalizer
     from deriva_ml.dataset.development import VersionDiff
     from deriva_ml.dataset.minid import fetch_minid, open_minid
     from deriva_ml.dataset.sampling import SubsampleResult, subsample
@@ -36,6 +37,7 @@ __all__ = [
     "DatasetSpec",
     "DatasetSpecConfig",
     "DatasetVersion",
+    "Denormalizer",
     "PartitionInfo",
     "SelectionFunction",
     "SplitResult",
@@ -63,6 +65,7 @@ _HOMES = MappingProxyType(
         "DatasetSpec": "aux_classes",
         "DatasetSpecConfig": "spec_config",
         "DatasetVersion": "aux_classes",
+        "Denormalizer": "denormalizer",
         "PartitionInfo": "split",
         "SelectionFunction": "split",
         "SplitResult": "split",

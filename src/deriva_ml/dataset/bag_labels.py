@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLNotFoundError, DerivaMLValidationError
+from deriva_ml.core.fields import refuse_text
 from deriva_ml.core.files import nearest
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.bag_features import find_features, read_values
@@ -137,6 +138,7 @@ class Labels:
             DerivaMLNotFoundError: There is no such column or feature.
             DerivaMLDataError: It is not said which of several columns is meant, or the feature has no term.
         """
+        refuse_text("targets", names)
         own: Mapping[str, Choose | None] = names if isinstance(names, Mapping) else dict.fromkeys(names)
         return [self.reader(name, chosen or choose) for name, chosen in own.items()]
 

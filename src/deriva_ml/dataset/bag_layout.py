@@ -42,6 +42,7 @@ __all__ = [
     "bag_info",
     "bag_name",
     "fetch_text",
+    "is_stored",
     "listed_paths",
     "manifest_text",
     "payload_of",
@@ -128,6 +129,11 @@ def _payload_path(component: str, row: Mapping[str, Json]) -> str:
     return f"{ASSETS}/{row['RID']}/{component}/{_file_name(row)}"
 
 
+def is_stored(row: Mapping[str, Json]) -> bool:
+    """Whether an asset's file is in an object store; else the row only refers to a file elsewhere."""
+    return str(row["URL"] or "").startswith(("/", "http://", "https://", "deriva-ml:"))
+
+
 def payload_of(table: Table, rows: Iterable[Mapping[str, Json]]) -> list[Payload]:
     """The files of an asset table's rows; rows that only refer to a file elsewhere have none.
 
@@ -138,7 +144,7 @@ def payload_of(table: Table, rows: Iterable[Mapping[str, Json]]) -> list[Payload
     component = _component(table.name)
     for row in rows:
         url = str(row["URL"] or "")
-        if not url.startswith(("/", "http://", "https://", "deriva-ml:")):
+        if not is_stored(row):
             continue
         length, md5 = row["Length"], str(row["MD5"] or "")
         if not isinstance(length, int) or not _MD5.fullmatch(md5):

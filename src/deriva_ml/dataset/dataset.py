@@ -368,4 +368,8 @@ class Dataset:
     denormalize_info = of_owner(lambda: version_joins.denormalize_info)
     denormalize_as_dict = of_owner(lambda: version_joins.denormalize_as_dict)
     denormalize_as_dataframe = of_owner(lambda: version_joins.denormalize_as_dataframe)
+    get_denormalized_as_dict = of_owner(lambda: version_joins.denormalize_as_dict)
+    get_denormalized_as_dataframe = of_owner(lambda: version_joins.denormalize_as_dataframe)
+    describe_denormalized = of_owner(lambda: version_joins.describe_denormalized)
+    list_schema_paths = of_owner(lambda: version_joins.list_schema_paths)
     cache_denormalized = of_owner(lambda: version_joins.cache_denormalized)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDatasetNotFound
 from deriva_ml.core.files import nearest
-from deriva_ml.dataset import bag_features, bag_joins, restructure, samples
+from deriva_ml.dataset import bag_features, joined_bag, restructure, samples, tf_samples
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.bag_layout import listed_paths
@@ -328,57 +328,17 @@ class DatasetBag:
 
     # ------------------------------------------------------------------------------------------ joined tables
 
-    def denormalize_columns(self, include_tables: Sequence[str | Table]) -> list[tuple[str, str]]:
-        """The columns that joining some tables gives, with their types.
-
-        Raises:
-            DerivaMLTableNotFound: There is no such table.
-        """
-        return bag_joins.denormalize_columns(self._database, include_tables)
-
-    def denormalize_info(self, include_tables: Sequence[str | Table], version: object = None) -> dict[str, Any]:
-        """What joining some tables would read, as ``Dataset.denormalize_info`` says it.
-
-        Args:
-            include_tables: The tables, an element type among them.
-            version: Not looked at.
-
-        Raises:
-            DerivaMLTableNotFound: There is no such table.
-            DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
-        """
-        del version
-        return bag_joins.denormalize_info(self._database, include_tables)
-
-    def denormalize_as_dict(self, include_tables: Sequence[str | Table], version: object = None) -> Iterator[Row]:
-        """Join tables into one: a row for each member, of this and of nested datasets, and each of its partners.
-
-        Args:
-            include_tables: The tables, an element type among them.
-            version: Not looked at.
-
-        Raises:
-            DerivaMLTableNotFound: There is no such table.
-            DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
-        """
-        del version
-        return bag_joins.denormalize_as_dict(self._database, self.holders, include_tables)
-
-    def denormalize_as_dataframe(self, include_tables: Sequence[str | Table], version: object = None) -> pd.DataFrame:
-        """The same as a data frame.
-
-        Args:
-            include_tables: The tables, an element type among them.
-            version: Not looked at.
-
-        Raises:
-            DerivaMLMissingExtra: pandas is not installed.
-            DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
-        """
-        del version
-        return bag_joins.denormalize_as_dataframe(self._database, self.holders, include_tables)
+    denormalize_columns = of_owner(lambda: joined_bag.denormalize_columns)
+    denormalize_info = of_owner(lambda: joined_bag.denormalize_info)
+    denormalize_as_dict = of_owner(lambda: joined_bag.denormalize_as_dict)
+    denormalize_as_dataframe = of_owner(lambda: joined_bag.denormalize_as_dataframe)
+    get_denormalized_as_dict = of_owner(lambda: joined_bag.denormalize_as_dict)
+    get_denormalized_as_dataframe = of_owner(lambda: joined_bag.denormalize_as_dataframe)
+    describe_denormalized = of_owner(lambda: joined_bag.describe_denormalized)
+    list_schema_paths = of_owner(lambda: joined_bag.list_schema_paths)
 
     # ------------------------------------------------------------------------------------------ for training
 
     restructure_assets = of_owner(lambda: restructure.restructure_assets)
     as_torch_dataset = of_owner(lambda: samples.as_torch_dataset)
+    as_tf_dataset = of_owner(lambda: tf_samples.as_tf_dataset)

@@ -1,40 +1,52 @@
 """How tables are joined into one: a plan, made from the model alone, so that catalog and bag agree.
 
 1. A join starts at an element type that is in the list, and has one row for each member and each of its partners.
-2. A way to another table may pass tables that are in the list, and pure associations, which add no columns.
-3. Of several ways, that which passes other tables is meant; of several such, the longest, and of these that which
-   passes most tables of the list. What follows references in their own direction only, and so gives each row one
-   partner, goes before what turns round on the way. If that leaves more than one, or there is no way, it is an error
-   that says what to add to the list.
+2. A way to another table may pass tables that are in the list or that it is to go by (``via``), and pure associations,
+   which add no columns; ``joined_ways`` says which way is meant. If no way goes by a table of ``via``, the join starts
+   there too, if it is an element type; else that is an error.
+3. With ``row_per`` a row stands for a row of that table: each of them that members lead to has exactly one. Then the
+   ways to all others start from it, and a table that may have several rows for one of its is refused.
 4. Where a reference may be empty, a row without partner stays, with empty columns; else it is left out. Where there is
    no partner, what would be joined to the partner is not missed either.
-5. A way leads where the walk leads that makes bags (``reach``): within the project's schemas and the ML schema; not on
-   from ``Execution`` and ``Workflow``, nor from a vocabulary to anything but vocabularies, nor from a dataset that a
-   member is in. A table that refers to datasets is entered for the dataset itself and those nested in it only.
+5. A table that refers to datasets is entered for the dataset itself and those nested in it only.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import DerivaMLDataError
-from deriva_ml.core.files import human_size
-from deriva_ml.dataset.elements import Element, dataset_table, elements, labels
-from deriva_ml.schema.tables import is_asset, is_association, is_vocabulary
+from deriva_ml.core.exceptions import (
+    DerivaMLDenormalizeAmbiguousPath,
+    DerivaMLDenormalizeDownstreamLeaf,
+    DerivaMLDenormalizeError,
+)
+from deriva_ml.core.files import nearest
+from deriva_ml.dataset.elements import Element, elements
+from deriva_ml.dataset.joined_ways import Ground, Name, Way, way_between
+from deriva_ml.schema.tables import is_association
 from deriva_ml.wire.model import Column, ForeignKey, Model, Table
 
-__all__ = ["Join", "Joins", "Output", "Plan", "describe", "outputs", "plan_joins"]
+__all__ = ["Join", "Joins", "Output", "Plan", "Wanted", "outputs", "plan_joins"]
 
-Name = tuple[str, str]
-Way = tuple[Table, ...]
 HIDDEN = frozenset({"RCT", "RMT", "RCB", "RMB"})
-_LONGEST = 4
-"""Ways of at most so many steps are named in errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be joined.
+
+    Attributes:
+        tables: The tables, in the order in which their columns shall stand.
+        row_per: The table that a row stands for; None for one row for each member and each of its partners.
+        via: Tables to go by, which add no columns.
+    """
+
+    tables: tuple[Table, ...]
+    row_per: Table | None = None
+    via: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,16 @@ class Join:
         """Rows without partner may stay."""
         return self.optional or self.uncertain
 
+    @property
+    def multiplies(self) -> bool:
+        """A row of ``before`` may have several partners."""
+        return self.table.key([theirs for _mine, theirs in self.on]) is None
+
+    @property
+    def merges(self) -> bool:
+        """Several rows of ``before`` may have one partner."""
+        return self.before.key([mine for mine, _theirs in self.on]) is None
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -74,15 +96,40 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The joins from one element type."""
+    """The joins from one element type.
+
+    Attributes:
+        start: The element type.
+        joins: The joins, in order.
+        present: A row of the result has a row of one of these; where there are none here it always has one.
+    """
 
     start: Element
     joins: tuple[Join, ...]
+    present: tuple[Table, ...] = ()
 
     @property
     def tables(self) -> list[Table]:
         """The joined tables, in order."""
         return [self.start.table, *(join.table for join in self.joins)]
+
+    def _chain(self, table: Table) -> list[Join]:
+        """The joins that lead from the start to a table."""
+        by_table = {join.table.qualified: join for join in self.joins}
+        found: list[Join] = []
+        while (join := by_table.get(table.qualified)) is not None:
+            found.append(join)
+            table = join.before
+        return found[::-1]
+
+    def route(self, one: Table, other: Table) -> tuple[tuple[Table, ...], bool]:
+        """The tables from one joined table to another, and whether a row of the one has at most one of the other."""
+        up, down = self._chain(one), self._chain(other)
+        while up and down and up[0] == down[0]:
+            up, down = up[1:], down[1:]
+        tables = [one, *(join.before for join in reversed(up)), *(join.table for join in down)]
+        single = not any(join.merges for join in up) and not any(join.multiplies for join in down)
+        return tuple(tables), single
 
 
 @dataclass(frozen=True)
@@ -105,62 +152,6 @@ class Joins:
         return [table for table in self.tables if not is_association(table)]
 
 
-@dataclass(frozen=True)
-class _Ground:
-    """The ways that there are; rule 5."""
-
-    model: Model
-    ml_schema: str
-    domain_schemas: Collection[str]
-
-    @cached_property
-    def dataset(self) -> Name:
-        return dataset_table(self.model, self.ml_schema).qualified
-
-    @cached_property
-    def _ends(self) -> set[Name]:
-        return {(self.ml_schema, MLTable.execution.value), (self.ml_schema, MLTable.workflow.value)}
-
-    @cached_property
-    def _closed(self) -> Name:
-        return (self.ml_schema, MLTable.dataset_dataset.value)
-
-    def onward(self, way: Way) -> Iterator[Table]:
-        """The tables that a way, which begins with its start, can go on to."""
-        at = way[-1]
-        if at.qualified in self._ends or (len(way) > 1 and at.qualified == self.dataset):
-            return
-        passed = {table.qualified for table in way}
-        for following in self._neighbours(at):
-            if following.qualified not in passed and (is_vocabulary(following) or not is_vocabulary(at)):
-                yield following
-
-    def _neighbours(self, table: Table) -> Iterator[Table]:
-        names = dict.fromkeys(
-            [fkey.referenced_table for fkey in table.foreign_keys]
-            + [fkey.table for fkey in self.model.referenced_by(table)]
-        )
-        for name in names:
-            found = self.model.table(*name)
-            inside = name[0] == self.ml_schema or name[0] in self.domain_schemas
-            if found is not None and inside and name != self._closed:
-                yield found
-
-    def ways(self, start: Table, target: Table, may_pass: Callable[[Way], bool]) -> list[Way]:
-        """The ways from one table to another, each as the tables after the start."""
-        found: list[Way] = []
-        front: list[Way] = [(start,)]
-        while front:
-            way = front.pop()
-            for following in self.onward(way):
-                longer = (*way, following)
-                if following.qualified == target.qualified:
-                    found.append(longer[1:])
-                elif may_pass(longer[1:]):
-                    front.append(longer)
-        return sorted(found, key=lambda way: (len(way), [table.qualified for table in way]))
-
-
 def outputs(tables: Sequence[Table], ml_schema: str) -> list[Output]:
     """The columns of the result: ``Table.Column``, with the schema where tables of several project schemas are joined.
 
@@ -180,135 +171,132 @@ def outputs(tables: Sequence[Table], ml_schema: str) -> list[Output]:
     ]
 
 
-def plan_joins(model: Model, ml_schema: str, domain_schemas: Collection[str], tables: Sequence[Table]) -> Joins:
+def plan_joins(model: Model, ml_schema: str, domain_schemas: Collection[str], wanted: Wanted) -> Joins:
     """What joining some tables means: one plan for each element type among them.
 
     Args:
         model: The model.
         ml_schema: Name of the ML schema.
         domain_schemas: The project's schemas.
-        tables: The tables, in the order in which their columns shall stand.
+        wanted: The tables.
 
     Raises:
-        DerivaMLDataError: No table is an element type, or the way between two tables is ambiguous or missing.
+        DerivaMLDenormalizeError: No table is an element type, the way between two tables is ambiguous or missing, or a
+            row cannot stand for a row of ``row_per``.
     """
-    listed = {table.qualified: table for table in tables}
+    listed = {table.qualified: table for table in wanted.tables}
+    via = {table.qualified: table for table in wanted.via if table.qualified not in listed}
     known = elements(model, ml_schema, domain_schemas)
     starts = [known[name] for name in listed if name in known]
-    if not starts:
-        raise DerivaMLDataError(
-            f"No element type among the tables to join: {', '.join(table.name for table in tables) or 'none'}",
+    if not starts and not any(name in known for name in via):
+        raise DerivaMLDenormalizeError(
+            f"No element type among the tables to join: {', '.join(table.name for table in wanted.tables) or 'none'}",
             allowed=sorted(element.table.name for element in known.values()),
             hint="include the table of the members",
         )
-    ground = _Ground(model, ml_schema, domain_schemas)
-    plans = tuple(_plan(ground, element, listed) for element in starts)
+    planner = _Planner(Ground(model, ml_schema, domain_schemas), listed, via, _row_per(wanted))
+    plans = tuple(planner.plan(element) for element in starts)
+    plans += tuple(
+        planner.plan(known[table.qualified]) for table in _not_passed(plans, via) if table.qualified in known
+    )
+    for table in _not_passed(plans, via):
+        raise DerivaMLDenormalizeError(
+            f"No way between the tables to join goes by {table.name}.",
+            hint="leave it out of via; list_schema_paths() names the ways that there are",
+        )
+    if wanted.row_per is not None:
+        _require_one_row(plans, wanted.row_per, planner.shown)
     chosen = list(listed.values())
     return Joins(tuple(chosen), plans, tuple(outputs(chosen, ml_schema)))
 
 
-def describe(joins: Joins, count: Callable[[Table], tuple[int, int]]) -> dict[str, Any]:
-    """What a join reads: its columns, the order of its tables, and how large these are.
-
-    Args:
-        joins: The join.
-        count: Gives the number of a table's rows, and the bytes of its files.
-    """
-    passed = {table.qualified: table for plan in joins.plans for table in plan.tables}
-    names = labels(passed.values())
-    sizes: dict[str, dict[str, Any]] = {}
-    for name, table in passed.items():
-        rows, size = count(table)
-        sizes[names[name]] = {"row_count": rows, "is_asset": is_asset(table), "asset_bytes": size}
-    size = sum(each["asset_bytes"] for each in sizes.values())
-    return {
-        "columns": [(each.name, each.column.type.name) for each in joins.outputs],
-        "join_path": list(names.values()),
-        "tables": sizes,
-        "total_rows": sum(each["row_count"] for each in sizes.values()),
-        "total_asset_bytes": size,
-        "total_asset_size": human_size(size),
-    }
-
-
-# ---------------------------------------------------------------------------------------------- the way
-
-
-def _plan(ground: _Ground, start: Element, listed: dict[Name, Table]) -> Plan:
-    joins: dict[Name, Join] = {}
-    ways = [
-        _way(ground, start.table, target, listed)
-        for target in listed.values()
-        if target.qualified != start.table.qualified and not is_association(target)
-    ]
-    # The shortest first: what a longer way passes is there already then.
-    for way in sorted(ways, key=len):
-        for before, after in zip((start.table, *way), way, strict=False):
-            if after.qualified not in joins:
-                earlier = joins.get(before.qualified)
-                joins[after.qualified] = _join(ground, before, after, uncertain=bool(earlier and earlier.is_outer))
-    return Plan(start, tuple(joins.values()))
-
-
-def _way(ground: _Ground, start: Table, target: Table, listed: Collection[Name]) -> Way:
-    """The way that is meant; see rule 3."""
-
-    def may_pass(way: Way) -> bool:
-        last = way[-1]
-        return last.qualified in listed or (is_association(last) and len(way) <= len(listed) + _LONGEST)
-
-    ways = ground.ways(start, target, may_pass)
-    if not ways:
-        raise _no_way(ground, start, target)
-    straight = [way for way in ways if _is_straight(start, way)]
-    if straight:
-        ways = [way for way in ways if way in straight or any(is_association(table) for table in way)]
-    if len(ways) == 1:
-        return ways[0]
-    best = max(_rank(way, listed) for way in ways)
-    meant = [way for way in ways if _rank(way, listed) == best]
-    if len(meant) > 1:
-        raise _ambiguous(start, target, meant)
-    return meant[0]
-
-
-def _rank(way: Way, listed: Collection[Name]) -> tuple[int, int]:
-    return len(way), sum(table.qualified in listed for table in way[:-1])
-
-
-def _is_straight(start: Table, way: Way) -> bool:
-    """Whether each step follows a reference in its own direction."""
-    return all(before.references(after) for before, after in zip((start, *way), way, strict=False))
-
-
-def _no_way(ground: _Ground, start: Table, target: Table) -> DerivaMLDataError:
-    ways = ground.ways(start, target, lambda way: len(way) < _LONGEST)
-    if not ways:
-        return DerivaMLDataError(
-            f"No FK relationship found between {start.name} and {target.name}.",
-            hint="no chain of references leads there that does not pass Execution, a vocabulary or another dataset",
-        )
-    return _ambiguous(start, target, ways)
-
-
-def _ambiguous(start: Table, target: Table, ways: Sequence[Way]) -> DerivaMLDataError:
-    named = [" -> ".join([start.name, *(table.name for table in way)]) for way in ways]
-    between = sorted({table.name for way in ways for table in way[:-1]})
-    return DerivaMLDataError(
-        f"Ambiguous path between {start.name} and {target.name}: found {len(ways)} FK paths: {'; '.join(named)}.",
-        hint="Include an intermediate table to disambiguate"
-        + (f" (e.g., add {between[0]} to include_tables)." if between else "."),
+def _row_per(wanted: Wanted) -> Table | None:
+    """The table that a row stands for, which must have columns in the result."""
+    table = wanted.row_per
+    names = [each.name for each in wanted.tables if not is_association(each)]
+    if table is None or table.name in names:
+        return table
+    raise DerivaMLDenormalizeError(
+        f"row_per={table.name} is not among the tables whose columns are joined.", allowed=nearest(table.name, names)
     )
 
 
-def _join(ground: _Ground, before: Table, after: Table, *, uncertain: bool) -> Join:
+def _not_passed(plans: Sequence[Plan], via: Mapping[Name, Table]) -> list[Table]:
+    """The tables to go by that no way goes by."""
+    passed = {table.qualified for plan in plans for table in plan.tables}
+    return [table for name, table in via.items() if name not in passed]
+
+
+def _require_one_row(plans: Sequence[Plan], row_per: Table, shown: Sequence[Table]) -> None:
+    """Refuse tables that may have several rows for one of ``row_per``, or are reached by other ways from elsewhere."""
+    ways: dict[Name, list[str]] = {}
+    for plan in plans:
+        for table in shown:
+            tables, single = plan.route(row_per, table)
+            if not single:
+                raise DerivaMLDenormalizeDownstreamLeaf(table.name, row_per.name)
+            names = [each.name for each in tables]
+            if ways.setdefault(table.qualified, names) != names:
+                raise DerivaMLDenormalizeAmbiguousPath(
+                    row_per.name, table.name, [tuple(ways[table.qualified]), tuple(names)]
+                )
+
+
+# ---------------------------------------------------------------------------------------------- the plan
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """Plans the joins from one element type after the other.
+
+    Attributes:
+        ground: The ways that there are.
+        listed: The tables that are joined.
+        via: The tables to go by.
+        row_per: The table that a row stands for.
+    """
+
+    ground: Ground
+    listed: dict[Name, Table]
+    via: dict[Name, Table]
+    row_per: Table | None
+
+    @cached_property
+    def shown(self) -> list[Table]:
+        """The tables that have columns in the result."""
+        return [table for table in self.listed.values() if not is_association(table)]
+
+    def plan(self, start: Element) -> Plan:
+        """The joins from one element type; with ``row_per`` to that table first, and from there to the others."""
+        joins: dict[Name, Join] = {}
+        centre = start.table
+        if self.row_per is not None and self.row_per.qualified != centre.qualified:
+            self._add(joins, start.table, centre, self._way(centre, self.row_per))
+            centre = self.row_per
+        ways = [self._way(centre, target) for target in self.shown if target.qualified != centre.qualified]
+        # The shortest first: what a longer way passes is there already then.
+        for way in sorted(ways, key=len):
+            self._add(joins, start.table, centre, way)
+        needed = self.shown if self.row_per is None else [self.row_per]
+        present = () if start.table in needed else tuple(needed)
+        return Plan(start, tuple(joins.values()), present)
+
+    def _way(self, start: Table, target: Table) -> Way:
+        return way_between(self.ground, start, target, self.listed, self.via)
+
+    def _add(self, joins: dict[Name, Join], root: Table, start: Table, way: Way) -> None:
+        for before, after in zip((start, *way), way, strict=False):
+            if after.qualified not in joins and after.qualified != root.qualified:
+                earlier = joins.get(before.qualified)
+                uncertain = bool(earlier and earlier.is_outer)
+                joins[after.qualified] = _join(self.ground, before, after, uncertain=uncertain)
+
+
+def _join(ground: Ground, before: Table, after: Table, *, uncertain: bool) -> Join:
     out, back = before.references(after), after.references(before)
     if len(out) + len(back) != 1:
-        named = ", ".join("+".join(fkey.columns) for fkey in (*out, *back))
-        raise DerivaMLDataError(
-            f"Ambiguous linkage between {before.name} and {after.name}: "
-            f"found {len(out) + len(back)} FK relationships: {named}."
-        )
+        columns = ["+".join(fkey.columns) for fkey in (*out, *back)]
+        raise DerivaMLDenormalizeAmbiguousPath(before.name, after.name, [], columns=columns)
     fkey = (*out, *back)[0]
     pairs = tuple(zip(fkey.columns, fkey.referenced_columns, strict=True))
     on = pairs if out else tuple((referenced, referring) for referring, referenced in pairs)
@@ -317,7 +305,7 @@ def _join(ground: _Ground, before: Table, after: Table, *, uncertain: bool) -> J
     return Join(before, after, on, optional, uncertain, holders)
 
 
-def _holders(ground: _Ground, before: Table, after: Table) -> tuple[str, ...]:
+def _holders(ground: Ground, before: Table, after: Table) -> tuple[str, ...]:
     """The columns of a table, entered from elsewhere, that refer to datasets."""
     if before.qualified == ground.dataset:
         return ()

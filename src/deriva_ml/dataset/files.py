@@ -47,7 +47,7 @@ def add_files(
         files: The files.
         execution_rid: The execution that adds them.
         dataset_types: Types of the datasets; the type ``File`` is added to them.
-        description: What the datasets hold.
+        description: What the datasets hold; those below the first one have the path of their directory behind it.
 
     Returns:
         The dataset of the directory that all the others lie in.
@@ -208,7 +208,7 @@ def _make_datasets(
         below.setdefault(holder, []).append(positions[directory])
     wanted = [
         NewDataset(
-            description or f"Files of {directory}",
+            _described(description, directory, order[-1]),
             types,
             members={MLTable.file.value: directories[directory]},
             children=below.get(directory, ()),
@@ -217,3 +217,10 @@ def _make_datasets(
     ]
     made = create_datasets(session, wanted, execution_rid)
     return Dataset(session, made[-1], wanted[-1].description, execution_rid)
+
+
+def _described(description: str, directory: PurePath, top: PurePath) -> str:
+    """What a directory's dataset is said to hold; so that it is known which directory it is of."""
+    if not description:
+        return f"Files of {directory}"
+    return description if directory == top else f"{description}: {directory.relative_to(top)}"

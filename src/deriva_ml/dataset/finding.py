@@ -10,6 +10,7 @@ from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.dataset.nesting import read_nesting
 from deriva_ml.dataset.versions import not_a_dataset
+from deriva_ml.schema.ordering import Sort, arranged, sorted_path
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.model import Json
 from deriva_ml.wire.path import table
@@ -24,16 +25,17 @@ def _dataset(owner: Owner, row: Mapping[str, Json]) -> Dataset:
     return Dataset(owner, str(row["RID"]), str(row["Description"] or ""))
 
 
-def find_datasets(owner: Owner, deleted: bool = False) -> list[Dataset]:
+def find_datasets(owner: Owner, deleted: bool = False, *, sort: Sort[Dataset] = None) -> list[Dataset]:
     """The datasets of a catalog, in the order of their RIDs.
 
     Args:
         owner: The catalog: a ``DerivaML`` or its session.
         deleted: Include those that were deleted.
+        sort: True for the newest first, or a function that gives what to sort by.
     """
     session = session_of(owner)
-    rows = session.catalog.rows(table(session.ml_schema, MLTable.dataset.value).sorted("RID"))
-    return [_dataset(owner, row) for row in rows if deleted or not row["Deleted"]]
+    rows = session.catalog.rows(sorted_path(table(session.ml_schema, MLTable.dataset.value), sort, "RID"))
+    return arranged((_dataset(owner, row) for row in rows if deleted or not row["Deleted"]), sort)
 
 
 def lookup_dataset(owner: Owner, dataset: str | DatasetSpec, deleted: bool = False) -> Dataset:

@@ -61,6 +61,9 @@ def _select(joins: Joins, plan: Plan, source: Source, *, distinct: bool) -> str:
     conditions = [f"{_column(start.table, start.key)} IN ({members_sql(start)})"]
     for join in plan.joins:
         conditions += _conditions(join)
+    if plan.present:
+        there = [f"{_column(table, 'RID')} IS NOT NULL" for table in plan.present]
+        conditions.append(f"({' OR '.join(there)})")
     return " ".join(
         [
             f"SELECT {'DISTINCT ' if distinct else ''}{chosen} FROM {source(start.table)} AS {sql_name(start.table)}",

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from deriva_ml.core.fields import refuse_text
 from deriva_ml.core.files import require
-from deriva_ml.dataset.denormalize import Join, Joins, Plan, describe, outputs, plan_joins
+from deriva_ml.dataset.denormalize import Join, Joins, Plan, Wanted, outputs, plan_joins
+from deriva_ml.dataset.join_report import describe_join, schema_paths, sizes_of
+from deriva_ml.dataset.joined_ways import Ground
 from deriva_ml.dataset.members import chunks
 from deriva_ml.dataset.nesting import read_nesting
 from deriva_ml.schema.session import Session
@@ -29,18 +32,23 @@ __all__ = [
     "denormalize_as_dict",
     "denormalize_columns",
     "denormalize_info",
+    "describe_denormalized",
+    "list_schema_paths",
 ]
 
 Row = dict[str, Json]
 Key = tuple[str, ...]
 """The RIDs of the rows that make up one row of the result; empty where there is none."""
 
+Names = Iterable[str | Table]
+Name = str | Table
+
 _LIST_BYTES = 1500
 """The length of the list of datasets in one request: the joins need room too."""
 _MEMBERS = "members"
 
 
-def denormalize_columns(session: Session, include_tables: Iterable[str | Table]) -> list[tuple[str, str]]:
+def denormalize_columns(session: Session, include_tables: Names) -> list[tuple[str, str]]:
     """The columns that joining some tables gives, with their types.
 
     Args:
@@ -54,7 +62,7 @@ def denormalize_columns(session: Session, include_tables: Iterable[str | Table])
     return [(each.name, each.column.type.name) for each in chosen]
 
 
-def denormalize_info(session: Session, include_tables: Iterable[str | Table]) -> dict[str, Any]:
+def denormalize_info(session: Session, include_tables: Names) -> dict[str, Any]:
     """What joining some tables would read, without reading it.
 
     Args:
@@ -76,22 +84,57 @@ def denormalize_info(session: Session, include_tables: Iterable[str | Table]) ->
         answer = session.catalog.aggregate(table(*found.qualified), rows=cnt("*"), **sizes)
         return int(str(answer["rows"])), int(str(answer.get("size") or 0))
 
-    return describe(_joins(session, include_tables), count)
+    return sizes_of(_joins(session, include_tables), count)
 
 
-def denormalize_as_dict(session: Session, dataset_rid: str, include_tables: Iterable[str | Table]) -> Iterator[Row]:
+def describe_denormalized(
+    session: Session, include_tables: Names, *, row_per: Name | None = None, via: Names = ()
+) -> dict[str, Any]:
+    """How tables would be joined, and what stands in the way; see ``join_report.describe_join``.
+
+    Args:
+        session: The catalog, or the snapshot of a version.
+        include_tables: The tables.
+        row_per: The table that a row is to stand for.
+        via: Tables to go by, which add no columns.
+
+    Raises:
+        DerivaMLTableNotFound: There is no such table.
+    """
+    return describe_join(_ground(session), _wanted(session, include_tables, row_per, via))
+
+
+def list_schema_paths(session: Session, tables: Names | None = None) -> dict[str, Any]:
+    """The ways from element types to tables that joins could follow; see ``join_report.schema_paths``.
+
+    Args:
+        session: The catalog, or the snapshot of a version.
+        tables: Ways to these tables only.
+
+    Raises:
+        DerivaMLTableNotFound: There is no such table.
+    """
+    return schema_paths(_ground(session), None if tables is None else _tables(session, tables))
+
+
+def denormalize_as_dict(
+    session: Session, dataset_rid: str, include_tables: Names, *, row_per: Name | None = None, via: Names = ()
+) -> Iterator[Row]:
     """Join tables into one: a row for each member, of a dataset and those nested in it, and each of its partners.
 
     Args:
         session: The catalog, or the snapshot of a version.
         dataset_rid: The dataset.
-        include_tables: The tables, an element type among them.
+        include_tables: The tables, an element type among them, or among those of ``via``.
+        row_per: The table that a row stands for: each of its rows that members lead to has exactly one.
+        via: Tables to go by, which add no columns.
 
     Raises:
         DerivaMLTableNotFound: There is no such table.
-        DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
+        DerivaMLDenormalizeError: The way between two tables is ambiguous or missing, or a row cannot stand for one of
+            ``row_per``; the error says what to do.
     """
-    joins = _joins(session, include_tables)
+    joins = _joins(session, include_tables, row_per, via)
     holders = (dataset_rid, *read_nesting(session).descendants(dataset_rid))
     keys: set[Key] = set()
     rows: list[dict[str, Row]] = [{} for _table in joins.shown]
@@ -101,26 +144,37 @@ def denormalize_as_dict(session: Session, dataset_rid: str, include_tables: Iter
     return _combined(joins, sorted(keys), rows)
 
 
-def denormalize_as_dataframe(session: Session, dataset_rid: str, include_tables: Iterable[str | Table]) -> pd.DataFrame:
+def denormalize_as_dataframe(
+    session: Session, dataset_rid: str, include_tables: Names, *, row_per: Name | None = None, via: Names = ()
+) -> pd.DataFrame:
     """The same as a data frame.
 
     Args:
         session: The catalog, or the snapshot of a version.
         dataset_rid: The dataset.
-        include_tables: The tables, an element type among them.
+        include_tables: The tables, an element type among them, or among those of ``via``.
+        row_per: The table that a row stands for.
+        via: Tables to go by, which add no columns.
 
     Raises:
         DerivaMLMissingExtra: pandas is not installed.
-        DerivaMLDataError: The way between two tables is ambiguous or missing; the error says what to include.
+        DerivaMLDenormalizeError: They cannot be joined like that; the error says what to do.
     """
     frame = require("pandas", "pandas").DataFrame
     names = list(include_tables)
     columns = [name for name, _type in denormalize_columns(session, names)]
-    return frame(list(denormalize_as_dict(session, dataset_rid, names)), columns=columns)
+    rows = denormalize_as_dict(session, dataset_rid, names, row_per=row_per, via=via)
+    return frame(list(rows), columns=columns)
 
 
 def cache_denormalized(
-    session: Session, dataset_rid: str, include_tables: Iterable[str | Table], force: bool = False
+    session: Session,
+    dataset_rid: str,
+    include_tables: Names,
+    force: bool = False,
+    *,
+    row_per: Name | None = None,
+    via: Names = (),
 ) -> pd.DataFrame:
     """The same, kept in the working directory: a version is asked of the catalog the first time only.
 
@@ -132,23 +186,40 @@ def cache_denormalized(
         dataset_rid: The dataset.
         include_tables: The tables, an element type among them.
         force: Ask the catalog again.
+        row_per: The table that a row stands for.
+        via: Tables to go by, which add no columns.
     """
-    tables = _tables(session, include_tables)
+    wanted = _wanted(session, include_tables, row_per, via)
     moment = session.catalog.snaptime
-    name = "_".join(["denormalized", dataset_rid, moment or "present", *(f"{t.schema}:{t.name}" for t in tables)])
+    named = [f"{table.schema}:{table.name}" for table in wanted.tables]
+    named += [f"per {table.schema}:{table.name}" for table in (wanted.row_per,) if table is not None]
+    named += [f"via {table.schema}:{table.name}" for table in wanted.via]
+    name = "_".join(["denormalized", dataset_rid, moment or "present", *named])
     kept = WorkingDataCache(session.records_dir)
     if force or moment is None or not kept.has_table(name):
-        kept.cache_table(name, plain_frame(denormalize_as_dataframe(session, dataset_rid, tables)))
+        frame = denormalize_as_dataframe(session, dataset_rid, wanted.tables, row_per=wanted.row_per, via=wanted.via)
+        kept.cache_table(name, plain_frame(frame))
     return kept.read_table(name)
 
 
-def _tables(session: Session, names: Iterable[str | Table]) -> list[Table]:
+def _tables(session: Session, names: Names) -> list[Table]:
+    refuse_text("tables", names)
     # A table that is given may be of another moment's model.
     return [session.table(f"{each.schema}:{each.name}" if isinstance(each, Table) else each) for each in names]
 
 
-def _joins(session: Session, names: Iterable[str | Table]) -> Joins:
-    return plan_joins(session.model(), session.ml_schema, session.domain_schemas, _tables(session, names))
+def _ground(session: Session) -> Ground:
+    return Ground(session.model(), session.ml_schema, session.domain_schemas)
+
+
+def _wanted(session: Session, names: Names, row_per: Name | None, via: Names) -> Wanted:
+    (centre,) = [None] if row_per is None else _tables(session, [row_per])
+    return Wanted(tuple(_tables(session, names)), centre, tuple(_tables(session, via)))
+
+
+def _joins(session: Session, names: Names, row_per: Name | None = None, via: Names = ()) -> Joins:
+    wanted = _wanted(session, names, row_per, via)
+    return plan_joins(session.model(), session.ml_schema, session.domain_schemas, wanted)
 
 
 class _Compiled:
@@ -174,7 +245,8 @@ class _Compiled:
         path = path.link(*start.table.qualified, on=[(start.member, start.key)], alias="t0")
         for join in plan.joins:
             path = self._linked(path, join)
-        return path
+        there = [not_null((self._aliases[found.qualified], "RID")) for found in plan.present]
+        return path.where(either(*there)) if there else path
 
     def _linked(self, path: Path, join: Join) -> Path:
         before, after = self._aliases[join.before.qualified], self._aliases[join.table.qualified]

@@ -1,4 +1,4 @@
-"""The values of features for the members of a dataset, read from the catalog."""
+"""The values of features for the records of a dataset, read from the catalog."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from deriva_ml.core.exceptions import DerivaMLTableTypeError
 from deriva_ml.dataset.aux_classes import DatasetVersion
 from deriva_ml.dataset.clones import session_at
 from deriva_ml.dataset.members import list_dataset_element_types, list_members
+from deriva_ml.dataset.reach import reach
 from deriva_ml.dataset.reference import DatasetRef
 from deriva_ml.feature import values
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.select import Selector
+from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Table
 
 __all__ = ["feature_values"]
@@ -27,8 +29,9 @@ def feature_values(
     *,
     workflow: str | None = None,
     version: DatasetVersion | str | None = None,
+    reachable: bool = True,
 ) -> list[FeatureRecord]:
-    """The values of a feature for the members of the dataset and of those nested in it.
+    """The values of a feature for the records of the dataset and of those nested in it, as its bag has them.
 
     Args:
         dataset: The dataset.
@@ -39,24 +42,18 @@ def feature_values(
         execution_rids: Only values that one of these executions made.
         workflow: Only values made by executions of this workflow (a RID), or of workflows of this type.
         version: As of this version; by default as of now.
+        reachable: For all records that belong to the dataset, such as the images of a subject that is a member; else
+            for members only.
 
     Raises:
         DerivaMLNotFoundError: There is no such feature.
-        DerivaMLTableTypeError: Records of the table are no members of datasets: of those that merely belong to members,
-            such as the images of a subject, the dataset's bag has the values.
+        DerivaMLTableTypeError: Members were asked for, and records of the table cannot be members.
         DerivaMLMaterializeLimitExceeded: There are more values than ``materialize_limit``.
     """
     session = session_at(dataset.session, dataset.dataset_rid, version)
     target = session.table(table)
-    elements = list_dataset_element_types(session)
-    if target.qualified not in {each.qualified for each in elements}:
-        raise DerivaMLTableTypeError(
-            "dataset element type",
-            target.name,
-            hint=f"element types are {', '.join(sorted(each.name for each in elements))}; the dataset's bag "
-            "(download_dataset_bag) has the values for all records that belong to it",
-        )
-    members = list_members(session, dataset.dataset_rid, recurse=True).get(target.name, [])
+    values.feature_to_read(session, target, feature_name)  # before the dataset is walked
+    rids = _reached(session, dataset.dataset_rid, target) if reachable else _members(session, dataset, target)
     return values.feature_values(
         session,
         target,
@@ -65,5 +62,25 @@ def feature_values(
         materialize_limit,
         execution_rids,
         workflow=workflow,
-        targets=[str(row["RID"]) for row in members],
+        targets=rids,
     )
+
+
+def _reached(session: Session, dataset_rid: str, target: Table) -> list[str] | None:
+    """The records of a table that belong to a dataset; None for all, of a vocabulary."""
+    found = reach(session, dataset_rid).tables.get(target.qualified)
+    if found is None:
+        return []
+    return None if found.rows is None else found.rids()
+
+
+def _members(session: Session, dataset: DatasetRef, target: Table) -> list[str]:
+    elements = list_dataset_element_types(session)
+    if target.qualified not in {each.qualified for each in elements}:
+        raise DerivaMLTableTypeError(
+            "dataset element type",
+            target.name,
+            hint=f"element types are {', '.join(sorted(each.name for each in elements))}; reachable=True gives the "
+            "values for all records that belong to the dataset",
+        )
+    return [str(row["RID"]) for row in list_members(session, dataset.dataset_rid, recurse=True).get(target.name, [])]

@@ -13,6 +13,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLRidsNotFound,
     DerivaMLTableTypeError,
 )
+from deriva_ml.core.fields import refuse_text
 from deriva_ml.core.files import nearest
 from deriva_ml.dataset.changes import Changes, all_or_nothing, chunks
 from deriva_ml.dataset.elements import Element, elements, labels
@@ -115,8 +116,10 @@ def _by_element(
     """
     known = session_elements(session)
     wanted: dict[tuple[str, str], dict[str, None]] = {}
+    refuse_text("members", members)
     if isinstance(members, Mapping):
         for name, rids in members.items():
+            refuse_text(f"members of {name}", rids)
             wanted.setdefault(session.table(name).qualified, {}).update(dict.fromkeys(rids))
     else:
         for rid, found in resolve_rids(session, members).items():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deriva_ml.core.exceptions import DerivaMLDataError
+from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLException
 
 __all__ = ["Placement", "Transformer", "component", "kept_apart", "place"]
 
@@ -96,9 +96,33 @@ def place(
 
     Raises:
         DerivaMLDataError: A directory is in the way, or the transformer made no file, or one where another is.
+        DerivaMLException: A file could not be written; those that had been placed are removed then.
     """
-    placed: dict[Path, Path] = {}
     owners: dict[Path, Path] = {}
+    try:
+        _place_all(root, placements, owners, use_symlinks=use_symlinks, transformer=transformer)
+    except OSError as error:
+        if transformer is not None:  # its own errors say more
+            raise
+        for target in owners:
+            target.unlink(missing_ok=True)
+        raise DerivaMLException(
+            f"Cannot lay files out in {root}: {error.strerror or error}",
+            source=str(error.filename2 or error.filename or "") or None,
+            hint="make room there, or choose another directory; what had been placed was removed",
+        ) from error
+    return {source: target for target, source in owners.items()}
+
+
+def _place_all(
+    root: Path,
+    placements: Sequence[Placement],
+    owners: dict[Path, Path],
+    *,
+    use_symlinks: bool,
+    transformer: Transformer | None,
+) -> None:
+    """Put files where they are to be, and note in ``owners`` which is where."""
     made: set[tuple[str, ...]] = set()
     for each in placements:
         directory = root.joinpath(*each.directory)
@@ -115,8 +139,6 @@ def place(
         if target in owners:
             raise DerivaMLDataError(f"{each.source} and {owners[target]} were made into one file: {target}")
         owners[target] = each.source
-        placed[each.source] = target
-    return placed
 
 
 def _transformed(each: Placement, target: Path, transformer: Transformer) -> Path:

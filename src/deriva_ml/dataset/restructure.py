@@ -198,9 +198,10 @@ class Restructuring:
             )
         if absent:
             logger.warning(
-                "The files of %d assets are not in the bag and were left out: %s. Fetch them with bag.materialize().",
+                "The files of %d assets are not in the bag and were left out: %s. %s",
                 len(absent),
                 _few(absent),
+                "They are elsewhere." if self.bag.is_materialized else "Fetch them with bag.materialize().",
             )
         return iter(found)
 

@@ -1,4 +1,4 @@
-"""The records of a bag as samples with labels: what PyTorch calls a map-style dataset.
+"""The records of a bag as samples with labels: for PyTorch, which calls that a map-style dataset, and for TensorFlow.
 
 The list of the records and their labels are read when it is made; a file is read when its sample is asked for. Nothing
 here needs PyTorch: whatever takes an object with ``__len__`` and ``__getitem__`` can use it. Where PyTorch is
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableTypeError
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.bag_labels import Label, LabelReader, Labels, Missing, Targets, check_missing
+from deriva_ml.dataset.bag_layout import is_stored
 from deriva_ml.dataset.bag_walk import belonging
 from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Json, Table
@@ -25,7 +26,7 @@ from deriva_ml.wire.model import Json, Table
 if TYPE_CHECKING:
     from deriva_ml.dataset.dataset_bag import DatasetBag
 
-__all__ = ["BagSamples", "Loading", "as_torch_dataset"]
+__all__ = ["BagSamples", "Loading", "as_torch_dataset", "samples_of"]
 
 Row = dict[str, Json]
 _NAMED = 5
@@ -36,7 +37,8 @@ class Loading:
     """How a sample is made of a record.
 
     Attributes:
-        sample_loader: Given the path of the file (None for records that are no files) and the row, gives the sample.
+        sample_loader: Given the path of the file (None for records that are no files, or only refer to one elsewhere)
+            and the row, gives the sample.
         transform: Applied to the sample.
     """
 
@@ -58,6 +60,7 @@ class BagSamples:
 
     Attributes:
         rids: The records, in the order of the samples.
+        targets: Their labels, likewise; None for samples without labels.
     """
 
     def __init__(
@@ -69,9 +72,9 @@ class BagSamples:
         loading: Loading,
     ) -> None:
         self.rids = list(rids)
+        self.targets = None if targets is None else list(targets)
         self._database = database
         self._table = table
-        self._targets = None if targets is None else list(targets)
         self._loading = loading
 
     def __len__(self) -> int:
@@ -82,14 +85,14 @@ class BagSamples:
         if not -len(self) <= at < len(self):
             raise IndexError(f"there are {len(self)} samples, not one of number {at}")
         sample = self._sample(self.rids[at])
-        return sample if self._targets is None else (sample, self._targets[at])
+        return sample if self.targets is None else (sample, self.targets[at])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[at] for at in range(len(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class may be made at run time, so a worker process is told how to make it.
-        return _made, (self._database, self._table, self.rids, self._targets, self._loading)
+        return _made, (self._database, self._table, self.rids, self.targets, self._loading)
 
     def row(self, index: SupportsIndex) -> Row:
         """The record of a sample; ``Filename`` is the path of the file where the bag has it."""
@@ -104,7 +107,7 @@ class BagSamples:
 
     def _sample(self, rid: str) -> Any:
         row, path = self._row(rid)
-        if path is None and is_asset(self._table):
+        if path is None and is_asset(self._table) and is_stored(row):
             raise DerivaMLDataError(
                 f"The file of asset {rid} ({row['Filename']}) is not in the bag {self._database.bag}.",
                 hint="fetch the files with bag.materialize()",
@@ -133,8 +136,9 @@ def as_torch_dataset(
     Args:
         bag: The bag.
         element_type: The table.
-        sample_loader: Given the path of the file (None for records that are no files) and the row, gives the
-            sample; by default the path, or the row. It is called when the sample is asked for.
+        sample_loader: Given the path of the file (None for records that are no files, or only refer to one
+            elsewhere) and the row, gives the sample; by default the path, or the row. It is called when the sample
+            is asked for.
         transform: Applied to the sample.
         targets: What a sample's label is: features, ``Feature.column``, or columns, as in ``restructure_assets``.
             For several, a label is a dictionary by name. Without, there are samples only.
@@ -149,16 +153,42 @@ def as_torch_dataset(
         DerivaMLTableNotFound: There is no such table.
         DerivaMLDataError: Records lack a label, or have several.
     """
+    loading = Loading(sample_loader, transform)
+    return samples_of(bag, element_type, loading, targets, target_transform, missing, reachable=reachable, make=_made)
+
+
+def samples_of(
+    bag: DatasetBag,
+    element_type: str | Table,
+    loading: Loading,
+    targets: Targets | None,
+    target_transform: Callable[[Any], Any] | None,
+    missing: Missing,
+    *,
+    reachable: bool,
+    make: Callable[..., BagSamples] = BagSamples,
+) -> BagSamples:
+    """The records of a table as samples; see ``as_torch_dataset``.
+
+    Args:
+        bag: The bag.
+        element_type: The table.
+        loading: How a sample is made.
+        targets: What a sample's label is.
+        target_transform: Makes labels of what is said.
+        missing: What becomes of records without a label.
+        reachable: All records of the table that belong to the dataset; else members only.
+        make: Makes the samples.
+    """
     check_missing(missing)
     database = bag.database
     table = database.table(element_type)
     rids = belonging(database, bag.holders, table) if reachable else _members(bag, table)
     readers = Labels(database, table, terms_only=False).readers(targets or ())
-    loading = Loading(sample_loader, transform)
     if not readers:
-        return _made(database, table, rids, None, loading)
+        return make(database, table, rids, None, loading)
     labels = _labels(database, table, rids, readers, missing)
-    return _made(database, table, list(labels), [_target(each, target_transform) for each in labels.values()], loading)
+    return make(database, table, list(labels), [_target(each, target_transform) for each in labels.values()], loading)
 
 
 def _members(bag: DatasetBag, table: Table) -> list[str]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from deriva_ml.core.enums import MLVocab
 from deriva_ml.dataset.creation import NewDataset, create_datasets
 from deriva_ml.dataset.split import PartitionInfo, chosen_elements, source_of, usable
-from deriva_ml.dataset.split_frame import Choice, read_units
+from deriva_ml.dataset.split_frame import Choice, read_units, several
 from deriva_ml.dataset.split_plan import SelectionFunction, sample_size
 from deriva_ml.dataset.split_run import DRY_RUN, Catalog, Run, record_parameters, recording
 from deriva_ml.dataset.versions import INITIAL_VERSION
@@ -62,6 +62,7 @@ def subsample(
     selection_fn: SelectionFunction | None = None,
     partition_by: str | None = None,
     row_per: str | None = None,
+    via: Sequence[str] | None = None,
     workflow_type: str = "Dataset_Management",
     dry_run: bool = False,
 ) -> SubsampleResult:
@@ -83,6 +84,7 @@ def subsample(
         selection_fn: A function that chooses the rows of the one partition ``Sample``.
         partition_by: A column of the element table, or of the join: elements that share a value stay together.
         row_per: The table of ``include_tables`` that a row stands for, where elements have several rows.
+        via: Tables that the join goes by, which add no columns.
         workflow_type: The kind of a run that is made for it; a term that is missing is added.
         dry_run: Write nothing.
 
@@ -93,11 +95,12 @@ def subsample(
     """
     choice = Choice(
         element_table=element_table,
-        include_tables=tuple(include_tables or ()),
+        include_tables=several("include_tables", include_tables),
         stratify_by_column=stratify_by_column,
         stratify_missing=stratify_missing,
         partition_by=partition_by,
         row_per=row_per,
+        via=several("via", via),
         selection_fn=selection_fn,
         shuffle=shuffle,
         seed=seed,

@@ -19,7 +19,7 @@ from deriva_ml.dataset.aux_classes import DatasetVersion
 from deriva_ml.dataset.creation import NewDataset, create_datasets
 from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.dataset.finding import lookup_dataset
-from deriva_ml.dataset.split_frame import Choice, Units, read_units
+from deriva_ml.dataset.split_frame import Choice, Units, read_units, several
 from deriva_ml.dataset.split_plan import (
     TESTING,
     TRAINING,
@@ -115,6 +115,7 @@ def split_dataset(
     selection_fn: SelectionFunction | None = None,
     partition_by: str | None = None,
     row_per: str | None = None,
+    via: Sequence[str] | None = None,
     workflow_type: str = "Dataset_Split",
     dry_run: bool = False,
 ) -> SplitResult:
@@ -141,6 +142,7 @@ def split_dataset(
         selection_fn: A function that chooses.
         partition_by: A column of the element table, or of the join: elements that share a value stay together.
         row_per: The table of ``include_tables`` that a row stands for, where elements have several rows.
+        via: Tables that the join goes by, which add no columns.
         workflow_type: The kind of a run that is made for it; a term that is missing is added.
         dry_run: Write nothing.
 
@@ -151,11 +153,12 @@ def split_dataset(
     """
     choice = Choice(
         element_table=element_table,
-        include_tables=tuple(include_tables or ()),
+        include_tables=several("include_tables", include_tables),
         stratify_by_column=stratify_by_column,
         stratify_missing=stratify_missing,
         partition_by=partition_by,
         row_per=row_per,
+        via=several("via", via),
         selection_fn=selection_fn,
         shuffle=shuffle,
         seed=seed,

@@ -23,10 +23,21 @@ from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.dataset.split_plan import EXTRA, SelectionFunction, column_of
 from deriva_ml.wire.model import Json
 
-__all__ = ["Choice", "Units", "read_units"]
+__all__ = ["Choice", "Units", "read_units", "several"]
 
 _NAMED = 5
 """How many elements an error names."""
+
+
+def several(what: str, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Names as they were given, none if nothing was.
+
+    Raises:
+        DerivaMLSelectionError: It is one text, whose letters would be taken for names.
+    """
+    if isinstance(names, str):
+        raise DerivaMLSelectionError(f"{what}: {names!r} is one text, not several.", hint=f"write [{names!r}]")
+    return tuple(names or ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +51,7 @@ class Choice:
         stratify_missing: What becomes of elements without a value there.
         partition_by: The column whose values are not divided.
         row_per: The table that a row stands for.
+        via: Tables that the join goes by, which add no columns.
         selection_fn: The function that chooses.
         shuffle: Whether to choose at random.
         seed: What the choice depends on.
@@ -51,6 +63,7 @@ class Choice:
     stratify_missing: str = "error"
     partition_by: str | None = None
     row_per: str | None = None
+    via: tuple[str, ...] = ()
     selection_fn: SelectionFunction | None = None
     shuffle: bool = True
     seed: int = 42
@@ -64,6 +77,7 @@ class Choice:
         if self.stratify_by_column is not None and self.selection_fn is not None:
             raise DerivaMLSelectionError("stratify_by_column and selection_fn exclude each other.")
         needs = [name for name in ("stratify_by_column", "selection_fn", "row_per") if getattr(self, name) is not None]
+        needs += ["via"] * bool(self.via)
         if needs and not self.include_tables:
             raise DerivaMLSelectionError(
                 f"{needs[0]} needs include_tables.", hint="name the tables whose columns the choice is made by"
@@ -94,6 +108,7 @@ class Choice:
             "stratify_missing": self.stratify_missing,
             "partition_by": self.partition_by,
             "row_per": self.row_per,
+            "via": list(self.via),
             "shuffle": self.shuffle,
             "seed": self.seed,
         }
@@ -165,7 +180,7 @@ def _joined(dataset: Dataset, version: str, element: str, choice: Choice) -> Any
         raise DerivaMLSelectionError(
             f"include_tables lacks {element}, whose records are divided.", allowed=choice.include_tables
         )
-    frame = dataset.denormalize_as_dataframe(list(choice.include_tables), version)
+    frame = dataset.denormalize_as_dataframe(list(choice.include_tables), version, via=choice.via)
     # columns have the schema's name in front where tables of several schemas are joined
     full = _column(frame, f"{element}.RID")
     if choice.row_per is not None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from deriva_ml.execution.execution import Execution
     from deriva_ml.execution.execution_configuration import AssetRID, ExecutionConfiguration
     from deriva_ml.execution.execution_record import ExecutionRecord
+    from deriva_ml.execution.inputs import DatasetCollection
     from deriva_ml.execution.model_protocol import DerivaMLModel
     from deriva_ml.execution.multirun_config import (
         MultirunSpec,
@@ -37,6 +38,7 @@ __all__ = [
     "AssetSpec",
     "AssetSpecConfig",
     "BaseConfig",
+    "DatasetCollection",
     "DerivaBaseConfig",
     "DerivaMLModel",
     "DescribedList",
@@ -74,6 +76,7 @@ _HOMES = MappingProxyType(
         "deriva_ml.execution.execution": ("Execution",),
         "deriva_ml.execution.execution_configuration": ("AssetRID", "ExecutionConfiguration"),
         "deriva_ml.execution.execution_record": ("ExecutionRecord",),
+        "deriva_ml.execution.inputs": ("DatasetCollection",),
         "deriva_ml.execution.model_protocol": ("DerivaMLModel",),
         "deriva_ml.execution.multirun_config": (
             "MultirunSpec",

@@ -16,7 +16,7 @@ from deriva_ml.core.enums import Status
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
-from deriva_ml.execution.inputs import AssetInput, DatasetInput, Datasets, Inputs, RunInputs
+from deriva_ml.execution.inputs import AssetInput, DatasetCollection, DatasetInput, Inputs, RunInputs
 from deriva_ml.execution.ledger import Ledger, open_journal
 from deriva_ml.execution.opening import Opened
 from deriva_ml.execution.states import Upload
@@ -109,7 +109,7 @@ def _inputs(session: Session, rid: str, directory: Path, facts: Mapping[str, Any
             for item in facts["assets"]
         ),
     )
-    bags = Datasets(
+    bags = DatasetCollection(
         DatasetBag(
             BagDatabase(Path(item["path"]), Path(item["database"]), objects=session.objects),
             item["rid"],

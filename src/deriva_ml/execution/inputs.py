@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AssetInput",
+    "DatasetCollection",
     "DatasetInput",
-    "Datasets",
     "Inputs",
     "RunInputs",
     "check_inputs",
@@ -82,7 +82,7 @@ class Inputs:
     local: tuple[LocalFile, ...] = ()
 
 
-class Datasets(Sequence["DatasetBag"]):
+class DatasetCollection(Sequence["DatasetBag"]):
     """The input datasets of a run, by position and by RID.
 
     Args:
@@ -112,7 +112,7 @@ class Datasets(Sequence["DatasetBag"]):
         return item in self.keys() if isinstance(item, str) else item in self._bags
 
     def __repr__(self) -> str:
-        return f"Datasets({self._bags!r})"
+        return f"DatasetCollection({self._bags!r})"
 
     def keys(self) -> list[str]:
         """The RIDs."""
@@ -165,7 +165,7 @@ class RunInputs:
         self._folder = run_dir / "inputs"
         self._are_here = False
         self.checked = checked
-        self.datasets = Datasets()
+        self.datasets = DatasetCollection()
         self.asset_paths: dict[str, list[AssetFilePath]] = {}
 
     @classmethod
@@ -175,7 +175,7 @@ class RunInputs:
         execution_rid: str,
         run_dir: Path,
         checked: Inputs,
-        datasets: Datasets,
+        datasets: DatasetCollection,
         asset_paths: dict[str, list[AssetFilePath]],
     ) -> RunInputs:
         """Inputs that another process has brought."""

@@ -20,6 +20,7 @@ from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.environment import Container, NotebookHandover
 from deriva_ml.execution.source import Code, calling_file, file_of, identify
 from deriva_ml.schema import workflows as rows
+from deriva_ml.schema.ordering import Sort, arranged
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.wire.path import any_of, eq, table
@@ -283,9 +284,15 @@ def add_workflow(session: Session, workflow: Workflow) -> str:
     )
 
 
-def find_workflows(session: Session) -> list[Workflow]:
-    """All workflows of the catalog."""
-    return [_bound(row, session) for row in rows.find_workflows(session)]
+def find_workflows(session: Session, *, sort: Sort[Workflow] = None) -> list[Workflow]:
+    """All workflows of the catalog, in the order of their RIDs.
+
+    Args:
+        session: The catalog.
+        sort: True for the newest first, or a function that gives what to sort by.
+    """
+    found = rows.find_workflows(session, newest_first=sort is True)
+    return arranged((_bound(row, session) for row in found), sort)
 
 
 def lookup_workflow(session: Session, rid: str) -> Workflow:

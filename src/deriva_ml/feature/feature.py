@@ -14,6 +14,7 @@ from deriva_ml.feature.definition import Metadata, TableLike, feature_columns, l
 from deriva_ml.feature.records import FeatureRecord, TermReader, record_class
 from deriva_ml.feature.shape import FEATURE_NAME, FeatureShape, feature_shapes
 from deriva_ml.schema.chaise import refresh_menu
+from deriva_ml.schema.references import require_column
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import Associate, association_document
 from deriva_ml.schema.vocabulary import add_term, list_vocabulary_terms, vocabulary, vocabulary_columns
@@ -68,6 +69,28 @@ def find_features(session: Session, table: TableLike | None = None) -> list[Feat
         return synonyms | {term.name: term.name for term in terms}
 
     return features_of_model(session.model(), target, read_terms)
+
+
+def find_features_referencing(session: Session, table: TableLike, column: str | None = None) -> list[Feature]:
+    """The features that have to do with a table: those of its records, and those whose values refer to it.
+
+    Args:
+        session: The catalog.
+        table: The table.
+        column: Only features that refer to this column: ``RID`` of what they describe and of assets, ``Name`` of terms.
+
+    Raises:
+        DerivaMLTableNotFound: There is no such table.
+        DerivaMLNotFoundError: The table has no such column.
+    """
+    found = session.table(table)
+    if column is not None:
+        require_column(found, column)
+    return [
+        feature
+        for feature in find_features(session)
+        if any(column is None or column in fkey.referenced_columns for fkey in feature.feature_table.references(found))
+    ]
 
 
 def lookup_feature(session: Session, table: TableLike, feature_name: str) -> Feature:

@@ -26,6 +26,7 @@ from deriva_ml.wire.path import Path, any_of, either, eq, table
 
 __all__ = [
     "add_features",
+    "feature_to_read",
     "feature_values",
     "fetch_table_features",
     "grouped",
@@ -128,7 +129,12 @@ def _refuse_stored(session: Session, shape: FeatureShape, rows: list[dict[str, A
         )
 
 
-def _feature(session: Session, target: Table, feature_name: str) -> Feature:
+def feature_to_read(session: Session, target: Table, feature_name: str) -> Feature:
+    """The feature whose values are asked for.
+
+    Raises:
+        DerivaMLNotFoundError: The table has no such feature; the nearest names are in the error.
+    """
     known = {feature.feature_name: feature for feature in find_features(session, target)}
     if feature_name not in known:
         raise DerivaMLNotFoundError(
@@ -202,7 +208,7 @@ def feature_values(
         DerivaMLNotFoundError: There is no such feature, or no such workflow nor type of workflows.
         DerivaMLMaterializeLimitExceeded: There are more values than ``materialize_limit``; none is returned.
     """
-    feature = _feature(session, session.table(table), feature_name)
+    feature = feature_to_read(session, session.table(table), feature_name)
     cls = feature.feature_record_class()
     records: list[FeatureRecord] = []
     # a long list of records would be many requests: then all values travel, in one

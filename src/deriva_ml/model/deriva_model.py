@@ -9,7 +9,7 @@ from typing import Any
 from deriva_ml.asset.tables import metadata_columns, require_asset_table
 from deriva_ml.core.constants import is_system_schema
 from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import DerivaMLException
+from deriva_ml.core.exceptions import AmbiguousAssociationException, NoAssociationException
 from deriva_ml.dataset.members import list_dataset_element_types
 from deriva_ml.feature.feature import Feature, find_features, lookup_feature
 from deriva_ml.schema import tables
@@ -146,7 +146,8 @@ class DerivaModel:
         """The table that relates two others, with its columns for the one and for the other.
 
         Raises:
-            DerivaMLException: There is none, or there are several.
+            NoAssociationException: There is none.
+            AmbiguousAssociationException: There are several.
         """
         one, other = self._session.table(table1), self._session.table(table2)
         found = []
@@ -162,10 +163,8 @@ class DerivaModel:
             if mine and theirs:
                 found.append((candidate, mine[0].columns[0], theirs[0].columns[0]))
         if len(found) != 1:
-            raise DerivaMLException(
-                f"{'No table relates' if not found else f'{len(found)} tables relate'} {one.name} and {other.name}.",
-                allowed=[f"{each[0].schema}:{each[0].name}" for each in found],
-            )
+            kind = AmbiguousAssociationException if found else NoAssociationException
+            raise kind(one.name, other.name, [f"{each[0].schema}:{each[0].name}" for each in found])
         association, column, other_column = found[0]
         return self._theirs(association), column, other_column
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from deriva_ml.core.exceptions import DerivaMLNotFoundError
+from deriva_ml.core.files import nearest
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import ForeignKey, Json, Table
 
-__all__ = ["get_handlebars_template_variables", "list_foreign_keys"]
+__all__ = ["get_handlebars_template_variables", "list_foreign_keys", "require_column"]
+
+
+def require_column(table: Table, column: str) -> None:
+    """Refuse the name of a column that a table does not have.
+
+    Raises:
+        DerivaMLNotFoundError: There is none of this name; the nearest are in the error.
+    """
+    if table.column(column) is None:
+        known = nearest(column, [each.name for each in table.columns])
+        raise DerivaMLNotFoundError(f"Table {table.name} has no column {column}.", allowed=known)
 
 
 def _described(fkey: ForeignKey) -> dict[str, Json]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLRidsNotFound
+from deriva_ml.core.exceptions import DerivaMLRidsNotFound, DerivaMLValidationError
+from deriva_ml.core.fields import refuse_text
 from deriva_ml.schema.session import NamedTable, Session
 from deriva_ml.wire.model import Json, Table
 from deriva_ml.wire.path import Path, eq, table
@@ -45,6 +46,7 @@ def resolve_rids(
     Raises:
         DerivaMLRidsNotFound: Some do not exist, or are not in the candidate tables; only those are named.
     """
+    refuse_text("rids", rids)
     wanted = list(dict.fromkeys(rids))
     found = session.catalog.resolve_rids(wanted)
     model = session.model()
@@ -91,13 +93,15 @@ def cite(session: Session, entity: Mapping[str, Json] | str, current: bool = Fal
 
     Raises:
         DerivaMLRidsNotFound: There is no such record.
-        DerivaMLDataError: The row has no RID.
+        DerivaMLValidationError: A row has no RID.
     """
     base = f"{session.place.base_url or f'tag:{session.identity}'}/id/{session.catalog_id}/"
     if isinstance(entity, str) and entity.startswith(base):
         return entity
-    if not isinstance(entity, str) and not entity.get("RID"):
-        raise DerivaMLDataError(f"Entity {dict(entity)} does not have RID column")
-    rid = entity if isinstance(entity, str) else str(entity["RID"])
+    rid = entity if isinstance(entity, str) else str(entity.get("RID") or "")
+    if not rid:
+        raise DerivaMLValidationError(
+            f"Entity {entity!r} does not have RID column", hint="give a record's RID, or its row"
+        )
     found = resolve_rid(session, rid).rid
     return f"{base}{found}" + ("" if current else f"@{session.catalog.latest_snaptime()}")

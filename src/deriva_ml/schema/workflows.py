@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLNotFoundError
+from deriva_ml.schema.ordering import sorted_path
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.wire.model import Json
@@ -109,9 +110,9 @@ def add_workflow(
     return rid
 
 
-def find_workflows(session: Session) -> list[WorkflowRow]:
+def find_workflows(session: Session, *, newest_first: bool = False) -> list[WorkflowRow]:
     """All workflows, in two requests."""
-    return _with_types(session, session.catalog.rows(_path(session).sorted("RID")))
+    return _with_types(session, session.catalog.rows(sorted_path(_path(session), newest_first, "RID")))
 
 
 def lookup_workflow(session: Session, rid: str) -> WorkflowRow:
