@@ -51,7 +51,7 @@ def _line(name: str, text: str, mark: str = "") -> Any:
 
 def description_of(node: Any) -> str:
     """The first line of a configuration's description: its ``zen_meta``, or its own field of that name."""
-    from deriva_ml.execution.base_config import join_text
+    from deriva_ml.execution.config_text import join_text
 
     value = node.get("description") if isinstance(node, dict) else getattr(node, "description", None)
     if value is None and hasattr(node, "__dataclass_fields__") and "description" in node.__dataclass_fields__:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from deriva_ml.execution.base_config import join_text, split_text
+from deriva_ml.execution.config_text import join_text, split_text
 
 __all__ = [
     "MULTIRUN_GROUP",
