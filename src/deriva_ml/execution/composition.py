@@ -30,8 +30,10 @@ __all__ = [
     "hydra_session",
     "new_stamp",
     "output_overrides",
+    "reset_multirun_state",
     "run_job",
     "run_sweep",
+    "version_base",
 ]
 
 VERSION_BASE = "1.3"
@@ -146,22 +148,35 @@ def _same_part(key: str, other: str) -> bool:
 
 
 @contextmanager
-def hydra_session(job_name: str) -> Iterator[Any]:
+def hydra_session(job_name: str, base: str = VERSION_BASE) -> Iterator[Any]:
     """Hydra, ready to compose; its process-wide state, and the log's, is as before at the end of the block."""
     from hydra import initialize
     from hydra.core.global_hydra import GlobalHydra
 
     Settings.read().make_home()
 
-    with logging_kept(), initialize(config_path=None, job_name=job_name, **version_base()):
+    with logging_kept(), initialize(config_path=None, job_name=job_name, **version_base(base)):
         yield GlobalHydra.instance().hydra
 
 
-def version_base() -> dict[str, str]:
-    """How Hydra is asked for the behaviour of version 1.3: the way that it has itself is its default from 1.4 on."""
+def version_base(base: str = VERSION_BASE) -> dict[str, str]:
+    """How Hydra is asked for the behaviour of a version; from 1.4 on it behaves like 1.3 if it is not asked."""
     import hydra
 
-    return {"version_base": VERSION_BASE} if hydra.__version__.startswith("1.3.") else {}
+    return {"version_base": base} if hydra.__version__.startswith("1.3.") or base != VERSION_BASE else {}
+
+
+def reset_multirun_state() -> None:
+    """Forget what Hydra still holds of a job in this process, as after one that a notebook broke off.
+
+    A sweep keeps nothing in the process; but a later call of ``run_model`` would take itself for a job of what
+    ``HydraConfig`` holds.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
 
 
 def compose(config_name: str, overrides: Sequence[str]) -> Any:

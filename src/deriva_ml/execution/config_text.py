@@ -93,14 +93,20 @@ def literal_description(node: Any, keys: Collection[str], *, is_top: bool) -> An
         if not _is_note(node) and not _is_workflow(node):
             return node  # a parameter of the user's own, which reads as Hydra reads it
         safe = text if escape_text(text) != safe else split_text(text)
-    if not dataclasses.is_dataclass(node):
-        return {**node, "description": safe}
-    kind: Any = str if isinstance(safe, str) else Any
-    value: Any = safe if isinstance(safe, str) else dataclasses.field(default_factory=lambda: list(safe))
+    return _with_description(node, safe) if dataclasses.is_dataclass(node) else {**node, "description": safe}
+
+
+def _with_description(node: Any, text: str | list[str]) -> Any:
+    """A dataclass, or an instance of one, with another description."""
     cls = node if isinstance(node, type) else type(node)
+    value: Any = text if isinstance(text, str) else dataclasses.field(default_factory=lambda: list(text))
+    kind: Any = str if isinstance(text, str) else Any
     made = dataclasses.make_dataclass(cls.__name__, [("description", kind, value)], bases=(cls,))
     made.__module__ = cls.__module__
-    return made
+    if cls is node:
+        return made
+    values = {item.name: getattr(node, item.name) for item in dataclasses.fields(node) if item.init}
+    return made(**{**values, "description": text})
 
 
 def _own_description(node: Any) -> str | None:

@@ -101,10 +101,13 @@ def _literal(text: str, keys: Collection[str], *, multirun: bool) -> str:
         if multirun:
             return text
         read = None  # a comma in a sentence
-    meant = value if read is None else read.value()
-    if not equals or meant is None or (read is not None and meant == escape_text(str(meant), keys)):
+    found = None if read is None else read.value()
+    if not equals or (read is not None and found is None):
         return text
-    return f"{key}={quote(escape_text(meant if isinstance(meant, str) else value, keys))}"
+    # What stands in quotes is read as the grammar reads it; everything else is what was typed, backslashes and all.
+    meant = found if isinstance(found, str) and value.lstrip()[:1] in ("'", '"') else value
+    escaped = escape_text(meant, keys)
+    return text if found == escaped else f"{key}={quote(escaped)}"
 
 
 def parse(text: str) -> Any:

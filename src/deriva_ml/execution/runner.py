@@ -28,7 +28,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.execution import composition
 from deriva_ml.execution.base_config import base_defaults
-from deriva_ml.execution.composition import JobContext
+from deriva_ml.execution.composition import JobContext, reset_multirun_state
 from deriva_ml.execution.config_sources import user_line
 from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.multirun_config import MultirunSpec
@@ -52,6 +52,7 @@ __all__ = [
     "finish",
     "perform",
     "plan_run",
+    "reset_multirun_state",
     "run_model",
 ]
 
