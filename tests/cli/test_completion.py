@@ -42,7 +42,7 @@ multirun_config("rates", ["model_config.lr=1,2"])
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project whose configurations are taken out of the store again."""
-    before = {(entry["group"], entry["name"]) for entry in store}
+    before = set(store._internal_repo)  # the entries themselves may be what is wrong
     name = f"confs_{uuid4().hex}"
     made = tmp_path_factory.mktemp("completion") / name
     made.mkdir()
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield made
     for module in [module for module in sys.modules if module.partition(".")[0] == name]:
         del sys.modules[module]
-    for key in {(entry["group"], entry["name"]) for entry in store} - before:
+    for key in set(store._internal_repo) - before:
         del store[key]
 
 

@@ -17,13 +17,13 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """An empty configuration package below ``src``, under a name of its own; what it stores is taken out again."""
-    before = {(entry["group"], entry["name"]) for entry in store}
+    before = set(store._internal_repo)  # the entries themselves may be what is wrong
     made = tmp_path / "src" / f"confs_{uuid4().hex}"
     made.mkdir(parents=True)
     yield made
     for name in [name for name in sys.modules if name.partition(".")[0] == made.name]:
         del sys.modules[name]
-    for key in {(entry["group"], entry["name"]) for entry in store} - before:
+    for key in set(store._internal_repo) - before:
         del store[key]
 
 

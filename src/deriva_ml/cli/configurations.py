@@ -70,6 +70,7 @@ def _load(folder: Path, source: str) -> Any:
 
     from deriva_ml.core.exceptions import DerivaMLConfigurationError
     from deriva_ml.execution.base_config import load_configs
+    from deriva_ml.execution.registry import entries
 
     loaded = load_configs(folder.name)
     package = sys.modules.get(folder.name)
@@ -81,9 +82,9 @@ def _load(folder: Path, source: str) -> Any:
                 source=f"{source}: {folder}",
                 hint="give the folder a name of its own, and name it with --config-dir",
             )
-    if not loaded and not list(store) and callable(load_all := getattr(package, "load_all_configs", None)):
+    if not loaded and not entries(store) and callable(load_all := getattr(package, "load_all_configs", None)):
         load_all()
-    if not list(store):
+    if not entries(store):
         raise DerivaMLConfigurationError(
             f"There are no configuration modules in {folder}."
             if not loaded

@@ -209,13 +209,12 @@ def _hydra_main(words: Sequence[str], config_name: str | None) -> int:
     """Call ``hydra.main``, which reads ``sys.argv``; it is put back afterwards, and so is the log."""
     import hydra
 
-    from deriva_ml.core.logging_config import logging_kept
-    from deriva_ml.execution.composition import version_base
+    from deriva_ml.execution.composition import state_kept, version_base
 
     before = sys.argv
     sys.argv = ["deriva-ml-run", *words]
     try:
-        with logging_kept():
+        with state_kept():
             hydra.main(config_path=None, config_name=config_name, **version_base())(_rerun)()
     except SystemExit as stop:
         if not isinstance(stop.code, int | None):

@@ -86,8 +86,10 @@ def read_listing(store: Any, config_name: str) -> Listing:
     Raises:
         DerivaMLConfigurationError: It is empty.
     """
+    from deriva_ml.execution.registry import entries
+
     nodes: dict[str, dict[str, Any]] = {}
-    for entry in store:
+    for entry in entries(store):
         nodes.setdefault(entry["group"] or "", {})[entry["name"]] = entry["node"]
     if not nodes:
         raise DerivaMLConfigurationError("The configuration modules registered nothing.")

@@ -72,8 +72,8 @@ def apply_logger_overrides(overrides: Mapping[str, int]) -> None:
 
 @contextmanager
 def logging_kept() -> Iterator[None]:
-    """Whatever is done to the root logger and Hydra's within the block, they are as before at its end."""
-    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in _HYDRA)]
+    """Whatever is done to the root logger, Hydra's and ours within the block, they are as before at its end."""
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in (*_HYDRA, LOGGER_NAME))]
     before = [(logger, logger.handlers[:], logger.level, logger.propagate, logger.disabled) for logger in loggers]
     try:
         yield

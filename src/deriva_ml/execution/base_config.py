@@ -20,7 +20,7 @@ from deriva_ml.execution.config_package import load_configs
 from deriva_ml.execution.config_text import join_text, split_text
 from deriva_ml.execution.environment import handed_overrides
 from deriva_ml.execution.overrides import check_overrides, literal_descriptions
-from deriva_ml.execution.registry import Registry, register
+from deriva_ml.execution.registry import Registry, entries, register
 
 __all__ = [
     "BaseConfig",
@@ -162,14 +162,14 @@ def get_notebook_configuration(
     Raises:
         DerivaMLConfigurationError: An override, or the configuration, is wrong.
     """
-    entries = list(store if registry is None else registry)
-    if not any(entry["name"] == config_name and not entry["group"] for entry in entries):
+    stored = entries(store if registry is None else registry)
+    if not any(entry["name"] == config_name and not entry["group"] for entry in stored):
         node = _buildable(config_class)
-        entries.append({"name": config_name, "group": None, "package": None, "provider": None, "node": node})
-    known = Registry.read(entries, config_name)
+        stored.append({"name": config_name, "group": None, "package": None, "provider": None, "node": node})
+    known = Registry.read(stored, config_name)
     words = literal_descriptions([*handed_overrides(), *(overrides or ())], known.keys)
     check_overrides(words, known)
-    register(entries, known.keys)
+    register(stored, known.keys)
     settings, stamp = Settings.read(), composition.new_stamp()
     full = [*composition.output_overrides(settings.home, stamp, words), *words]
     with composition.hydra_session(job_name, version_base) as hydra:

@@ -33,6 +33,7 @@ __all__ = [
     "reset_multirun_state",
     "run_job",
     "run_sweep",
+    "state_kept",
     "version_base",
 ]
 
@@ -78,7 +79,8 @@ class JobContext:
         number = OmegaConf.select(hydra, "job.num", throw_on_missing=False)
         # As they were written: read one by one, OmegaConf would fill in the interpolations in them.
         overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-        return cls(choices, Path(hydra.runtime.output_dir), tuple(map(str, overrides)), number)
+        folder = OmegaConf.select(hydra, "runtime.output_dir", throw_on_missing=False)
+        return cls(choices, Path(folder) if folder else None, tuple(map(str, overrides)), number)
 
 
 def new_stamp(now: datetime | None = None) -> str:
@@ -155,8 +157,21 @@ def hydra_session(job_name: str, base: str = VERSION_BASE) -> Iterator[Any]:
 
     Settings.read().make_home()
 
-    with logging_kept(), initialize(config_path=None, job_name=job_name, **version_base(base)):
+    with state_kept(), initialize(config_path=None, job_name=job_name, **version_base(base)):
         yield GlobalHydra.instance().hydra
+
+
+@contextmanager
+def state_kept() -> Iterator[None]:
+    """Whatever Hydra does within the block to the log and to what it knows of a job is undone at its end."""
+    from hydra.core.hydra_config import HydraConfig
+
+    before = HydraConfig.instance().cfg
+    try:
+        with logging_kept():
+            yield
+    finally:
+        HydraConfig.instance().cfg = before
 
 
 def version_base(base: str = VERSION_BASE) -> dict[str, str]:

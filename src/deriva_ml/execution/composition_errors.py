@@ -102,7 +102,9 @@ def _groups() -> list[str]:
 
 def _override_of_nothing(said: str, config_name: str) -> DerivaMLConfigurationError | None:
     """A defaults list overrides a group that no other one chooses from."""
-    found = re.search(r"In '([^']+)': Could not override '([^']+)'", said)
+    found = re.search(r"In '([^']+)': Could not override '([^']+)'", said) or re.search(  # 1.4 has other words
+        r"In '([^']+)': Invalid Defaults List override '/?([^:']+)", said
+    )
     if found is None:
         return None
     return DerivaMLConfigurationError(

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["stored_at", "user_line", "written_at"]
+__all__ = ["stored_at", "stored_in", "user_line", "written_at"]
 
 _OWN = str(Path(__file__).resolve().parents[1])
 _STDLIB = str(Path(re.__file__).resolve().parents[1])
@@ -57,6 +57,17 @@ def stored_at(group: str | None, name: str, more: Iterable[str] = ()) -> list[st
             elif found is None:
                 likely.append(f"{path}:{call.lineno}")
     return sorted(certain or likely)
+
+
+def stored_in(group: str | None) -> list[str]:
+    """``file:line`` of the calls that store something in a group, as far as that can be seen."""
+    return sorted(
+        f"{path}:{call.lineno}"
+        for path, tree in _user_modules()
+        for groups in [_named_stores(tree)]
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and _constant(call, "name") and _group(call, groups) == (group or "")
+    )
 
 
 def written_at(text: str) -> str | None:

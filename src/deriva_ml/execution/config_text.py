@@ -97,16 +97,22 @@ def literal_description(node: Any, keys: Collection[str], *, is_top: bool) -> An
 
 
 def _with_description(node: Any, text: str | list[str]) -> Any:
-    """A dataclass, or an instance of one, with another description."""
+    """An instance of a dataclass, or of the class that a node is, with another description.
+
+    It stays one of the same class where it can: Hydra merges an experiment only into what its class extends.
+    """
     cls = node if isinstance(node, type) else type(node)
-    value: Any = text if isinstance(text, str) else dataclasses.field(default_factory=lambda: list(text))
-    kind: Any = str if isinstance(text, str) else Any
-    made = dataclasses.make_dataclass(cls.__name__, [("description", kind, value)], bases=(cls,))
-    made.__module__ = cls.__module__
-    if cls is node:
-        return made
-    values = {item.name: getattr(node, item.name) for item in dataclasses.fields(node) if item.init}
-    return made(**{**values, "description": text})
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    if not isinstance(text, str) and fields["description"].type not in (Any, "Any"):
+        value: Any = dataclasses.field(default_factory=lambda: list(text))
+        cls = dataclasses.make_dataclass(cls.__name__, [("description", Any, value)], bases=(cls,))
+    required = {
+        name: "???"
+        for name, item in fields.items()
+        if item.init and item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+    }
+    values = {} if isinstance(node, type) else {name: getattr(node, name) for name, item in fields.items() if item.init}
+    return cls(**{**required, **values, "description": text})
 
 
 def _own_description(node: Any) -> str | None:

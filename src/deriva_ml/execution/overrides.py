@@ -20,7 +20,7 @@ from deriva_ml.execution.config_text import escape_text
 from deriva_ml.execution.multirun_config import MULTIRUN_GROUP, MultirunSpec, get_multirun_config, list_multirun_configs
 from deriva_ml.execution.registry import Registry
 
-__all__ = ["LIST_GROUPS", "check_overrides", "expand", "literal_descriptions", "quote", "take_multirun"]
+__all__ = ["LIST_GROUPS", "check_overrides", "expand", "literal_descriptions", "quote", "source_of", "take_multirun"]
 
 LIST_GROUPS = ("datasets", "assets")
 """Groups whose configurations are lists, which may be empty: ``datasets=[]``."""
@@ -108,6 +108,12 @@ def _literal(text: str, keys: Collection[str], *, multirun: bool) -> str:
     meant = found if isinstance(found, str) and value.lstrip()[:1] in ("'", '"') else value
     escaped = escape_text(meant, keys)
     return text if found == escaped else f"{key}={quote(escaped)}"
+
+
+def source_of(key: str, overrides: Iterable[str]) -> str:
+    """Where the value of a key comes from: the override that gives it, else the configuration."""
+    given = [text for text in overrides if text.partition("=")[0].lstrip("+") == key]
+    return f"override {given[-1]}" if given else f"configuration key {key}"
 
 
 def parse(text: str) -> Any:

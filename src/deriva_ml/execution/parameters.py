@@ -8,22 +8,25 @@ for a number, a fraction for a whole number, a word for a list, something else t
 from __future__ import annotations
 
 import types
+from collections.abc import Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import nearest
+from deriva_ml.execution.overrides import source_of
 
 __all__ = ["check_values"]
 
 _NUMBERS: dict[type, tuple[type, ...]] = {bool: (int,), int: (int,), float: (int, float)}
 
 
-def check_values(model: Any, group: str) -> None:
+def check_values(model: Any, group: str, overrides: Sequence[str] = ()) -> None:
     """Refuse values that a model's parameters cannot take.
 
     Args:
         model: The model, with the values that its configuration gives.
         group: Where the configuration says so: ``model_config`` or ``script_config``.
+        overrides: The overrides that the values may come from, for the message.
 
     Raises:
         DerivaMLConfigurationError: A value does not fit; the error names its key and what is allowed.
@@ -41,7 +44,7 @@ def check_values(model: Any, group: str) -> None:
         if name in hints and not _fits(value, hints[name]):
             raise DerivaMLConfigurationError(
                 f"{group}.{name} takes {_shown(hints[name])}, and {value!r} is not that.",
-                source=f"configuration key {group}.{name}",
+                source=source_of(f"{group}.{name}", overrides),
                 allowed=_allowed(value, hints[name]),
                 hint="correct the value",
             )

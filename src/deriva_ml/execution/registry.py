@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import nearest
-from deriva_ml.execution.config_sources import stored_at
+from deriva_ml.execution.config_sources import stored_at, stored_in
 from deriva_ml.execution.config_text import literal_description
 
-__all__ = ["Registry", "defaults_of", "register"]
+__all__ = ["Registry", "defaults_of", "entries", "field_names", "register"]
+
+_STORABLE = "store numbers, text, lists, mappings, or builds(...) of what makes the value"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Registry:
         """
         groups: dict[str, list[str]] = {}
         main, others = None, []
-        for entry in store:
+        for entry in entries(store):
             group = entry["group"] or ""
             groups.setdefault(group, []).append(entry["name"])
             if not group and entry["name"] == config_name:
@@ -74,6 +77,42 @@ class Registry:
     def keys(self) -> list[str]:
         """Everything that an override may begin with."""
         return sorted(self.fields | {group for group in self.groups if group})
+
+
+def entries(store: Any) -> list[Any]:
+    """The entries of hydra-zen's store, each made into a configuration, which hydra-zen does only now.
+
+    Args:
+        store: The ``ZenStore``, or a list of entries.
+
+    Raises:
+        DerivaMLConfigurationError: What was stored cannot be made into one.
+    """
+    from hydra_zen.errors import HydraZenException
+
+    try:
+        return list(store)
+    except HydraZenException as error:
+        raise _not_made(store, error) from error
+
+
+def _not_made(store: Any, error: Exception) -> DerivaMLConfigurationError:
+    """The error of an entry that hydra-zen cannot make; which one it is, is found group by group."""
+    from hydra_zen.errors import HydraZenException
+
+    at_fault = None
+    for group in store.groups:
+        try:
+            dict(store[group])
+        except HydraZenException:
+            at_fault = group
+            break
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return DerivaMLConfigurationError(
+        f"A configuration of {f'group {at_fault}' if at_fault else 'the main ones'} cannot be made: {lines[0]}",
+        source=", ".join(stored_in(at_fault)[:3]) or None,
+        hint=_STORABLE,
+    )
 
 
 def _yaml_names(folders: Iterable[Path]) -> Iterator[tuple[str, str]]:
@@ -125,12 +164,15 @@ def register(store: Any, keys: Iterable[str] = ()) -> None:
     Raises:
         DerivaMLConfigurationError: A configuration holds something that none can.
     """
+    import hydra
     from hydra.core.config_store import ConfigStore
     from omegaconf.errors import OmegaConfBaseException
 
     known = frozenset(keys)
     add = ConfigStore.instance().store
-    for entry in store:
+    if not hydra.__version__.startswith("1.3."):  # 1.3 replaces without being asked
+        add = partial(add, replace=True)
+    for entry in entries(store):
         is_top = not entry["group"] or entry["package"] == "_global_"
         try:
             add(**{**entry, "node": literal_description(entry["node"], known, is_top=is_top)})
@@ -145,5 +187,5 @@ def _unusable(group: str | None, name: str, error: Exception) -> DerivaMLConfigu
     return DerivaMLConfigurationError(
         f"What is stored as {what} is no configuration: {lines[0]}" + (f" (key {key})" if key else ""),
         source=", ".join(stored_at(group, name)) or None,
-        hint="store numbers, text, lists, mappings, or builds(...) of what makes the value",
+        hint=_STORABLE,
     )

@@ -13,7 +13,7 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLExcept
 from deriva_ml.execution.composition_errors import interpolation_error
 from deriva_ml.execution.config_text import join_text
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
-from deriva_ml.execution.overrides import LIST_GROUPS
+from deriva_ml.execution.overrides import LIST_GROUPS, source_of
 from deriva_ml.execution.parameters import check_values
 
 __all__ = ["RunRequest", "instantiate", "open_catalog", "reason", "unwrap"]
@@ -74,7 +74,7 @@ def instantiate(config: Any, overrides: Sequence[str] = ()) -> RunRequest:
         if description is not None:
             config["description"] = ""
         request: RunRequest = zen(RunRequest)(config)
-        check_values(request.model, "model_config" if request.script_config is None else "script_config")
+        check_values(request.model, "model_config" if request.script_config is None else "script_config", overrides)
     except Exception as error:  # whatever the user's classes raise, in Hydra's wrapping or as it is
         raise _not_made(error, overrides) from error
     return replace(request, description=join_text("" if description is None else description))
@@ -120,10 +120,9 @@ def _source(key: str | None, error: BaseException, overrides: Sequence[str]) -> 
         return None
     details = getattr(error, "errors", None)
     inner = [".".join([key, *map(str, item["loc"])]) for item in details()] if callable(details) else [key]
-    for text in overrides:
-        if text.partition("=")[0].lstrip("+") in inner:
-            return f"override {text}"
-    return f"configuration key {key}"
+    return next((place for place in (source_of(part, overrides) for part in inner) if "override" in place), None) or (
+        f"configuration key {key}"
+    )
 
 
 def reason(error: BaseException) -> str:
