@@ -149,7 +149,12 @@ VALUES = [
     ("", ["upload_timeout=soon"], "upload_timeout takes a number", "override upload_timeout=soon"),
     ("", ["model_config.mode=fats"], "takes Literal['fast', 'slow'], and 'fats' is not that", "allowed: fast"),
     ("", ["model_config.names=one"], "takes list[str] | None, and 'one' is not that", "override model_config.names"),
-    ("", ["model_config=bare", "+model_config.lr=abc"], "model_config.lr takes float", "override +model_config.lr=abc"),
+    (
+        "",
+        ["model_config=bare", "+model_config.lr=abc"],
+        "model_config.lr takes a number",
+        "override +model_config.lr=abc",
+    ),
     ("", ["deriva_ml.logging_level=loud"], "'loud'", "override deriva_ml.logging_level=loud"),
     ("", ["model_config.lr.x=1"], "model_config.lr is a single value", "model_config.lr=VALUE"),
 ]

@@ -20,6 +20,7 @@ from deriva_ml.execution.config_package import load_configs
 from deriva_ml.execution.config_text import join_text, split_text
 from deriva_ml.execution.environment import handed_overrides
 from deriva_ml.execution.overrides import check_overrides, literal_descriptions
+from deriva_ml.execution.parameters import check_fields
 from deriva_ml.execution.registry import Registry, entries, register
 
 __all__ = [
@@ -193,6 +194,8 @@ def _made(config: Any) -> Any:
     made = instantiate(config)
     if text is not None:
         made.description = text
+    context = JobContext.current()
+    check_fields(made, context.overrides)
     if hasattr(made, "config_choices"):
-        made.config_choices = dict(JobContext.current().choices)
+        made.config_choices = dict(context.choices)
     return made

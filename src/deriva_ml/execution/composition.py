@@ -203,9 +203,20 @@ def compose(config_name: str, overrides: Sequence[str]) -> Any:
 
 
 def run_job(hydra: Any, config_name: str, task: Task, overrides: Sequence[str]) -> Any:
-    """Compose once and run one job; what the task returns."""
+    """Compose once and run one job; what the task returns, or raises."""
+    raised: list[Exception] = []
+
+    def quiet(config: Any) -> Any:
+        try:
+            return task(config)
+        except Exception as error:  # noqa: BLE001  # raised again below: Hydra would print it first
+            raised.append(error)
+
     with our_words(config_name, overrides):
-        return hydra.run(config_name=config_name, task_function=task, overrides=list(overrides)).return_value
+        done = hydra.run(config_name=config_name, task_function=quiet, overrides=list(overrides))
+        if raised:
+            raise raised[0]
+        return done.return_value
 
 
 def compose_jobs(hydra: Any, config_name: str, overrides: Sequence[str], jobs: Sequence[Sequence[str]]) -> Any:

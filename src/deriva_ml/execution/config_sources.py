@@ -108,7 +108,8 @@ def _names(call: ast.Call) -> list[str]:
     name = _constant(call, "name")
     if name is not None:
         return [name]
-    return [item.value for item in call.args if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+    first = call.args[0] if call.args else None  # a function of the user's own: experiment("name", ...)
+    return [first.value] if isinstance(first, ast.Constant) and isinstance(first.value, str) else []
 
 
 def _group(call: ast.Call, stores: dict[str, str]) -> str | None:

@@ -13,11 +13,9 @@ from typing import Any
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import nearest
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
+from deriva_ml.execution.parameters import EXAMPLES, TYPE_WORDS
 
 __all__ = ["plain", "walk", "wrong_override"]
-
-_WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
-_EXAMPLES = {float: ("0.1", "1e-3"), int: ("1", "10"), bool: ("true", "false")}
 
 
 def plain(config: Any) -> Any:
@@ -135,11 +133,11 @@ def _wrong_type(override: Any, config: Any, said: str) -> DerivaMLConfigurationE
         return DerivaMLConfigurationError(
             f"{key} takes a {kind.__name__}, and {value!r} is none.", source=source, allowed=nearest(str(value), names)
         )
-    if kind in _WORDS:
+    if kind in TYPE_WORDS:
         return DerivaMLConfigurationError(
-            f"{key} takes {_WORDS[kind]}, and {value!r} is not that.",
+            f"{key} takes {TYPE_WORDS[kind]}, and {value!r} is not that.",
             source=source,
-            allowed=_EXAMPLES.get(kind, ()),
+            allowed=EXAMPLES.get(kind, ()),
             hint="correct the value",
         )
     return DerivaMLConfigurationError(
