@@ -18,12 +18,17 @@ from deriva_ml.ml import DerivaML
 TEXT = 'it\'s ${x} 100 %, \\ a "b"\n{[ ${ ü☃'
 
 CONFIGS = f"""
-from hydra_zen import builds, make_config, store
+from hydra_zen import MISSING, builds, make_config, store
 from deriva_ml import DerivaMLConfig
-from deriva_ml.execution import Workflow, create_model_config, multirun_config, with_description
+from deriva_ml.execution import (
+    Workflow, base_defaults, create_model_config, multirun_config, with_description
+)
 
 def train(lr: float = 0.1, *, ml_instance=None, execution=None):
     execution.asset_file_path("Execution_Asset", "rate.txt", asset_types="Output_File").write_text(str(lr))
+
+def count(limit: int = 3, *, ml_instance=None, execution=None):
+    execution.asset_file_path("Execution_Asset", "count.txt", asset_types="Output_File").write_text(str(limit))
 
 TEXT = {TEXT!r}
 Main = create_model_config(description="main " + TEXT)
@@ -33,6 +38,12 @@ store(with_description([], TEXT), group="datasets", name="default_dataset")
 store([], group="assets", name="default_asset")
 store(builds(Workflow, name="T", workflow_type="Training", description="work " + TEXT, populate_full_signature=True),
       group="workflow", name="default_workflow")
+Count = builds(count, populate_full_signature=True, zen_partial=True)
+store(Count, group="script_config", name="count")
+store({{}}, group="script_config", name="none")
+store(create_model_config(hydra_defaults=[*base_defaults, {{"script_config": "none"}}]), name="with_scripts")
+script = make_config(hydra_defaults=["_self_", {{"/script_config": "count"}}], script_config=MISSING, bases=(Main,))
+store(script, group="experiment", package="_global_", name="counting")
 Train = builds(train, populate_full_signature=True, zen_partial=True, zen_meta={{"description": TEXT}})
 store(Train, group="model_config", name="default_model")
 store(make_config(hydra_defaults=["_self_"], description="experiment " + TEXT, bases=(Main,)),
@@ -130,7 +141,9 @@ def test_what_is_listed_is_what_was_written(run: Callable[..., str]) -> None:
     first = TEXT.splitlines()[0]
     assert found["main"][0]["description"] == f"main {first}"
     assert found["groups"]["model_config"][0]["description"] == first
-    assert found["experiments"][0]["description"] == f"experiment {first}"
+    experiments = {item["name"]: item for item in found["experiments"]}
+    assert experiments["odd"]["description"] == f"experiment {first}"
+    assert experiments["counting"]["overrides"] == ["script_config=count"]
     assert found["multiruns"][0]["description"] == f"sweep {first}"
     assert f"experiment {first}" in run("--list-configs")
 
@@ -140,3 +153,22 @@ def test_a_model_gets_what_the_configuration_says(run: Callable[..., str], ml: D
     [asset] = ml.list_assets("Execution_Asset")
     assert asset.filename == "rate.txt"
     assert asset.download(tmp_path).read_text() == "600.0"
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        ([], "rate.txt"),
+        (["+script_config=count"], "count.txt"),
+        (["+script_config=count", "script_config.limit=5"], "count.txt"),
+        (["--config-name", "with_scripts"], "rate.txt"),
+        (["--config-name", "with_scripts", "script_config=count"], "count.txt"),
+        (["--config-name", "with_scripts", "~script_config"], "rate.txt"),
+        (["+experiment=counting"], "count.txt"),
+    ],
+)
+def test_a_script_that_is_chosen_takes_the_models_place(
+    run: Callable[..., str], ml: DerivaML, words: list[str], file: str
+) -> None:
+    run(*words)
+    assert [asset.filename for asset in ml.list_assets("Execution_Asset")] == [file]

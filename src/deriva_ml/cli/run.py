@@ -24,9 +24,10 @@ __all__ = ["main", "parser"]
 
 EPILOG = """\
 Everything else goes to Hydra: overrides (model_config=quick, model_config.lr=0.1), +experiment=NAME, +multirun=NAME,
-dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hydra-help).
+dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hydra-help, -cd DIR for YAML).
 
   deriva-ml-run --list-configs                       what there is to choose from
+  eval "$(deriva-ml-run --shell-completion install=bash)"   complete flags, groups, names and keys in this shell
   deriva-ml-run +experiment=NAME dry_run=true        check everything, record nothing
   deriva-ml-run +experiment=NAME model_config.lr=1   run and record
   deriva-ml-run +multirun=NAME                       a named sweep

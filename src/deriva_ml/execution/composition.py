@@ -214,9 +214,9 @@ def run_job(hydra: Any, config_name: str, task: Task, overrides: Sequence[str]) 
 
     with our_words(config_name, overrides):
         done = hydra.run(config_name=config_name, task_function=quiet, overrides=list(overrides))
-        if raised:
-            raise raised[0]
-        return done.return_value
+    if raised:
+        raise raised[0]
+    return done.return_value
 
 
 def compose_jobs(hydra: Any, config_name: str, overrides: Sequence[str], jobs: Sequence[Sequence[str]]) -> Any:
@@ -275,9 +275,13 @@ class ComposedOnce:
         return config
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # whoever pickles it asks for these before there is a loader
+        if name.startswith("_"):  # whoever pickles it asks for these before there is a loader
             raise AttributeError(name)
         return getattr(self._loader, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A launcher that starts processes sends the loader along with each job, which composes its own there.
+        return {"_loader": self._loader, "_jobs": {}}
 
 
 def run_sweep(hydra: Any, config_name: str, task: Task, overrides: Sequence[str]) -> list[Any]:

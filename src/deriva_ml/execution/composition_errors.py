@@ -17,6 +17,9 @@ from deriva_ml.execution.override_errors import plain, walk, wrong_override
 
 __all__ = ["interpolation_error", "our_words"]
 
+_OF_PYTHON = (ValueError, TypeError, KeyError, AttributeError, AssertionError)
+"""What Hydra lets through from its own code when it meets something that it does not expect."""
+
 _HOLDS_IT = "correct the configuration that holds it"
 
 
@@ -37,7 +40,7 @@ def our_words(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
         raise
     except RecursionError as error:
         raise _circle(config_name, overrides) from error
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, *_OF_PYTHON) as error:
         raise _explained(error, config_name, overrides) from error
 
 

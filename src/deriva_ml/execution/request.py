@@ -65,8 +65,8 @@ def instantiate(config: Any, overrides: Sequence[str] = ()) -> RunRequest:
     for group in LIST_GROUPS:
         if OmegaConf.is_missing(config, group):  # datasets=[] chooses no configuration of the group: there are none
             config[group] = []
-    if OmegaConf.is_missing(config, "script_config"):  # an optional group of which nothing was chosen
-        config["script_config"] = None
+    if OmegaConf.is_missing(config, "script_config") or OmegaConf.select(config, "script_config") == {}:
+        config["script_config"] = None  # an optional group of which nothing was chosen, or what is stored as nothing
     try:
         _refuse_missing(config)
         # Read here, once: hydra-zen resolves what it is given and reads it again, and then an escaped ${ is none.
