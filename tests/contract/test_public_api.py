@@ -455,6 +455,33 @@ subsample(ml, source_dataset_rid, execution=None, *, size, seed=42, stratify_by_
 """,
 }
 
+FUNCTIONS |= {
+    "deriva_ml.execution": """
+create_model_config(ml_class=None, description="Model execution", hydra_defaults=None)
+run_model(deriva_ml, datasets, assets, description, workflow, model_config, dry_run=False, ml_class=None, upload_timeout=600, upload_chunk_size=50_000_000, script_config=None)
+load_configs(package_name="configs")
+notebook_config(name, config_class=None, defaults=None)
+get_notebook_configuration(config_class, config_name, overrides=None, job_name="notebook", version_base="1.3")
+with_description(items, description)
+reset_multirun_state()
+""",
+    "deriva_ml.execution.multirun_config": """
+multirun_config(name, overrides, description="")
+get_multirun_config(name)
+list_multirun_configs()
+get_all_multirun_configs()
+""",
+    "deriva_ml.execution:BaseConfig": """
+__init__(deriva_ml=None, datasets=None, assets=None, dry_run=False, description="")
+""",
+    "deriva_ml.execution:DescribedList": """
+__init__(items=None, description="")
+""",
+    "deriva_ml.execution:MultirunSpec": """
+__init__(name, overrides, description="")
+""",
+}
+
 DEFINITIONS = """
 RID BuiltinTypes ColumnDefinition KeyDefinition ForeignKeyDefinition TableDefinition DerivaSystemColumns
 DerivaAssetColumns ExecAssetType ExecMetadataType FileSpec FileUploadState MLAsset MLVocab UploadCallback UploadProgress
@@ -497,12 +524,22 @@ VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
         "Dataset DatasetBag DatasetSpec DatasetSpecConfig DatasetVersion VersionPart split_dataset random_split "
         "stratified_split SelectionFunction PartitionInfo SplitResult subsample SubsampleResult Denormalizer CachedBag"
     ),
-    "deriva_ml.execution": "DatasetCollection LocalFile LocalFileConfig",
     "deriva_ml.core.exceptions": (
         "DerivaMLRidsNotFound NoAssociationException AmbiguousAssociationException DerivaMLDenormalizeError "
         "DerivaMLDenormalizeAmbiguousPath DerivaMLDenormalizeUnrelatedAnchor DerivaMLDenormalizeDownstreamLeaf "
         "DerivaMLMaterializeLimitExceeded DerivaMLUploadError"
     ),
+    "deriva_ml.execution": (
+        "Execution ExecutionConfiguration Workflow AssetRID AssetSpec AssetSpecConfig run_model create_model_config "
+        "reset_multirun_state DerivaMLModel BaseConfig DerivaBaseConfig base_defaults get_notebook_configuration "
+        "notebook_config load_configs DescribedList with_description MultirunSpec multirun_config get_multirun_config "
+        "list_multirun_configs get_all_multirun_configs DatasetCollection LocalFile LocalFileConfig"
+    ),
+    "deriva_ml.execution.base_config": (
+        "BaseConfig DerivaBaseConfig base_defaults DescribedList with_description load_configs notebook_config "
+        "get_notebook_configuration"
+    ),
+    "deriva_ml.execution.runner": "run_model create_model_config reset_multirun_state",
     "deriva_ml.feature": "Feature FeatureRecord",
     "deriva_ml.experiment": "Experiment",
     "deriva_ml.model": (

@@ -10,11 +10,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from hydra_zen import store
 
 from deriva_ml.connect import open_connection
 from deriva_ml.core.config import Settings, folder_identity
@@ -219,3 +222,18 @@ def project(project_template: tuple[Path, dict[str, str]], tmp_path: Path) -> Pr
     shutil.copytree(base / "home", tmp_path / "home")
     folder_identity(tmp_path / "home" / ".deriva-ml" / "local")
     return Project(tmp_path / "project", tmp_path / "home", facts)
+
+
+@pytest.fixture
+def folder(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A configuration package with a name of its own; what it stores is taken out again."""
+    before = set(store._internal_repo)  # the entries themselves may be what is wrong
+    name = f"confs_{uuid4().hex[:8]}"
+    made = tmp_path / "project" / name
+    made.mkdir(parents=True)
+    monkeypatch.chdir(made.parent)
+    yield made
+    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+        del sys.modules[module]
+    for key in set(store._internal_repo) - before:
+        del store[key]

@@ -26,6 +26,11 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
             ["object of 4 KiB, served", "peak memory of its process"],
         ),
         (
+            "list_configs.py",
+            "--rounds 1 --modules 2",
+            ["importing its modules", "--list-configs --json", "20 configurations"],
+        ),
+        (
             "bags.py",
             "--scale 0.001 --rounds 1",
             ["10 images, bag with its files", "data frame", "1,000 rows, bag", "estimate, requests", "tables written"],

@@ -21,10 +21,10 @@ from deriva_ml.execution.composition import (
     hydra_session,
     new_stamp,
     output_overrides,
-    register,
     run_job,
     run_sweep,
 )
+from deriva_ml.execution.registry import register
 
 
 def train(lr: float = 0.1, epochs: int = 3) -> None:
@@ -117,8 +117,8 @@ def test_only_the_commands_own_directories_are_discarded(tmp_path: Path) -> None
     ("override", "said", "allowed"),
     [
         ("model_{}.epoch=1", "has no 'epoch'", ("epochs",)),
-        ("model_{}.lr=abc", "Value 'abc' of type 'str' could not be converted to Float", ()),
-        ("dry_run=maybe", "Value 'maybe' is not a valid bool", ()),
+        ("model_{}.lr=abc", "takes a number, and 'abc' is not that", ("0.1", "1e-3")),
+        ("dry_run=maybe", "dry_run takes true or false, and 'maybe' is not that", ("true", "false")),
     ],
 )
 def test_a_composition_error_names_the_override(name: str, override: str, said: str, allowed: tuple[str, ...]) -> None:

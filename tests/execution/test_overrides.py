@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.execution.base_config import base_defaults
-from deriva_ml.execution.overrides import Registry, check_overrides, expand, parse, quote, swept_keys, take_multirun
+from deriva_ml.execution.overrides import check_overrides, expand, parse, quote, swept_keys, take_multirun
+from deriva_ml.execution.registry import Registry
 
 
 def task(deriva_ml: Any, datasets: Any, assets: Any, workflow: Any, model_config: Any, dry_run: bool = False) -> None:

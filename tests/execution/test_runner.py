@@ -216,6 +216,6 @@ def test_a_plan_knows_a_sweep_from_a_single_run() -> None:
     assert not plan.is_sweep
     assert plan.all_overrides[-1] == "dry_run=true"
     assert json.dumps(plan.all_overrides).count(plan.stamp) == 2
-    assert plan_run(["description=a,b"], config_name="runner_test_main", multirun=True, store=store).is_sweep
+    assert plan_run(["upload_timeout=1,2"], config_name="runner_test_main", multirun=True, store=store).is_sweep
     with pytest.raises(DerivaMLConfigurationError):
-        plan_run(["description=a,b"], config_name="runner_test_main", store=store)
+        plan_run(["upload_timeout=1,2"], config_name="runner_test_main", store=store)

@@ -11,39 +11,23 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from deriva_ml.cli.configurations import config_folder, project
 from deriva_ml.cli.errors import guarded
+from deriva_ml.cli.hydra_flags import answer, options_of, search_override, set_up_completion, split_hydra
 
 if TYPE_CHECKING:
     from deriva_ml.execution.runner import RunPlan
 
-__all__ = ["main"]
-
-HYDRA_FLAGS = (
-    "--cfg",
-    "-c",
-    "--resolve",
-    "--package",
-    "-p",
-    "--run",
-    "-r",
-    "--shell-completion",
-    "-sc",
-    "--config-path",
-    "-cp",
-    "-cn",
-    "-cd",
-    "--experimental-rerun",
-    "--hydra-help",
-)
-HYDRA_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+__all__ = ["main", "parser"]
 
 EPILOG = """\
 Everything else goes to Hydra: overrides (model_config=quick, model_config.lr=0.1), +experiment=NAME, +multirun=NAME,
-dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hydra-help).
+dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hydra-help, -cd DIR for YAML).
 
   deriva-ml-run --list-configs                       what there is to choose from
+  eval "$(deriva-ml-run --shell-completion install=bash)"   complete flags, groups, names and keys in this shell
   deriva-ml-run +experiment=NAME dry_run=true        check everything, record nothing
   deriva-ml-run +experiment=NAME model_config.lr=1   run and record
   deriva-ml-run +multirun=NAME                       a named sweep
@@ -72,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add("--config-name", metavar="NAME", default="deriva_model", help="the main configuration (default: deriva_model)")
     add("--info", action="store_true", help="show the configuration groups and stop; with a word, Hydra's --info")
     add("--list-configs", action="store_true", help="show groups, names and descriptions, and stop")
+    add("--json", action="store_true", help="with --list-configs: for machines")
     add("--multirun", "-m", action="store_true", help="run a sweep: one job for each combination of values")
     add("--fail-fast", action="store_true", help="stop a sweep at its first failing job")
     add("--allow-dirty", action="store_true", help="run code with uncommitted changes")
@@ -87,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; by default those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    flags, rest = parser().parse_known_args([word for word in words if word != "--"])
+    flags, rest = parser().parse_known_args([part for word in words for part in _parts(word)])
     if flags.version:
         from importlib.metadata import version
 
@@ -96,30 +81,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(partial(_run, flags, rest), debug=flags.debug)
 
 
+def _parts(word: str) -> list[str]:
+    """A word of the command line as the parser is to see it; ``--info`` is ours with no word behind it, or Hydra's."""
+    if word == "--":
+        return []
+    return ["--info", word.removeprefix("--info=")] if word.startswith("--info=") else [word]
+
+
 def _run(flags: argparse.Namespace, rest: list[str]) -> int:
-    hydra_flags, overrides = split_hydra(rest, info=flags.info)
-    _load(flags.config_dir)
-    if (flags.info and not hydra_flags) or flags.list_configs:
-        from hydra_zen import store
+    hydra = split_hydra(rest, options_of(parser()), info=flags.info)
+    config_name = hydra.config_name or flags.config_name
+    if hydra.shell is not None:
+        return _complete(hydra.shell)
+    with project(config_folder(flags.config_dir, Path.cwd()), "--config-dir" if flags.config_dir else None) as store:
+        if (flags.info and not hydra.flags) or flags.list_configs:
+            from deriva_ml.cli.listing import show_configs
 
-        from deriva_ml.cli.listing import show_configs
+            show_configs(store, config_name, as_json=flags.json)
+            return 0
+        from deriva_ml.cli.printer import show_job
+        from deriva_ml.execution.runner import RunOptions, plan_run
 
-        show_configs(store, flags.config_name)
-        return 0
-    from deriva_ml.cli.printer import show_job
-    from deriva_ml.execution.runner import RunOptions, plan_run
+        options = RunOptions(
+            allow_dirty=flags.allow_dirty or None,
+            fail_fast=flags.fail_fast,
+            on_outcome=show_job,
+        )
+        overrides = [*_with_place(flags, hydra.overrides), *search_override(hydra.folders)]
+        plan = plan_run(
+            overrides, config_name=config_name, multirun=flags.multirun, options=options, folders=hydra.folders
+        )
+        if hydra.flags:
+            return answer(hydra.flags, plan)
+        return _perform(plan, debug=flags.debug)
 
-    options = RunOptions(
-        allow_dirty=flags.allow_dirty or None,
-        fail_fast=flags.fail_fast,
-        on_outcome=show_job,
-    )
-    plan = plan_run(
-        _with_place(flags, overrides), config_name=flags.config_name, multirun=flags.multirun, options=options
-    )
-    if hydra_flags:
-        return _hydra_answers(hydra_flags, plan)
-    return _perform(plan, debug=flags.debug)
+
+def _complete(step: str) -> int:
+    if not step.startswith("query="):
+        return set_up_completion(step)
+    from deriva_ml.cli.completion import completions
+    from deriva_ml.core.config import line_to_complete
+
+    print(*completions(line_to_complete(), parser()), sep="\n" if step == "query=fish" else " ")
+    return 0
 
 
 def _perform(plan: RunPlan, *, debug: bool) -> int:
@@ -135,126 +139,12 @@ def _perform(plan: RunPlan, *, debug: bool) -> int:
     return show_sweep(run_sweep(plan), debug=debug)
 
 
-def split_hydra(rest: Sequence[str], *, info: bool = False) -> tuple[list[str], list[str]]:
-    """Take Hydra's own flags, with their values, out of what the command does not know itself.
-
-    Args:
-        rest: The arguments that are not the command's own flags, in order.
-        info: Whether ``--info`` was given; one of Hydra's words for it then makes it Hydra's flag.
-
-    Returns:
-        Hydra's flags with their values, and the overrides.
-
-    Raises:
-        DerivaMLConfigurationError: A flag is neither ours nor Hydra's.
-    """
-    with_value = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "-cn", "-cd", "--experimental-rerun"}
-    flags: list[str] = []
-    overrides: list[str] = []
-    words = iter(rest)
-    for word in words:
-        name, equals, _value = word.partition("=")
-        if name in HYDRA_FLAGS:
-            flags.append(word)
-            if name in with_value and not equals:
-                flags += [value for value in [next(words, None)] if value is not None]
-        elif word.startswith("-"):
-            raise _unknown_flag(name)
-        elif info and word in HYDRA_INFO:
-            flags += ["--info", word]
-        else:
-            overrides.append(word)
-    return flags, overrides
-
-
-def _unknown_flag(name: str) -> Exception:
-    from deriva_ml.core.exceptions import DerivaMLConfigurationError
-    from deriva_ml.core.files import nearest
-
-    own = [option for action in parser()._actions for option in action.option_strings]  # noqa: SLF001  # argparse tells no other way
-    return DerivaMLConfigurationError(
-        f"There is no flag {name}.",
-        source="command line",
-        allowed=nearest(name, [*own, *HYDRA_FLAGS]),
-        hint="deriva-ml-run --help shows them all",
-    )
-
-
-def _with_place(flags: argparse.Namespace, overrides: list[str]) -> list[str]:
+def _with_place(flags: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
     """The overrides, and those that ``--host`` and ``--catalog`` stand for."""
     from deriva_ml.execution.overrides import quote
 
     place = {"deriva_ml.hostname": flags.host, "deriva_ml.catalog_id": flags.catalog}
-    return overrides + [f"{key}={quote(value)}" for key, value in place.items() if value is not None]
-
-
-def config_folder(given: str | None, here: Path) -> Path:
-    """The folder of the configuration package: the given one, else ``src/configs``, else ``configs``.
-
-    Args:
-        given: What ``--config-dir`` says.
-        here: The working directory.
-
-    Raises:
-        DerivaMLConfigurationError: There is no such folder.
-    """
-    from deriva_ml.core.exceptions import DerivaMLConfigurationError
-
-    tried = [here / given] if given else [here / "src" / "configs", here / "configs"]
-    for folder in tried:
-        if folder.is_dir():
-            return folder.resolve()
-    raise DerivaMLConfigurationError(
-        f"Config directory not found: {' nor '.join(str(folder) for folder in tried)}",
-        source="--config-dir" if given else "working directory",
-        hint="go to the project's directory, or name the folder with --config-dir",
-    )
-
-
-def _load(given: str | None) -> None:
-    """Import the configuration package, with its parent, and the project above a ``src``, on ``sys.path``."""
-    from deriva_ml.core.exceptions import DerivaMLConfigurationError
-
-    folder = config_folder(given, Path.cwd())
-    above = [folder.parent.parent] if folder.parent.name == "src" else []
-    for place in (*above, folder.parent):
-        if str(place) not in sys.path[:2]:
-            sys.path.insert(0, str(place))
-    from deriva_ml.execution.base_config import load_configs
-
-    if not load_configs(folder.name):
-        raise DerivaMLConfigurationError(
-            f"There are no configuration modules in {folder}.",
-            source="--config-dir" if given else "working directory",
-            hint="put Python modules there that store their configurations with hydra-zen",
-        )
-
-
-def _hydra_answers(flags: list[str], plan: RunPlan) -> int:
-    """Let ``hydra.main`` answer its own flags; it reads ``sys.argv``, which is put back afterwards."""
-    import hydra
-
-    from deriva_ml.execution.composition import discard_output
-
-    outcomes: list[Any] = []
-
-    def task(config: Any) -> None:
-        outcomes.append(plan.job()(config))
-
-    before = sys.argv
-    sys.argv = ["deriva-ml-run", *flags, *plan.all_overrides]
-    try:
-        hydra.main(config_path=None, config_name=plan.config_name, version_base="1.3")(task)()
-    except SystemExit as stop:
-        if not isinstance(stop.code, int | None):
-            raise
-        return stop.code or 0
-    finally:
-        sys.argv = before
-        discard_output(plan.home, plan.stamp, recorded=any(outcome.report for outcome in outcomes))
-    from deriva_ml.cli.printer import show_outcome
-
-    return max((show_outcome(outcome) for outcome in outcomes), default=0)
+    return [*overrides, *(f"{key}={quote(value)}" for key, value in place.items() if value is not None)]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ __all__ = [
     "default_workdir",
     "directory_name",
     "folder_identity",
+    "line_to_complete",
     "place_flags",
     "resolve_place",
 ]
@@ -94,6 +95,12 @@ def change_environment(changes: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def line_to_complete(environ: Mapping[str, str] = os.environ) -> str:
+    """The command line that a shell asks to have completed, up to the cursor (``COMP_LINE``, ``COMP_POINT``)."""
+    line, point = environ.get("COMP_LINE", ""), environ.get("COMP_POINT", "")
+    return line[: int(point)] if point.isdecimal() else line
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 __all__ = [
     "LOGGER_NAME",
@@ -13,6 +14,7 @@ __all__ = [
     "configure_logging",
     "get_logger",
     "is_hydra_initialized",
+    "logging_kept",
 ]
 
 LOGGER_NAME = "deriva_ml"
@@ -66,6 +68,23 @@ def apply_logger_overrides(overrides: Mapping[str, int]) -> None:
     """Set the level of each named logger."""
     for name, level in overrides.items():
         logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def logging_kept() -> Iterator[None]:
+    """Whatever is done to the root logger, Hydra's and ours within the block, they are as before at its end."""
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in (*_HYDRA, LOGGER_NAME))]
+    before = [(logger, logger.handlers[:], logger.level, logger.propagate, logger.disabled) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, handlers, level, propagate, disabled in before:
+            for handler in logger.handlers:
+                if handler not in handlers:
+                    handler.close()
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+            logger.propagate, logger.disabled = propagate, disabled
 
 
 class LoggerMixin:

@@ -21,7 +21,10 @@ def _hydra_output_dir() -> Path | None:
     module = sys.modules.get("hydra.core.hydra_config")
     if module is None or not module.HydraConfig.initialized():
         return None
-    return Path(module.HydraConfig.get().runtime.output_dir)
+    folder = sys.modules["omegaconf"].OmegaConf.select(
+        module.HydraConfig.get(), "runtime.output_dir", throw_on_missing=False
+    )
+    return None if folder is None else Path(folder)  # none: something is composed, and no job is at work
 
 
 class DerivaMLConfig(BaseModel):

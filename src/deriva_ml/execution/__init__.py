@@ -15,7 +15,9 @@ if TYPE_CHECKING:
         DerivaBaseConfig,
         DescribedList,
         base_defaults,
+        get_notebook_configuration,
         load_configs,
+        notebook_config,
         with_description,
     )
     from deriva_ml.execution.execution import Execution
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
         list_multirun_configs,
         multirun_config,
     )
-    from deriva_ml.execution.runner import create_model_config, run_model
+    from deriva_ml.execution.runner import create_model_config, reset_multirun_state, run_model
     from deriva_ml.execution.workflow import Workflow
 
 __all__ = [
@@ -53,9 +55,12 @@ __all__ = [
     "create_model_config",
     "get_all_multirun_configs",
     "get_multirun_config",
+    "get_notebook_configuration",
     "list_multirun_configs",
     "load_configs",
     "multirun_config",
+    "notebook_config",
+    "reset_multirun_state",
     "run_model",
     "with_description",
 ]
@@ -70,7 +75,9 @@ _HOMES = MappingProxyType(
             "DerivaBaseConfig",
             "DescribedList",
             "base_defaults",
+            "get_notebook_configuration",
             "load_configs",
+            "notebook_config",
             "with_description",
         ),
         "deriva_ml.execution.execution": ("Execution",),
@@ -85,7 +92,7 @@ _HOMES = MappingProxyType(
             "list_multirun_configs",
             "multirun_config",
         ),
-        "deriva_ml.execution.runner": ("create_model_config", "run_model"),
+        "deriva_ml.execution.runner": ("create_model_config", "reset_multirun_state", "run_model"),
         "deriva_ml.execution.workflow": ("Workflow",),
     }
 )

@@ -1,37 +1,36 @@
-"""What configuration modules are made of: the base configuration, described lists, and loading a user's package.
+"""What configuration modules are made of: the base configuration, described lists, configurations of notebooks.
 
 Importing this module registers nothing. Configurations enter hydra-zen's ``store`` when a user's configuration module
-says so, and Hydra's when a command is about to compose (``composition.register``).
+says so, and Hydra's when a command or a notebook is about to compose (``registry.register``).
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import pkgutil
-import re
-import traceback
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from hydra_zen import builds
+from hydra_zen import builds, instantiate, store
 
-from deriva_ml.core.error_text import error_text
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
+from deriva_ml.core.config import Settings
+from deriva_ml.execution import composition
+from deriva_ml.execution.composition import JobContext
+from deriva_ml.execution.config_package import load_configs
+from deriva_ml.execution.config_text import join_text, split_text
+from deriva_ml.execution.environment import handed_overrides
+from deriva_ml.execution.overrides import check_overrides, literal_descriptions
+from deriva_ml.execution.parameters import check_fields
+from deriva_ml.execution.registry import Registry, entries, register
 
 __all__ = [
     "BaseConfig",
     "DerivaBaseConfig",
     "DescribedList",
     "base_defaults",
-    "is_users_source",
-    "join_text",
+    "get_notebook_configuration",
     "load_configs",
-    "split_text",
-    "user_line",
+    "notebook_config",
     "with_description",
 ]
 
@@ -90,21 +89,6 @@ class DescribedList(list[Any]):
         return f"DescribedList({shown}, description={self.description!r})" if self.description else shown
 
 
-def split_text(text: str) -> str | list[str]:
-    """Text as a configuration can hold it, whatever is in it: cut wherever OmegaConf would see an interpolation.
-
-    OmegaConf has an escape for ``${``, but Hydra resolves a node before it instantiates it, and then reads the result
-    again; so text that must come through unchanged may not hold ``${`` at all.
-    """
-    pieces = re.split(r"(?<=\$)(?=\{)", text)
-    return text if len(pieces) == 1 else pieces
-
-
-def join_text(pieces: str | Iterable[str]) -> str:
-    """What `split_text` was given."""
-    return pieces if isinstance(pieces, str) else "".join(pieces)
-
-
 def with_description(items: Iterable[Any], description: str) -> Any:
     """A configuration that instantiates to a `DescribedList`.
 
@@ -117,94 +101,101 @@ def with_description(items: Iterable[Any], description: str) -> Any:
     return builds(DescribedList, items=list(items), description=split_text(description))
 
 
-def load_configs(package_name: str = "configs") -> list[str]:
-    """Import every module of a configuration package, so that each registers what it holds.
-
-    Sub-packages come first, then modules by name, and ``experiments`` last, because experiments refer to the others.
+def notebook_config(
+    name: str,
+    config_class: type | None = None,
+    defaults: Mapping[str, str] | None = None,
+    *,
+    registry: Any | None = None,
+    **field_defaults: Any,
+) -> Any:
+    """Store the configuration of a notebook; ``get_notebook_configuration`` composes it.
 
     Args:
-        package_name: The package, found on ``sys.path``.
+        name: Its name.
+        config_class: A dataclass that extends ``BaseConfig`` with the notebook's own parameters.
+        defaults: Names to choose where they are not the usual ones, and groups beyond ``deriva_ml``, ``datasets`` and
+            ``assets``.
+        registry: The ``ZenStore`` to enter it in; by default hydra-zen's own ``store``.
+        **field_defaults: Values of its fields.
 
     Returns:
-        The full names of the modules, sorted; none if there is no such package.
-
-    Raises:
-        DerivaMLConfigurationError: A module of the package cannot be imported; the error names file and line.
+        The configuration.
     """
-    try:
-        found = importlib.util.find_spec(package_name)
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
-        return []
-    return sorted(_load_package(package_name))
+    chosen = {group: name for item in base_defaults[1:4] if isinstance(item, dict) for group, name in item.items()}
+    chosen |= defaults or {}
+    made = builds(
+        config_class or BaseConfig,
+        populate_full_signature=True,
+        hydra_defaults=["_self_", *({group: name} for group, name in chosen.items())],
+        **field_defaults,
+    )
+    (store if registry is None else registry)(made, name=name)
+    return made
 
 
-def _load_package(name: str) -> list[str]:
-    package = _import_config(name)
-    loaded = []
-    modules = sorted(pkgutil.iter_modules(package.__path__), key=lambda info: (not info.ispkg, _order(info.name)))
-    for info in modules:
-        full = f"{name}.{info.name}"
-        if info.ispkg:
-            loaded += _load_package(full)
-        else:
-            _import_config(full)
-            loaded.append(full)
-    return loaded
+def get_notebook_configuration(
+    config_class: Any,
+    config_name: str,
+    overrides: Sequence[str] | None = None,
+    job_name: str = "notebook",
+    version_base: str = composition.VERSION_BASE,
+    *,
+    registry: Any | None = None,
+) -> Any:
+    """Compose the configuration of a notebook and make the objects that it describes.
 
-
-def _order(name: str) -> tuple[bool, str]:
-    return name == "experiments", name
-
-
-def _import_config(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except DerivaMLException as error:
-        error.source = error.source or _where(error)
-        raise
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a module that calls sys.exit() too is a mistake with a place
-        raise DerivaMLConfigurationError(
-            f"The configuration module {name} cannot be imported: {type(error).__name__}: {_first_line(error)}",
-            source=_where(error),
-            hint="mend that line; nothing was run",
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, SyntaxError):
-        return error.msg
-    return (error_text(error).strip().splitlines() or ["no message"])[0]
-
-
-def _where(error: BaseException) -> str | None:
-    """File and line of the user's code that raised: the last frame outside the installation's packages."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    return user_line(error)
-
-
-def user_line(error: BaseException) -> str | None:
-    """``file:line`` of the innermost frame of an error that is the user's own code, or None.
-
-    Frames of installed packages, of the standard library and of this package are not the user's.
+    The overrides that the notebook's runner handed over (``DERIVA_ML_HYDRA_OVERRIDES``) come first; those given here
+    win. Hydra's files of the job are where ``deriva_ml.hydra_runtime_output_dir`` of the result says.
 
     Args:
-        error: An error with its traceback.
+        config_class: The configuration, as `notebook_config` gives it, or a dataclass; taken if none of this name is
+            stored.
+        config_name: Its name in the store.
+        overrides: Overrides, as on the command line.
+        job_name: Hydra's name for the job.
+        version_base: The version of Hydra whose behaviour is asked for.
+        registry: The ``ZenStore`` with the configurations; by default hydra-zen's own ``store``.
+
+    Returns:
+        The instance, with ``config_choices`` filled in where it has such a field.
+
+    Raises:
+        DerivaMLConfigurationError: An override, or the configuration, is wrong.
     """
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if is_users_source(frame.filename):
-            return f"{frame.filename}:{frame.lineno}"
-    return None
+    stored = entries(store if registry is None else registry)
+    if not any(entry["name"] == config_name and not entry["group"] for entry in stored):
+        node = _buildable(config_class)
+        stored.append({"name": config_name, "group": None, "package": None, "provider": None, "node": node})
+    known = Registry.read(stored, config_name)
+    words = literal_descriptions([*handed_overrides(), *(overrides or ())], known.keys)
+    check_overrides(words, known)
+    register(stored, known.keys)
+    settings, stamp = Settings.read(), composition.new_stamp()
+    full = [*composition.output_overrides(settings.home, stamp, words), *words]
+    with composition.hydra_session(job_name, version_base) as hydra:
+        return composition.run_job(hydra, config_name, _made, full)
 
 
-def is_users_source(name: str) -> bool:
-    """Whether a file of a traceback is the user's own: not installed, not the standard library's, not ours."""
-    own = str(Path(__file__).resolve().parents[1])
-    return not (name.startswith(("<", own, _STDLIB)) or "site-packages" in name)
+def _buildable(config_class: Any) -> Any:
+    """A configuration that can be instantiated: what hydra-zen built, or one that builds a plain dataclass."""
+    if hasattr(config_class, "_target_"):
+        return config_class
+    names = {item.name for item in dataclasses.fields(config_class)}
+    groups = [item for item in base_defaults if isinstance(item, str) or names.issuperset(item)]
+    return builds(config_class, populate_full_signature=True, hydra_defaults=groups)
 
 
-_STDLIB = str(Path(re.__file__).resolve().parents[1])
+def _made(config: Any) -> Any:
+    """The instance that a composed configuration describes, with the choices that were made."""
+    text = config.get("description")  # read here, once, as in a run
+    if text is not None:
+        config["description"] = ""
+    made = instantiate(config)
+    if text is not None:
+        made.description = text
+    context = JobContext.current()
+    check_fields(made, context.overrides)
+    if hasattr(made, "config_choices"):
+        made.config_choices = dict(context.choices)
+    return made

@@ -7,6 +7,7 @@ Hydra is driven through the object that ``hydra.initialize`` makes, the same one
 
 from __future__ import annotations
 
+import copy
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -17,25 +18,30 @@ from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.config import Settings
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
-from deriva_ml.core.files import nearest
-from deriva_ml.execution.model_protocol import RUN_KEYWORDS
+from deriva_ml.core.logging_config import logging_kept
+from deriva_ml.execution.composition_errors import our_words
 from deriva_ml.execution.overrides import quote
 
 __all__ = [
     "JobContext",
     "compose",
+    "compose_jobs",
     "discard_output",
     "hydra_session",
     "new_stamp",
     "output_overrides",
-    "register",
+    "reset_multirun_state",
     "run_job",
     "run_sweep",
+    "state_kept",
+    "version_base",
 ]
 
 VERSION_BASE = "1.3"
 OUTPUT_SUBDIR = "hydra-config"
+
+REMEMBERED_JOBS = 100
+"""How many composed jobs of a sweep are remembered; the rest of a longer one is composed again, to save memory."""
 
 Task = Callable[[Any], Any]
 
@@ -71,12 +77,10 @@ class JobContext:
             if name is not None and not str(group).startswith("hydra/")
         }
         number = OmegaConf.select(hydra, "job.num", throw_on_missing=False)
-        return cls(choices, Path(hydra.runtime.output_dir), tuple(hydra.overrides.task), number)
-
-
-def register(store: Any) -> None:
-    """Hand what the configuration modules registered to Hydra; done by a command, never by an import."""
-    store.add_to_hydra_store(overwrite_ok=True)
+        # As they were written: read one by one, OmegaConf would fill in the interpolations in them.
+        overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+        folder = OmegaConf.select(hydra, "runtime.output_dir", throw_on_missing=False)
+        return cls(choices, Path(folder) if folder else None, tuple(map(str, overrides)), number)
 
 
 def new_stamp(now: datetime | None = None) -> str:
@@ -146,125 +150,143 @@ def _same_part(key: str, other: str) -> bool:
 
 
 @contextmanager
-def hydra_session(job_name: str) -> Iterator[Any]:
-    """Hydra, ready to compose; its process-wide state is as before at the end of the block."""
+def hydra_session(job_name: str, base: str = VERSION_BASE) -> Iterator[Any]:
+    """Hydra, ready to compose; its process-wide state, and the log's, is as before at the end of the block."""
     from hydra import initialize
     from hydra.core.global_hydra import GlobalHydra
 
     Settings.read().make_home()
 
-    with initialize(config_path=None, job_name=job_name, version_base=VERSION_BASE):
+    with state_kept(), initialize(config_path=None, job_name=job_name, **version_base(base)):
         yield GlobalHydra.instance().hydra
+
+
+@contextmanager
+def state_kept() -> Iterator[None]:
+    """Whatever Hydra does within the block to the log and to what it knows of a job is undone at its end."""
+    from hydra.core.hydra_config import HydraConfig
+
+    before = HydraConfig.instance().cfg
+    try:
+        with logging_kept():
+            yield
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def version_base(base: str = VERSION_BASE) -> dict[str, str]:
+    """How Hydra is asked for the behaviour of a version; from 1.4 on it behaves like 1.3 if it is not asked."""
+    import hydra
+
+    return {"version_base": base} if hydra.__version__.startswith("1.3.") or base != VERSION_BASE else {}
+
+
+def reset_multirun_state() -> None:
+    """Forget what Hydra still holds of a job in this process, as after one that a notebook broke off.
+
+    A sweep keeps nothing in the process; but a later call of ``run_model`` would take itself for a job of what
+    ``HydraConfig`` holds.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
 
 
 def compose(config_name: str, overrides: Sequence[str]) -> Any:
     """Compose a configuration without running anything; within `hydra_session`."""
     from hydra import compose as hydra_compose
 
-    with _our_words(config_name, overrides):
+    with our_words(config_name, overrides):
         return hydra_compose(config_name, list(overrides))
 
 
 def run_job(hydra: Any, config_name: str, task: Task, overrides: Sequence[str]) -> Any:
-    """Compose once and run one job; what the task returns."""
-    with _our_words(config_name, overrides):
-        return hydra.run(config_name=config_name, task_function=task, overrides=list(overrides)).return_value
+    """Compose once and run one job; what the task returns, or raises."""
+    raised: list[Exception] = []
+
+    def quiet(config: Any) -> Any:
+        try:
+            return task(config)
+        except Exception as error:  # noqa: BLE001  # raised again below: Hydra would print it first
+            raised.append(error)
+
+    with our_words(config_name, overrides):
+        done = hydra.run(config_name=config_name, task_function=quiet, overrides=list(overrides))
+    if raised:
+        raise raised[0]
+    return done.return_value
+
+
+def compose_jobs(hydra: Any, config_name: str, overrides: Sequence[str], jobs: Sequence[Sequence[str]]) -> Any:
+    """Compose every job of a sweep, so that a mistake in any of them is found before the first starts.
+
+    What was composed is what the sweeper and the launcher get when they ask for the job: each is composed once.
+
+    Args:
+        hydra: The session.
+        config_name: The main configuration.
+        overrides: The overrides of the sweep, with those of Hydra's own part.
+        jobs: The overrides of each job.
+
+    Returns:
+        The configuration of the first job, without Hydra's part.
+    """
+    from hydra.types import RunMode
+    from omegaconf import open_dict, read_write
+
+    with our_words(config_name, overrides):
+        master = hydra.config_loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
+    hydra.config_loader = loader = ComposedOnce(hydra.config_loader)
+    first: Any = None
+    for job in jobs:
+        with our_words(config_name, job):
+            config = loader.load_sweep_config(master, list(job))
+        first = config if first is None else first
+    with read_write(first), open_dict(first):
+        del first["hydra"]
+    return first
+
+
+class ComposedOnce:
+    """Hydra's loader of configurations, which remembers the jobs that it composed.
+
+    Args:
+        loader: Hydra's own, which answers everything else.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+        self._jobs: dict[tuple[str, ...], Any] = {}
+
+    def load_sweep_config(self, master_config: Any, sweep_overrides: list[str]) -> Any:
+        """The configuration of a job, which the caller may change; composed unless it is remembered."""
+        from omegaconf import OmegaConf
+
+        known = self._jobs.get(tuple(sweep_overrides))
+        if known is None:
+            known = self._loader.load_sweep_config(master_config, sweep_overrides)
+            if len(self._jobs) >= REMEMBERED_JOBS:
+                return known
+            self._jobs[tuple(sweep_overrides)] = known
+        config = copy.deepcopy(known)
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        return config
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # whoever pickles it asks for these before there is a loader
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A launcher that starts processes sends the loader along with each job, which composes its own there.
+        return {"_loader": self._loader, "_jobs": {}}
 
 
 def run_sweep(hydra: Any, config_name: str, task: Task, overrides: Sequence[str]) -> list[Any]:
     """Run the jobs of a sweep with whatever sweeper and launcher the configuration names; what the tasks return."""
-    with _our_words(config_name, overrides):
+    with our_words(config_name, overrides):
         batches = hydra.multirun(config_name=config_name, task_function=task, overrides=list(overrides))
     # Sweepers that search (optuna, ax) keep their jobs to themselves.
     return [job.return_value for batch in batches or () for job in batch]
-
-
-@contextmanager
-def _our_words(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
-    """Turn errors of Hydra and OmegaConf into ours."""
-    from hydra.errors import HydraException, MissingConfigException
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        yield
-    except DerivaMLException:
-        raise
-    except MissingConfigException as error:
-        raise _missing_config(error) from error
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _composition_error(error, config_name, overrides) from error
-
-
-def _missing_config(error: Any) -> DerivaMLConfigurationError:
-    wanted = str(error.missing_cfg_file or "")
-    group, _slash, name = wanted.rpartition("/")
-    if not wanted:
-        return DerivaMLConfigurationError(_first_line(error))
-    return DerivaMLConfigurationError(
-        f"The defaults ask for {name!r} in group {group!r}, which has no such configuration.",
-        source=f"defaults: {wanted}",
-        allowed=nearest(name, error.options or ()),
-        hint=f"store a configuration with group={group!r}, name={name!r}, or choose another: {group}=NAME",
-    )
-
-
-def _composition_error(error: Exception, config_name: str, overrides: Sequence[str]) -> DerivaMLConfigurationError:
-    found = _unknown_key(config_name, overrides)
-    if found is not None:
-        return found
-    cause = error.__cause__ if isinstance(error.__cause__, Exception) else None
-    reason = _first_line(cause or error)
-    text = next((text for text in overrides if text in str(error)), None)
-    return DerivaMLConfigurationError(
-        f"The configuration cannot be composed: {reason}",
-        source=f"override {text}" if text else f"configuration {config_name}",
-        hint="correct the value" if text else "correct the configuration module that holds it",
-    )
-
-
-def _unknown_key(config_name: str, overrides: Sequence[str]) -> DerivaMLConfigurationError | None:
-    """The override that names a key which the configuration lacks, found by composing without the keys' overrides."""
-    from hydra import compose as hydra_compose
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-
-    parsed = [
-        item for item in OverridesParser.create().parse_overrides(list(overrides)) if not item.is_hydra_override()
-    ]
-    keyed = [item for item in parsed if "." in item.key_or_group]
-    rest = [item.input_line for item in parsed if item not in keyed and not item.is_sweep_override()]
-    try:
-        config = OmegaConf.to_container(hydra_compose(config_name, rest), resolve=False)
-    except HydraException:
-        return None
-    for item in keyed:
-        path = item.key_or_group.split(".")
-        depth, known = _walk(config, path)
-        if depth < len(path) and known and not item.is_add() and not item.is_force_add():
-            return DerivaMLConfigurationError(
-                f"{'.'.join(path[:depth]) or 'The configuration'} has no {path[depth]!r}.",
-                source=f"override {item.input_line}",
-                allowed=nearest(path[depth], known),
-                hint="correct the name, or add it with + before the key",
-            )
-    return None
-
-
-def _walk(config: Any, path: Sequence[str]) -> tuple[int, list[str]]:
-    """How far a path goes into nested mappings, and the names where it stops."""
-    node = config
-    for depth, part in enumerate(path):
-        if not isinstance(node, dict):
-            return depth, []
-        if part not in node:
-            notes = node.get("_zen_exclude", ())
-            return depth, [name for name in node if not name.startswith("_") and name not in (*notes, *RUN_KEYWORDS)]
-        node = node[part]
-    return len(path), []
-
-
-def _first_line(error: BaseException) -> str:
-    """The line that says it; Hydra puts a heading that ends in a colon before some."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -6,6 +6,7 @@ The only module outside ``core/config.py`` that reads the environment. Of its va
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.execution.masking import Mask
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "find_lock_file",
     "get_execution_environment",
     "git_environment",
+    "handed_overrides",
     "installed_distributions",
     "mask",
     "process_mask",
@@ -179,6 +182,27 @@ class NotebookHandover:
             return None
         path = environ.get("DERIVA_ML_NOTEBOOK_PATH")
         return cls(url, environ.get("DERIVA_ML_WORKFLOW_CHECKSUM", ""), Path(path) if path else None)
+
+
+def handed_overrides(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The overrides that the runner of a notebook hands to its kernel (``DERIVA_ML_HYDRA_OVERRIDES``, a JSON list).
+
+    Raises:
+        DerivaMLConfigurationError: It is no list of texts.
+    """
+    text = environ.get("DERIVA_ML_HYDRA_OVERRIDES", "").strip()
+    try:
+        found = json.loads(text or "[]")
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise DerivaMLConfigurationError(
+            f"DERIVA_ML_HYDRA_OVERRIDES is not a JSON list of overrides: {text!r}",
+            source="environment variable DERIVA_ML_HYDRA_OVERRIDES",
+            allowed=['["datasets=small", "dry_run=true"]'],
+            hint="correct it, or unset it",
+        )
+    return found
 
 
 def find_lock_file(folder: Path | None) -> Path | None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLModelError
 from deriva_ml.core.files import nearest
-from deriva_ml.execution.base_config import is_users_source
+from deriva_ml.execution.config_sources import is_users
 from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.isolate.frames import Frame
 from deriva_ml.isolate.job import Job, Limits
@@ -201,9 +201,7 @@ def _act_on(verdict: Verdict, model: Any, execution: Execution) -> None:
 
 def _users_line(traceback: str, *, newest_first: bool = False) -> str | None:
     """``file:line`` of the innermost frame that is the user's own code."""
-    frames = [
-        f"{found['file']}:{found['line']}" for found in _FRAME.finditer(traceback) if is_users_source(found["file"])
-    ]
+    frames = [f"{found['file']}:{found['line']}" for found in _FRAME.finditer(traceback) if is_users(found["file"])]
     if not frames:
         return None
     return frames[0] if newest_first else frames[-1]

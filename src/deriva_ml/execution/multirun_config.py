@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from deriva_ml.execution.base_config import join_text, split_text
+from deriva_ml.execution.config_text import join_text, split_text
+from deriva_ml.execution.registry import entries
 
 __all__ = [
     "MULTIRUN_GROUP",
@@ -80,7 +81,7 @@ def list_multirun_configs(*, registry: Any | None = None) -> list[str]:
 def get_all_multirun_configs(*, registry: Any | None = None) -> dict[str, MultirunSpec]:
     """All sweeps by name."""
     found = {}
-    for entry in _store(registry):
+    for entry in entries(_store(registry)):
         if entry["group"] == MULTIRUN_GROUP:
             values = _plain(entry["node"])
             overrides = [join_text(text) for text in values["overrides"]]

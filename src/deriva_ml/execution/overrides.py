@@ -2,110 +2,30 @@
 
 Hydra's own messages name neither what would have been right nor where to look, and a mistyped ``+key=`` adds a key that
 nobody reads. So each override is compared with the groups, names and fields that the configuration modules registered.
-What can only be known from the composed configuration (a key inside a group) is judged in ``composition``.
+What can only be known from the composed configuration (a key inside a group, the type of a value) is judged where that
+fails, in ``composition_errors``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import nearest
+from deriva_ml.execution.config_sources import stored_at
+from deriva_ml.execution.config_text import escape_text
 from deriva_ml.execution.multirun_config import MULTIRUN_GROUP, MultirunSpec, get_multirun_config, list_multirun_configs
+from deriva_ml.execution.registry import Registry
 
-__all__ = ["LIST_GROUPS", "Registry", "check_overrides", "expand", "quote", "take_multirun"]
+__all__ = ["LIST_GROUPS", "check_overrides", "expand", "literal_descriptions", "quote", "source_of", "take_multirun"]
 
 LIST_GROUPS = ("datasets", "assets")
 """Groups whose configurations are lists, which may be empty: ``datasets=[]``."""
 
 _LIST_HINT = "deriva-ml-run --list-configs shows every group and name"
-
-
-@dataclass(frozen=True)
-class Registry:
-    """What the configuration modules registered.
-
-    Attributes:
-        groups: Names in each group; the main configurations are under the empty group.
-        fields: Keys that a main configuration or an experiment has at its top.
-        defaults: Groups that a defaults list mentions, and which ``group=name`` may therefore change.
-        main_defaults: Those that the main configuration mentions, and which ``+group=name`` would double.
-    """
-
-    groups: dict[str, tuple[str, ...]]
-    fields: frozenset[str]
-    defaults: frozenset[str]
-    main_defaults: frozenset[str]
-
-    @classmethod
-    def read(cls, store: Any, config_name: str) -> Registry:
-        """Read hydra-zen's store.
-
-        Args:
-            store: The ``ZenStore``.
-            config_name: The main configuration.
-
-        Raises:
-            DerivaMLConfigurationError: There is no such main configuration.
-        """
-        groups: dict[str, list[str]] = {}
-        main, others = None, []
-        for entry in store:
-            group = entry["group"] or ""
-            groups.setdefault(group, []).append(entry["name"])
-            if not group and entry["name"] == config_name:
-                main = entry["node"]
-            elif entry["package"] == "_global_":
-                others.append(entry["node"])
-        if main is None:
-            raise DerivaMLConfigurationError(
-                f"There is no main configuration {config_name!r}.",
-                source="--config-name",
-                allowed=nearest(config_name, groups.get("", ())),
-                hint="store create_model_config(...) under that name in a configuration module",
-            )
-        tops = [main, *others]
-        return cls(
-            {group: tuple(sorted(names)) for group, names in groups.items()},
-            frozenset(name for node in tops for name in _field_names(node)),
-            frozenset(group for node in tops for group in _default_groups(node)),
-            frozenset(_default_groups(main)),
-        )
-
-    @property
-    def keys(self) -> list[str]:
-        """Everything that an override may begin with."""
-        return sorted(self.fields | {group for group in self.groups if group})
-
-
-def _field_names(node: Any) -> list[str]:
-    if dataclasses.is_dataclass(node):
-        names = [item.name for item in dataclasses.fields(node)]
-    else:
-        names = [str(name) for name in node]
-    return [name for name in names if not name.startswith("_") and name != "defaults"]
-
-
-def _default_groups(node: Any) -> Iterator[str]:
-    for item in _defaults_list(node):
-        if isinstance(item, str):
-            continue
-        for key in item:
-            yield str(key).split("@")[0].split(" ")[-1].lstrip("/")
-
-
-def _defaults_list(node: Any) -> Sequence[Any]:
-    if not dataclasses.is_dataclass(node):
-        return node.get("defaults") or ()
-    for item in dataclasses.fields(node):
-        if item.name == "defaults" and item.default_factory is not dataclasses.MISSING:
-            found: Sequence[Any] = item.default_factory()
-            return found
-    return ()
 
 
 def quote(text: str) -> str:
@@ -136,13 +56,13 @@ def take_multirun(overrides: Sequence[str]) -> tuple[list[str], MultirunSpec | N
         if key not in (f"+{MULTIRUN_GROUP}", f"++{MULTIRUN_GROUP}"):
             out.append(text)
             continue
-        if spec is not None:
+        if spec is not None or "," in name:
             raise DerivaMLConfigurationError(
-                f"Two named sweeps in one command: {spec.name} and {name}.",
+                f"Two named sweeps in one command: {f'{spec.name} and {name}' if spec else name}.",
                 source=f"override {text}",
                 hint="start them one after the other",
             )
-        spec = get_multirun_config(name)
+        spec = get_multirun_config(name.strip("'\""))
         if spec is None:
             raise DerivaMLConfigurationError(
                 f"There is no named sweep {name!r}.",
@@ -152,6 +72,48 @@ def take_multirun(overrides: Sequence[str]) -> tuple[list[str], MultirunSpec | N
             )
         out += spec.overrides
     return out, spec
+
+
+def literal_descriptions(overrides: Sequence[str], keys: Collection[str], *, multirun: bool = False) -> list[str]:
+    """The overrides, with what the user wrote behind ``description=`` as the text that it is.
+
+    Quotes, commas, braces, line breaks and ``$`` have a meaning in Hydra's grammar and in OmegaConf's. In a description
+    nobody means them; but ``${key}`` of a key that there is, and several descriptions in a sweep, are left.
+
+    Args:
+        overrides: What the user wrote.
+        keys: Keys at the top of the configuration.
+        multirun: Whether the command is a sweep.
+    """
+    return [
+        _literal(text, keys, multirun=multirun) if text.partition("=")[0].lstrip("+") == "description" else text
+        for text in overrides
+    ]
+
+
+def _literal(text: str, keys: Collection[str], *, multirun: bool) -> str:
+    key, equals, value = text.partition("=")
+    try:
+        read = parse(text)
+    except DerivaMLConfigurationError:
+        read = None
+    if read is not None and read.is_sweep_override():
+        if multirun:
+            return text
+        read = None  # a comma in a sentence
+    found = None if read is None else read.value()
+    if not equals or (read is not None and found is None):
+        return text
+    # What stands in quotes is read as the grammar reads it; everything else is what was typed, backslashes and all.
+    meant = found if isinstance(found, str) and value.lstrip()[:1] in ("'", '"') else value
+    escaped = escape_text(meant, keys)
+    return text if found == escaped else f"{key}={quote(escaped)}"
+
+
+def source_of(key: str, overrides: Iterable[str]) -> str:
+    """Where the value of a key comes from: the override that gives it, else the configuration."""
+    given = [text for text in overrides if text.partition("=")[0].lstrip("+") == key]
+    return f"override {given[-1]}" if given else f"configuration key {key}"
 
 
 def parse(text: str) -> Any:
@@ -166,41 +128,74 @@ def parse(text: str) -> Any:
     try:
         return OverridesParser.create().parse_overrides([text])[0]
     except OverrideParseException as error:
-        reason = str(error.message).splitlines()[0] if "=" in text else "it holds no '='"
         raise DerivaMLConfigurationError(
-            f"Cannot read the override {text!r}: {reason}.",
+            f"Cannot read the override {text!r}: {_reason(text, error)}.",
             source="command line",
             allowed=["key=value", "group=name", "+experiment=name", "key=1,2,3 with --multirun"],
             hint="quote values with special characters: \"key='a value'\"",
         ) from error
 
 
-def check_overrides(overrides: Sequence[str], registry: Registry, *, multirun: bool = False) -> None:
+def _reason(text: str, error: Any) -> str:
+    if "=" not in text:
+        return "it holds no '='"
+    for mark, name in (("\t", "a tab"), ("\n", "a line break"), ("\r", "a carriage return")):
+        if mark in text:
+            return f"it holds {name} outside quotes"
+    found = str(error.message).splitlines()[0]
+    kind, colon, rest = found.partition("Exception: ")
+    return f"it makes no sense from {rest!r} on" if colon and " " not in kind else found
+
+
+def check_overrides(
+    overrides: Sequence[str], registry: Registry, *, multirun: bool = False, spec: MultirunSpec | None = None
+) -> None:
     """Compare overrides with what is registered.
 
     Args:
         overrides: What the user wrote, without ``+multirun=``.
         registry: What the configuration modules registered.
         multirun: Whether the command is a sweep.
+        spec: The named sweep that some of them come from.
 
     Raises:
         DerivaMLConfigurationError: An override names something that does not exist; the nearest names are in the error.
     """
-    for text in overrides:
-        override = parse(text)
-        if override.is_hydra_override():
-            continue
-        if override.is_sweep_override() and not multirun:
-            raise DerivaMLConfigurationError(
-                f"The override {text!r} has several values, and this is a single run.",
-                source="command line",
-                hint=f"add --multirun for a sweep, or quote the value: {override.get_key_element()}='...'",
-            )
-        _check_sweep_key(override)
-        if override.key_or_group in registry.groups:
-            _check_choice(override, registry)
-        else:
-            _check_key(override, registry)
+    with told_of(spec):
+        for text in overrides:
+            override = parse(text)
+            if override.is_hydra_override():
+                continue
+            if override.is_sweep_override() and not multirun:
+                raise DerivaMLConfigurationError(
+                    f"The override {text!r} has several values, and this is a single run.",
+                    source="command line",
+                    hint=f"add --multirun for a sweep, or quote the value: {override.get_key_element()}='...'",
+                )
+            _check_sweep_key(override)
+            if override.key_or_group in registry.groups:
+                _check_choice(override, registry)
+            else:
+                _check_key(override, registry)
+
+
+@contextmanager
+def told_of(spec: MultirunSpec | None) -> Iterator[None]:
+    """Within the block, an error in an override of a named sweep says that it comes from there."""
+    try:
+        yield
+    except DerivaMLConfigurationError as error:
+        source = error.source or ""
+        if spec is not None and any(_is_part(text, source, str(error)) for text in spec.overrides):
+            places = stored_at(MULTIRUN_GROUP, spec.name)
+            error.source = f"{source}, of the named sweep {spec.name}" + (f" ({places[0]})" if places else "")
+        raise
+
+
+def _is_part(text: str, source: str, message: str) -> bool:
+    """Whether an error is about an override of a sweep, or about one of its values in a job."""
+    key = text.partition("=")[0]
+    return f"override {text}" in message or source.startswith(f"override {key}=") or repr(text) in message
 
 
 def _check_sweep_key(override: Any) -> None:

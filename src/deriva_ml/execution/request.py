@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deriva_ml.core.ermrest import RID_PATTERN
 from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
+from deriva_ml.execution.composition_errors import interpolation_error
+from deriva_ml.execution.config_text import join_text
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
-from deriva_ml.execution.overrides import LIST_GROUPS
+from deriva_ml.execution.overrides import LIST_GROUPS, source_of
+from deriva_ml.execution.parameters import check_values
 
 __all__ = ["RunRequest", "instantiate", "open_catalog", "reason", "unwrap"]
 
@@ -47,38 +51,79 @@ class RunRequest:
         return self.model_config if self.script_config is None else self.script_config
 
 
-def instantiate(config: Any) -> RunRequest:
+def instantiate(config: Any, overrides: Sequence[str] = ()) -> RunRequest:
     """Make the objects that a composed configuration describes.
+
+    Args:
+        config: The configuration, without Hydra's part.
+        overrides: The overrides that it was composed with, for messages.
 
     Raises:
         DerivaMLConfigurationError: A node cannot be made; the error names it.
     """
-    from hydra.errors import HydraException
     from hydra_zen import zen
-    from hydra_zen.errors import HydraZenException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     for group in LIST_GROUPS:
         if OmegaConf.is_missing(config, group):  # datasets=[] chooses no configuration of the group: there are none
             config[group] = []
+    if OmegaConf.is_missing(config, "script_config") or OmegaConf.select(config, "script_config") == {}:
+        config["script_config"] = None  # an optional group of which nothing was chosen, or what is stored as nothing
     try:
+        _refuse_missing(config)
+        # Read here, once: hydra-zen resolves what it is given and reads it again, and then an escaped ${ is none.
+        description = OmegaConf.select(config, "description")
+        if description is not None:
+            config["description"] = ""
         request: RunRequest = zen(RunRequest)(config)
-    except (HydraException, HydraZenException, OmegaConfBaseException) as error:
-        raise _not_made(error) from error
-    return request
+        check_values(request.model, "model_config" if request.script_config is None else "script_config", overrides)
+    except Exception as error:  # whatever the user's classes raise, in Hydra's wrapping or as it is
+        raise _not_made(error, overrides) from error
+    return replace(request, description=join_text("" if description is None else description))
 
 
-def _not_made(error: Exception) -> DerivaMLException:
+def _refuse_missing(config: Any) -> None:
+    """Refuse a configuration with values that somebody has to give; a model would get the text ``???`` for them."""
+    from omegaconf import OmegaConf
+
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        top = missing[0].partition(".")[0]
+        raise DerivaMLConfigurationError(
+            f"No value was given for {', '.join(missing[:5])}" + (f" and {len(missing) - 5} more" * (len(missing) > 5)),
+            source=f"configuration key {top}",
+            hint=f"give it: {missing[0]}=VALUE",
+        )
+
+
+def _not_made(error: Exception, overrides: Sequence[str]) -> DerivaMLException:
+    from omegaconf.errors import OmegaConfBaseException
+
     cause = error.__cause__
-    key = next((line.partition(":")[2].strip() for line in str(error).splitlines() if "full_key:" in line), None)
-    if isinstance(cause, DerivaMLException):
-        cause.source = cause.source or (f"configuration key {key}" if key else None)
-        return cause
+    lines = [*str(error).splitlines(), *getattr(error, "__notes__", ())]
+    key = next((line.partition(":")[2].strip() for line in lines if "full_key:" in line), None)
+    source = _source(key, cause or error, overrides)
+    for found in (error, cause):
+        if isinstance(found, DerivaMLException):
+            found.source = found.source or source
+            return found
+        if isinstance(found, OmegaConfBaseException) and (told := interpolation_error(found, overrides)) is not None:
+            return told
     return DerivaMLConfigurationError(
         f"The configuration cannot be used: {reason(cause or error)}",
-        source=f"configuration key {key}" if key else None,
+        source=source,
         hint="deriva-ml-run --cfg job shows the composed configuration",
+    )
+
+
+def _source(key: str | None, error: BaseException, overrides: Sequence[str]) -> str | None:
+    """The override that a value came from, else the key of the configuration that holds it."""
+    if not key:
+        return None
+    details = getattr(error, "errors", None)
+    inner = [".".join([key, *map(str, item["loc"])]) for item in details()] if callable(details) else [key]
+    return next((place for place in (source_of(part, overrides) for part in inner) if "override" in place), None) or (
+        f"configuration key {key}"
     )
 
 

@@ -27,13 +27,15 @@ from deriva_ml.core.exceptions import (
     DerivaMLUploadError,
 )
 from deriva_ml.execution import composition
-from deriva_ml.execution.base_config import base_defaults, user_line
-from deriva_ml.execution.composition import JobContext
+from deriva_ml.execution.base_config import base_defaults
+from deriva_ml.execution.composition import JobContext, reset_multirun_state
+from deriva_ml.execution.config_sources import user_line
 from deriva_ml.execution.isolation import Isolation, call_isolated, prepare
 from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.multirun_config import MultirunSpec
-from deriva_ml.execution.overrides import Registry, check_overrides, take_multirun
+from deriva_ml.execution.overrides import check_overrides, literal_descriptions, take_multirun
 from deriva_ml.execution.preflight import Checked, catalog_is_there, check_catalog, check_request
+from deriva_ml.execution.registry import Registry, register
 from deriva_ml.execution.request import RunRequest, instantiate, open_catalog
 from deriva_ml.isolate.job import Limits
 
@@ -52,6 +54,7 @@ __all__ = [
     "finish",
     "perform",
     "plan_run",
+    "reset_multirun_state",
     "run_model",
 ]
 
@@ -230,7 +233,8 @@ class Job:
             try:
                 alone = self.child is None or self.child.parent_rid is None
                 with prepare(config, alone=alone) as isolation:
-                    outcome = perform(instantiate(config), context, self.options, self.child, isolation)
+                    request = instantiate(config, context.overrides)
+                    outcome = perform(request, context, self.options, self.child, isolation)
             except Exception as error:  # noqa: BLE001  # recorded as the job's result: the sweep goes on
                 outcome = replace(outcome, error=error)
         if outcome.failed and self.child is not None and self.options.fail_fast:
@@ -299,6 +303,7 @@ def plan_run(
     multirun: bool = False,
     options: RunOptions | None = None,
     store: Any = None,
+    folders: Sequence[Path] = (),
 ) -> RunPlan:
     """Understand a command: check its overrides against what is registered, and hand that to Hydra.
 
@@ -308,6 +313,7 @@ def plan_run(
         multirun: Whether the user asked for a sweep.
         options: What the command says.
         store: The ``ZenStore`` with the configurations; by default hydra-zen's own.
+        folders: Folders with configurations in YAML, beside the store.
 
     Raises:
         DerivaMLConfigurationError: An override or the configuration's name is wrong.
@@ -316,11 +322,12 @@ def plan_run(
         from hydra_zen import store as zen_store
 
         store = zen_store
-    registry = Registry.read(store, config_name)
+    registry = Registry.read(store, config_name, folders)
     words, spec = take_multirun(overrides)
     is_sweep = multirun or spec is not None
-    check_overrides(words, registry, multirun=is_sweep)
-    composition.register(store)
+    words = literal_descriptions(words, registry.keys, multirun=is_sweep)
+    check_overrides(words, registry, multirun=is_sweep, spec=spec)
+    register(store, registry.keys)
     return RunPlan(config_name, tuple(words), options or RunOptions(), spec, is_sweep)
 
 

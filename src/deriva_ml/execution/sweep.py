@@ -26,7 +26,7 @@ from deriva_ml.core.exceptions import DerivaMLException, DerivaMLExecutionError
 from deriva_ml.execution import composition
 from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.environment import process_mask
-from deriva_ml.execution.overrides import expand, swept_keys
+from deriva_ml.execution.overrides import expand, swept_keys, told_of
 from deriva_ml.execution.preflight import check_catalog, check_request
 from deriva_ml.execution.request import RunRequest, instantiate, open_catalog
 from deriva_ml.execution.runner import JOB_NAME, Child, Outcome, RunPlan, finish
@@ -120,8 +120,8 @@ def _answer(jobs: Sequence[Outcome], request: RunRequest, **values: Any) -> Swee
 def _compose_all(hydra: Any, plan: RunPlan) -> tuple[Any, int]:
     """Compose every job, so that a mistake in any of them is found before the first; the first one, and how many."""
     jobs = expand(plan.overrides, hydra.config_loader)
-    configs = [composition.compose(plan.config_name, job) for job in jobs]
-    return configs[0], len(configs)
+    with told_of(plan.spec):
+        return composition.compose_jobs(hydra, plan.config_name, plan.all_overrides, jobs), len(jobs)
 
 
 def _run_jobs(hydra: Any, plan: RunPlan, parent_rid: str | None, stop: Path) -> list[Outcome]:

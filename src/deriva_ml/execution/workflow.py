@@ -17,6 +17,7 @@ from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLExecutionError, DerivaMLReadOnlyError, DerivaMLWorkflowError
 from deriva_ml.core.fields import refuse_unknown
 from deriva_ml.core.logging_config import get_logger
+from deriva_ml.execution.config_text import join_text
 from deriva_ml.execution.environment import Container, NotebookHandover
 from deriva_ml.execution.source import Code, calling_file, file_of, identify
 from deriva_ml.schema import workflows as rows
@@ -85,6 +86,12 @@ class Workflow(BaseModel):
     def _as_list(cls, value: Any) -> list[str]:
         """One kind as a list of one; a list of a configuration as a plain list."""
         return [value] if isinstance(value, str) else [str(kind) for kind in value]
+
+    @field_validator("description", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """A text that a configuration holds in pieces (``config_text``), as one."""
+        return value if value is None or isinstance(value, str) else join_text(value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "workflow_type":

@@ -9,7 +9,7 @@ from pathlib import Path
 from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import nearest
-from deriva_ml.execution.base_config import split_text
+from deriva_ml.execution.config_text import split_text
 from deriva_ml.project.naming import catalog_name, host_name
 from deriva_ml.project.placing import placed
 from deriva_ml.project.rendering import python_literal

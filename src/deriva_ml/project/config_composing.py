@@ -21,7 +21,8 @@ from deriva_ml.core.files import nearest
 from deriva_ml.execution import composition
 from deriva_ml.execution.model_protocol import check_model
 from deriva_ml.execution.multirun_config import MULTIRUN_GROUP, get_all_multirun_configs
-from deriva_ml.execution.overrides import LIST_GROUPS, Registry, check_overrides, parse, quote
+from deriva_ml.execution.overrides import LIST_GROUPS, check_overrides, parse, quote
+from deriva_ml.execution.registry import Registry
 from deriva_ml.execution.request import RunRequest, instantiate, reason, unwrap
 from deriva_ml.project.config_scan import DEFAULTS_KEY
 from deriva_ml.project.findings import Composition, Finding, NamedDataset

@@ -18,7 +18,7 @@ from typing import Any
 
 from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import DerivaMLException
-from deriva_ml.execution.base_config import user_line
+from deriva_ml.execution.config_sources import user_line
 from deriva_ml.project.findings import Finding, LoadedModule
 
 __all__ = ["load_each"]

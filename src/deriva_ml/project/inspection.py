@@ -33,6 +33,7 @@ def inspect_package(package: ConfigPackage, config_name: str, tell: Callable[[st
     from hydra_zen import store
 
     from deriva_ml.execution import composition
+    from deriva_ml.execution.registry import register
     from deriva_ml.project.config_composing import compose_each, unknown_choices
     from deriva_ml.project.config_loading import load_each
 
@@ -50,7 +51,7 @@ def inspect_package(package: ConfigPackage, config_name: str, tell: Callable[[st
     wrong = unknown_choices(store, groups)
     for finding in wrong:
         tell("finding", finding)
-    composition.register(store)
+    register(store)
     with initialize(config_path=None, job_name="deriva-ml-validate-config", version_base=composition.VERSION_BASE):
         try:
             for made in compose_each(store, config_name, {finding.owner for finding in wrong}):
