@@ -11,10 +11,10 @@
         data/asset/<RID>/<Table>/<Filename>
 
 The same version of a dataset gives the same bytes, wherever and whenever it is exported: rows and files are sorted,
-dates are those of the version's snapshot, and no file holds a version of this software, an address, or the identity of
-a folder. ``fetch.txt`` alone tells how the catalog is reached: it is there only as long as files are missing, and no
-manifest lists it. So a bag has the same manifests with its files and without, from a folder and from the same folder
-served; with its files it is the same in every byte.
+dates are those of the version's snapshot, and no file but one holds a version of this software, an address, or the
+identity of a folder. ``fetch.txt`` alone tells how the catalog is reached, or which folder it is: it is there only as
+long as files are missing, and no manifest lists it. So a bag has the same manifests with its files and without, from a
+folder and from the same folder served; with its files it is the same in every byte.
 """
 
 from __future__ import annotations
