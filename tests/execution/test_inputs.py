@@ -17,7 +17,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
-from deriva_ml.execution.inputs import Datasets, check_inputs
+from deriva_ml.execution.inputs import DatasetCollection, check_inputs
 
 CHOICES = {"datasets": "small", "assets": "weights"}
 
@@ -103,7 +103,7 @@ class Bag:
 
 def test_datasets_are_found_by_position_and_by_rid():
     first, second = Bag("1-AAAA"), Bag("1-BBBB")
-    found = Datasets([first])
+    found = DatasetCollection([first])
     found.append(second)
     assert (found[0], found["1-BBBB"], found[-1], found[0:1]) == (first, second, second, [first])
     assert list(found) == found.values() == [first, second]
