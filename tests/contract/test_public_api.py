@@ -458,6 +458,7 @@ subsample(ml, source_dataset_rid, execution=None, *, size, seed=42, stratify_by_
 FUNCTIONS |= {
     "deriva_ml.execution": """
 create_model_config(ml_class=None, description="Model execution", hydra_defaults=None)
+run_notebook(config_name, overrides=None, workflow_name=None, workflow_type="Analysis Notebook", ml_class=None, config_package="configs")
 run_model(deriva_ml, datasets, assets, description, workflow, model_config, dry_run=False, ml_class=None, upload_timeout=600, upload_chunk_size=50_000_000, script_config=None)
 load_configs(package_name="configs")
 notebook_config(name, config_class=None, defaults=None)
@@ -532,7 +533,7 @@ VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
     "deriva_ml.execution": (
         "Execution ExecutionConfiguration Workflow AssetRID AssetSpec AssetSpecConfig run_model create_model_config "
         "reset_multirun_state DerivaMLModel BaseConfig DerivaBaseConfig base_defaults get_notebook_configuration "
-        "notebook_config load_configs DescribedList with_description MultirunSpec multirun_config get_multirun_config "
+        "notebook_config run_notebook load_configs DescribedList with_description MultirunSpec multirun_config get_multirun_config "
         "list_multirun_configs get_all_multirun_configs DatasetCollection LocalFile LocalFileConfig"
     ),
     "deriva_ml.execution.base_config": (

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         list_multirun_configs,
         multirun_config,
     )
+    from deriva_ml.execution.notebook import run_notebook
     from deriva_ml.execution.runner import create_model_config, reset_multirun_state, run_model
     from deriva_ml.execution.workflow import Workflow
 
@@ -62,6 +63,7 @@ __all__ = [
     "notebook_config",
     "reset_multirun_state",
     "run_model",
+    "run_notebook",
     "with_description",
 ]
 
@@ -92,6 +94,7 @@ _HOMES = MappingProxyType(
             "list_multirun_configs",
             "multirun_config",
         ),
+        "deriva_ml.execution.notebook": ("run_notebook",),
         "deriva_ml.execution.runner": ("create_model_config", "reset_multirun_state", "run_model"),
         "deriva_ml.execution.workflow": ("Workflow",),
     }

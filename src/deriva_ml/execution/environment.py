@@ -31,6 +31,7 @@ __all__ = [
     "installed_distributions",
     "mask",
     "process_mask",
+    "running_notebook",
 ]
 
 ALLOWED_VARIABLES = (
@@ -203,6 +204,18 @@ def handed_overrides(environ: Mapping[str, str] = os.environ) -> list[str]:
             hint="correct it, or unset it",
         )
     return found
+
+
+def running_notebook(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The notebook whose kernel this process is, as whoever started it says; None if nobody does.
+
+    ``DERIVA_ML_NOTEBOOK_PATH`` is ours, ``JPY_SESSION_NAME`` is set by Jupyter servers.
+    """
+    for name in ("DERIVA_ML_NOTEBOOK_PATH", "JPY_SESSION_NAME"):
+        path = Path(environ.get(name) or "")
+        if path.suffix == ".ipynb" and path.is_file():
+            return path.resolve()
+    return None
 
 
 def find_lock_file(folder: Path | None) -> Path | None:

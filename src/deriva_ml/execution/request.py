@@ -16,7 +16,7 @@ from deriva_ml.execution.model_protocol import RUN_KEYWORDS
 from deriva_ml.execution.overrides import LIST_GROUPS, source_of
 from deriva_ml.execution.parameters import check_values
 
-__all__ = ["RunRequest", "instantiate", "open_catalog", "reason", "unwrap"]
+__all__ = ["RunRequest", "catalog_class", "instantiate", "open_catalog", "reason", "unwrap"]
 
 DEFAULT_ML_CLASS = "deriva_ml.ml.DerivaML"
 """The class that opens a catalog unless the configuration names another. It is named as configuration names things, by
@@ -147,11 +147,15 @@ def _detail(item: Any) -> str:
 
 def open_catalog(request: RunRequest) -> Any:
     """Open the catalog that the configuration names, as an object of the project's own class."""
-    ml_class = request.ml_class
-    if ml_class is None:
-        module, _dot, name = DEFAULT_ML_CLASS.rpartition(".")
-        ml_class = getattr(importlib.import_module(module), name)
-    return ml_class.instantiate(request.deriva_ml)
+    return catalog_class(request.ml_class).instantiate(request.deriva_ml)
+
+
+def catalog_class(chosen: Any = None) -> Any:
+    """The class that opens a catalog: the chosen one, else ``DerivaML``."""
+    if chosen is not None:
+        return chosen
+    module, _dot, name = DEFAULT_ML_CLASS.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def unwrap(model: Any) -> tuple[Any, list[str]]:
