@@ -80,7 +80,9 @@ def main() -> None:
                 code = 0
             finally:
                 os._exit(code)
-        _pid, _status = os.waitpid(child, 0)
+        _pid, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
 
 
 @contextmanager
