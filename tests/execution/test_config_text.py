@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from hydra_zen import ZenStore, builds, make_config
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -16,7 +16,7 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.execution import Workflow, create_model_config, with_description
 from deriva_ml.execution.composition import compose, hydra_session
 from deriva_ml.execution.config_text import escape_text, literal_description
-from deriva_ml.execution.overrides import literal_descriptions, parse
+from deriva_ml.execution.overrides import literal_descriptions, parse, quote
 from deriva_ml.execution.registry import register
 from deriva_ml.execution.request import instantiate
 
@@ -135,3 +135,20 @@ def test_an_instance_in_the_store_keeps_its_other_values() -> None:
     made = literal_description(config(name="w", workflow_type="T", description="${x}"), KEYS, is_top=False)
     node = OmegaConf.structured(made)
     assert (node.name, node.workflow_type, list(node.description)) == ("w", "T", ["$", "{x}"])
+
+
+@settings(deadline=None, max_examples=40)
+@given(AWKWARD, AWKWARD)
+def test_any_text_comes_through_a_composition(stored: str, typed: str) -> None:
+    assume("???" not in (stored, typed))  # that is a value which somebody has to give
+    mark = f"text_{len(stored)}"
+    main = create_model_config(description=stored, hydra_defaults=["_self_"])
+    register([{"name": mark, "group": None, "package": None, "provider": None, "node": main}])
+    quoted = quote(typed)
+    (override,) = literal_descriptions([f"description={quoted}"], ())
+    with hydra_session("test"):
+        configs = [compose(mark, []), compose(mark, [override])]
+    for config, said in zip(configs, (stored, typed), strict=True):
+        for key in ("deriva_ml", "datasets", "assets", "workflow", "model_config"):
+            config[key] = None
+        assert instantiate(config).description == said
