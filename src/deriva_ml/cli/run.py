@@ -45,6 +45,7 @@ dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hy
 
   deriva-ml-run --list-configs                       what there is to choose from
   deriva-ml-run +experiment=NAME dry_run=true        check everything, record nothing
+  deriva-ml-run +experiment=NAME dry_run=full        go the whole way in a copy of the catalog that is thrown away
   deriva-ml-run +experiment=NAME model_config.lr=1   run and record
   deriva-ml-run +multirun=NAME                       a named sweep
   deriva-ml-run --multirun model_config.lr=1,2,3     a sweep
@@ -75,6 +76,9 @@ def parser() -> argparse.ArgumentParser:
     add("--multirun", "-m", action="store_true", help="run a sweep: one job for each combination of values")
     add("--fail-fast", action="store_true", help="stop a sweep at its first failing job")
     add("--allow-dirty", action="store_true", help="run code with uncommitted changes")
+    add("--offline", action="store_true", help="check what can be known without the catalog, and run nothing")
+    add("--sizes", action="store_true", help="a dry run works out how large inputs are of which it is not known")
+    add("--json", action="store_true", help="print one JSON document and nothing else")
     add("--debug", action="store_true", help="show tracebacks")
     add("--version", action="store_true", help="show the version and stop")
     return out
@@ -93,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"deriva-ml {version('deriva-ml')}")
         return 0
-    return guarded(partial(_run, flags, rest), debug=flags.debug)
+    return guarded(partial(_answer_json if flags.json else _run, flags, rest), debug=flags.debug)
 
 
 def _run(flags: argparse.Namespace, rest: list[str]) -> int:
@@ -106,20 +110,56 @@ def _run(flags: argparse.Namespace, rest: list[str]) -> int:
 
         show_configs(store, flags.config_name)
         return 0
+    plan = _plan(flags, overrides)
+    if hydra_flags:
+        return _hydra_answers(hydra_flags, plan)
+    return _perform(plan, debug=flags.debug)
+
+
+def _plan(flags: argparse.Namespace, overrides: list[str]) -> RunPlan:
     from deriva_ml.cli.printer import show_job
     from deriva_ml.execution.runner import RunOptions, plan_run
 
     options = RunOptions(
         allow_dirty=flags.allow_dirty or None,
         fail_fast=flags.fail_fast,
+        offline=flags.offline,
+        sizes=flags.sizes,
         on_outcome=show_job,
     )
-    plan = plan_run(
+    return plan_run(
         _with_place(flags, overrides), config_name=flags.config_name, multirun=flags.multirun, options=options
     )
-    if hydra_flags:
-        return _hydra_answers(hydra_flags, plan)
-    return _perform(plan, debug=flags.debug)
+
+
+def _answer_json(flags: argparse.Namespace, rest: list[str]) -> int:
+    """Run, and print what it came to as JSON; whatever else is printed meanwhile goes to standard error."""
+    from deriva_ml.cli.machine import answer
+
+    return answer(partial(_understood, flags, rest), offline=flags.offline, debug=flags.debug)
+
+
+def _understood(flags: argparse.Namespace, rest: list[str]) -> RunPlan:
+    """What is to be run.
+
+    Raises:
+        DerivaMLConfigurationError: Nothing is, or the command is wrong.
+    """
+    hydra_flags, overrides = split_hydra(rest, info=flags.info)
+    if hydra_flags or flags.info or flags.list_configs:
+        raise _json_of_nothing()
+    _load(flags.config_dir)
+    return _plan(flags, overrides)
+
+
+def _json_of_nothing() -> Exception:
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
+
+    return DerivaMLConfigurationError(
+        "--json shows what a run comes to, and nothing is run here.",
+        source="command line",
+        hint="leave out --json, or --info, --list-configs and Hydra's own flags",
+    )
 
 
 def _perform(plan: RunPlan, *, debug: bool) -> int:

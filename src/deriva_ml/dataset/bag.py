@@ -36,7 +36,7 @@ from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.model import Json
 from deriva_ml.workspace.cache import Cache, CacheEntry
 
-__all__ = ["BagProgress", "Notice", "bag_keys", "download_dataset_bag", "fill_from"]
+__all__ = ["BagProgress", "Notice", "bag_keys", "bag_scope", "download_dataset_bag", "fill_from"]
 
 FORMAT = 2
 """Counts up when the same version would be written otherwise: older entries of the cache are not used then."""
@@ -117,6 +117,18 @@ def bag_keys(session: Session, spec: DatasetSpec, snapshot: str) -> tuple[str, s
     return first, second
 
 
+def bag_scope(session: Session, spec: DatasetSpec, schemas: Collection[str]) -> str:
+    """The way to export, as a word: a schema that is younger than the version is no part of its bag.
+
+    Args:
+        session: The catalog.
+        spec: The version, and what is left out.
+        schemas: The project's schemas that there were then.
+    """
+    facts = [FORMAT, session.ml_schema, sorted(schemas), sorted(spec.exclude_tables or ())]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
 def base_url(session: Session) -> str:
     """What stands before the URLs of objects in ``fetch.txt``: the address of a service, if there is one."""
     return session.place.base_url or NO_ADDRESS
@@ -157,11 +169,6 @@ class _Download:
 
     def _record(self, scope: object) -> BagRecord:
         return BagRecord(self.session, self.row, str(scope), f"dataset {self.spec.rid} version {self.spec.version}")
-
-    def _scope(self, schemas: Collection[str]) -> str:
-        """The way to export, as a word: a schema that is younger than the version is no part of its bag."""
-        facts = [FORMAT, self.session.ml_schema, sorted(schemas), sorted(self.spec.exclude_tables or ())]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def open(self, *, record: bool) -> DatasetBag:
         """The bag, from the cache or from the catalog."""
@@ -224,8 +231,8 @@ class _Download:
             **schema_facts(self.session.ml_schema, schemas),
         }
         written = write_bag(bag, then, content, self.snapshot, facts)
-        found = checksums_of(written.files)
-        self.note.update({"scope": self._scope(schemas), "checksums": found})
+        found = checksums_of(written.files, sum(item.length for item in written.payload))
+        self.note.update({"scope": bag_scope(self.session, self.spec, schemas), "checksums": found})
         self._record(self.note["scope"]).check(found)  # before anything is fetched
         build_database(bag, directory / DATABASE)
         return {f"{bag.name}/{path}": digests for path, digests in written.files.items()}, written.payload

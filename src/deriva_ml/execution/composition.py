@@ -25,6 +25,7 @@ from deriva_ml.execution.overrides import quote
 __all__ = [
     "JobContext",
     "compose",
+    "composed_job",
     "discard_output",
     "hydra_session",
     "new_stamp",
@@ -65,13 +66,19 @@ class JobContext:
         if not HydraConfig.initialized():
             return cls({}, None)
         hydra = HydraConfig.get()
-        choices = {
-            str(group): str(name)
-            for group, name in hydra.runtime.choices.items()
-            if name is not None and not str(group).startswith("hydra/")
-        }
         number = OmegaConf.select(hydra, "job.num", throw_on_missing=False)
-        return cls(choices, Path(hydra.runtime.output_dir), tuple(hydra.overrides.task), number)
+        output_dir = OmegaConf.select(hydra, "runtime.output_dir", throw_on_missing=False)
+        return cls(
+            _choices(hydra), None if output_dir is None else Path(output_dir), tuple(hydra.overrides.task), number
+        )
+
+
+def _choices(hydra: Any) -> dict[str, str]:
+    return {
+        str(group): str(name)
+        for group, name in hydra.runtime.choices.items()
+        if name is not None and not str(group).startswith("hydra/")
+    }
 
 
 def register(store: Any) -> None:
@@ -163,6 +170,34 @@ def compose(config_name: str, overrides: Sequence[str]) -> Any:
 
     with _our_words(config_name, overrides):
         return hydra_compose(config_name, list(overrides))
+
+
+@contextmanager
+def composed_job(config_name: str, overrides: Sequence[str], number: int, folder: Path) -> Iterator[Any]:
+    """The configuration of one job of a sweep, which is the job at work within the block; nothing is run.
+
+    Args:
+        config_name: The main configuration.
+        overrides: The job's overrides.
+        number: Its number.
+        folder: Where the jobs' directories would be; none is made.
+    """
+    from hydra import compose as hydra_compose
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import open_dict
+
+    with _our_words(config_name, overrides):
+        config = hydra_compose(config_name, list(overrides), return_hydra_config=True)
+    holder = HydraConfig.instance()
+    before = holder.cfg
+    with open_dict(config.hydra):
+        config.hydra.job.num = number
+        config.hydra.runtime.output_dir = str(folder / str(number))
+    holder.set_config(config)
+    try:
+        yield config
+    finally:
+        holder.cfg = before
 
 
 def run_job(hydra: Any, config_name: str, task: Task, overrides: Sequence[str]) -> Any:

@@ -3,20 +3,62 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
+from deriva_ml.core.enums import BaseStrEnum
 from deriva_ml.core.ermrest import RID_PATTERN
 from deriva_ml.core.error_text import error_text
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException, DerivaMLProblems
+from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
 from deriva_ml.execution.overrides import LIST_GROUPS
 
-__all__ = ["RunRequest", "instantiate", "open_catalog", "reason", "unwrap"]
+__all__ = ["DryRun", "RunRequest", "given_values", "instantiate", "open_catalog", "reason", "unwrap"]
 
 DEFAULT_ML_CLASS = "deriva_ml.ml.DerivaML"
 """The class that opens a catalog unless the configuration names another. It is named as configuration names things, by
 its path, because it composes the rooms and therefore stands above this one."""
+
+
+class DryRun(BaseStrEnum):
+    """How dry a run is."""
+
+    off = "false"
+    """It is a run, and is recorded."""
+    checks = "true"
+    """Everything that can be known is checked; nothing is written, nothing is downloaded, no model is called."""
+    full = "full"
+    """It goes the whole way, in a copy of the catalog that is thrown away."""
+
+    @classmethod
+    def read(cls, value: Any, overrides: Sequence[str] = ()) -> DryRun:
+        """What a configuration says.
+
+        Args:
+            value: Its value.
+            overrides: Overrides of the job, for the error.
+
+        Raises:
+            DerivaMLConfigurationError: It is neither a truth value nor ``full``.
+        """
+        text = str(value).strip().lower()
+        if text == cls.full:
+            return cls.full
+        for mode, words in ((cls.checks, _YES), (cls.off, _NO)):
+            if text in words:
+                return mode
+        raise DerivaMLConfigurationError(
+            f"A run is dry, or it is not, or it is fully dry: {value!r}.",
+            source=next((f"override {one}" for one in overrides if one.startswith("dry_run=")), "key dry_run"),
+            allowed=["dry_run=true", "dry_run=false", "dry_run=full"],
+            hint="true checks everything and writes nothing; full goes the whole way in a copy that is thrown away",
+        )
+
+
+_YES = frozenset({"true", "yes", "on", "y", "1"})
+_NO = frozenset({"false", "no", "off", "n", "0", "none"})
 
 
 @dataclass(frozen=True)
@@ -29,11 +71,20 @@ class RunRequest:
     description: str
     workflow: Any
     model_config: Any
-    dry_run: bool = False
+    dry_run: Any = False
     ml_class: Any = None
     upload_timeout: float = 600
     upload_chunk_size: int = 50_000_000
     script_config: Any = None
+
+    @property
+    def dry(self) -> DryRun:
+        """How dry the run is.
+
+        Raises:
+            DerivaMLConfigurationError: ``dry_run`` has a value that it cannot have.
+        """
+        return DryRun.read(self.dry_run)
 
     def upload_options(self) -> dict[str, Any]:
         """How outputs are uploaded, as `Execution.upload_execution_outputs` takes it."""
@@ -63,13 +114,33 @@ def instantiate(config: Any) -> RunRequest:
     try:
         request: RunRequest = zen(RunRequest)(config)
     except (HydraException, HydraZenException, OmegaConfBaseException) as error:
-        raise _not_made(error) from error
+        problems = _all_not_made(config) or [_not_made(error)]
+        raise DerivaMLProblems.of(problems) from error
+    DryRun.read(request.dry_run, JobContext.current().overrides)
     return request
 
 
-def _not_made(error: Exception) -> DerivaMLException:
+def _all_not_made(config: Any) -> list[DerivaMLException]:
+    """Why each of the arguments that cannot be made cannot; the first of them hides the others."""
+    from hydra.errors import HydraException
+    from hydra.utils import instantiate as make
+    from hydra_zen.errors import HydraZenException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    problems = []
+    for name in (item.name for item in fields(RunRequest) if item.name in config):
+        try:
+            if OmegaConf.is_config(config[name]):
+                make(config[name])
+        except (HydraException, HydraZenException, OmegaConfBaseException) as error:
+            problems.append(_not_made(error, name))
+    return problems
+
+
+def _not_made(error: Exception, name: str | None = None) -> DerivaMLException:
     cause = error.__cause__
-    key = next((line.partition(":")[2].strip() for line in str(error).splitlines() if "full_key:" in line), None)
+    key = next((line.partition(":")[2].strip() for line in str(error).splitlines() if "full_key:" in line), name)
     if isinstance(cause, DerivaMLException):
         cause.source = cause.source or (f"configuration key {key}" if key else None)
         return cause
@@ -115,3 +186,12 @@ def unwrap(model: Any) -> tuple[Any, list[str]]:
         given += [name for name in model.keywords if name not in RUN_KEYWORDS]
         model = model.func
     return model, given
+
+
+def given_values(model: Any) -> dict[str, Any]:
+    """The values that partials give to a function's parameters; the outermost one's count."""
+    values: dict[str, Any] = {}
+    while hasattr(model, "func") and hasattr(model, "keywords"):
+        values = {**{name: value for name, value in model.keywords.items() if name not in RUN_KEYWORDS}, **values}
+        model = model.func
+    return values
