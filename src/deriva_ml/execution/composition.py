@@ -7,6 +7,7 @@ Hydra is driven through the object that ``hydra.initialize`` makes, the same one
 
 from __future__ import annotations
 
+import copy
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -184,7 +185,7 @@ def composed_job(config_name: str, overrides: Sequence[str], number: int, folder
     """
     from hydra import compose as hydra_compose
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import open_dict
+    from omegaconf import open_dict, read_write
 
     with _our_words(config_name, overrides):
         config = hydra_compose(config_name, list(overrides), return_hydra_config=True)
@@ -193,9 +194,12 @@ def composed_job(config_name: str, overrides: Sequence[str], number: int, folder
     with open_dict(config.hydra):
         config.hydra.job.num = number
         config.hydra.runtime.output_dir = str(folder / str(number))
-    holder.set_config(config)
+    holder.set_config(config)  # which makes its part read-only
+    task = copy.deepcopy(config)
+    with read_write(task), open_dict(task):
+        del task["hydra"]
     try:
-        yield config
+        yield task
     finally:
         holder.cfg = before
 
