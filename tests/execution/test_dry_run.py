@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from tests.fakes import Counting
 
 from deriva_ml.catalog.client import CatalogClient
@@ -31,7 +32,7 @@ from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.dry_run import Asked, look_ahead
 from deriva_ml.execution.outcome import Outcome, RunOptions
 from deriva_ml.execution.request import DryRun, RunRequest
-from deriva_ml.execution.runner import perform
+from deriva_ml.execution.runner import Job, perform
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.ml import DerivaML
 
@@ -260,7 +261,7 @@ def test_a_sweep_reads_the_catalog_once_for_all_of_its_jobs(world: Any, inputs: 
         asked = request(root, partial(train, lr=number), ml_class=Counted, **given)
         jobs.append(Asked(JobContext({}, None, (f"lr={number}",), number), asked))
     wrong = request(root, ml_class=Counted, datasets=[DatasetSpec(rid="9-ZZZZ", version="1.0.0")])
-    broken = Asked(JobContext({}, None, ("x=1",), 21), error=DerivaMLConfigurationError("no such thing"))
+    broken = Asked(JobContext({}, None, ("x=1",), 21), broken={"": DerivaMLConfigurationError("no such thing")})
     Counted.transports.clear()
     found = look_ahead([*jobs, Asked(JobContext({}, None, (), 20), wrong), broken], RunOptions(), is_sweep=True)
     assert [job.failed for job in found.jobs] == [False] * 20 + [True, True]
@@ -289,3 +290,36 @@ def test_room_that_is_not_there_is_a_problem() -> None:
     (problem,) = needs.no_room(rooms)
     assert "need 4.9 KB, and only 20 B are free at /there" in str(problem)
     assert "cache_dir" in str(problem)
+
+
+def test_an_argument_that_cannot_be_made_does_not_hide_the_others(world: Any) -> None:
+    config = OmegaConf.create(
+        {
+            "deriva_ml": {
+                "_target_": "deriva_ml.core.ml_config.DerivaMLConfig",
+                "hostname": str(world.ml.session.place.root),
+                "catalog_id": 1,
+            },
+            "datasets": [
+                {"_target_": "deriva_ml.dataset.aux_classes.DatasetSpec", "rid": "not a rid", "version": "1.0.0"}
+            ],
+            "assets": ["9-YYYY"],
+            "description": "",
+            "workflow": {"_target_": "deriva_ml.execution.workflow.Workflow", "name": "x"},
+            "model_config": {"_target_": "shutil.copy", "_partial_": True, "epochs": 1},
+            "dry_run": True,
+        }
+    )
+    outcome = Job()(config)
+    said = str(outcome.error)
+    assert len(problems(outcome)) == 7
+    for text in (
+        "'not a rid' is not a RID",
+        "workflow_type: Field required",
+        "does not take the keyword ml_instance or execution",
+        "no parameter epochs",
+        "needs a value for its parameter src",
+        "RID not found in the catalog: 9-YYYY",
+    ):
+        assert text in said
+    assert Job()(OmegaConf.create({"dry_run": True})).failed

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLException, D
 from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.outcome import Outcome, RunOptions
 from deriva_ml.execution.preflight import Checked, CodeReader, catalog_is_there, examine_request
-from deriva_ml.execution.request import DryRun, RunRequest, open_catalog
+from deriva_ml.execution.request import DryRun, RunRequest, instantiate, open_catalog, salvage
 
 if TYPE_CHECKING:
     from deriva_ml.execution.needs import InputNeed, Room
@@ -43,13 +43,22 @@ class Asked:
 
     Attributes:
         context: What Hydra knows about the job.
-        request: What to do; None if the configuration cannot be made into one.
-        error: Why it cannot.
+        request: What to do, without what cannot be made; None if too little is left.
+        broken: Arguments that cannot be made, and why; under an empty name, why there is nothing at all.
     """
 
     context: JobContext
     request: RunRequest | None = None
-    error: DerivaMLException | None = None
+    broken: Mapping[str, DerivaMLException] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: Any, context: JobContext) -> Asked:
+        """What a composed configuration asks for."""
+        try:
+            return cls(context, instantiate(config))
+        except DerivaMLException as error:
+            request, broken = salvage(config)
+            return cls(context, request, broken or {"": error})
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,10 @@ class _Job:
 
     asked: Asked
     checked: Checked | None = None
-    problems: list[DerivaMLException] = field(default_factory=list)
 
     def outcome(self) -> Outcome:
         context, request = self.asked.context, self.asked.request
-        problems = [*(self.checked.problems if self.checked else ()), *self.problems]
+        problems = [*self.asked.broken.values(), *(self.checked.problems if self.checked else ())]
         where = request.deriva_ml if request is not None else None
         return Outcome(
             description=self.checked.configuration.description if self.checked else "",
@@ -119,13 +127,14 @@ class _Job:
         )
 
 
-def look_at_one(request: RunRequest, context: JobContext, options: RunOptions) -> Outcome:
+def look_at_one(asked: Asked, options: RunOptions) -> Outcome:
     """Look at one run; what is wrong with it and with its catalog is one error."""
-    ahead = look_ahead([Asked(context, request)], options)
+    ahead = look_ahead([asked], options)
     (job,) = ahead.jobs
-    own = job.checked.problems if job.checked is not None else ()
-    problems = [*own, *ahead.problems]
-    return replace(job, ahead=ahead.places[0], error=DerivaMLProblems.of(problems) if problems else None)
+    own = () if job.error is None else job.error.errors if isinstance(job.error, DerivaMLProblems) else (job.error,)
+    problems = [error for error in (*own, *ahead.problems) if isinstance(error, DerivaMLException)]
+    place = ahead.places[0] if ahead.places else None
+    return replace(job, ahead=place, error=DerivaMLProblems.of(problems) if problems else None)
 
 
 def look_ahead(asked: Sequence[Asked], options: RunOptions, *, is_sweep: bool = False) -> LookAhead:
@@ -137,10 +146,10 @@ def look_ahead(asked: Sequence[Asked], options: RunOptions, *, is_sweep: bool = 
         is_sweep: They will have a parent.
     """
     codes = CodeReader(options.allow_dirty, is_dry=True)
-    jobs = [_Job(one, problems=[one.error] if one.error is not None else []) for one in asked]
+    jobs = [_Job(one) for one in asked]
     for job in jobs:
         if job.asked.request is not None:
-            job.checked = examine_request(job.asked.request, job.asked.context, codes)
+            job.checked = examine_request(job.asked.request, job.asked.context, codes, job.asked.broken)
     places = [_look(group, options, is_sweep=is_sweep) for group in _by_place(jobs)]
     return LookAhead(tuple(job.outcome() for job in jobs), tuple(places))
 

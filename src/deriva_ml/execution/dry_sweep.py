@@ -9,7 +9,6 @@ from deriva_ml.core.exceptions import DerivaMLException
 from deriva_ml.execution import composition
 from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.dry_run import Asked
-from deriva_ml.execution.request import instantiate
 
 __all__ = ["ask_all"]
 
@@ -26,10 +25,8 @@ def ask_all(config_name: str, jobs: Sequence[Sequence[str]], folder: Path) -> li
 
 
 def _ask(config_name: str, overrides: Sequence[str], number: int, folder: Path) -> Asked:
-    context = JobContext({}, None, tuple(overrides), number)
     try:
         with composition.composed_job(config_name, overrides, number, folder) as config:
-            context = JobContext.current()
-            return Asked(context, instantiate(config))
-    except DerivaMLException as error:
-        return Asked(context, error=error)
+            return Asked.of(config, JobContext.current())
+    except DerivaMLException as error:  # it cannot be composed
+        return Asked(JobContext({}, None, tuple(overrides), number), broken={"": error})

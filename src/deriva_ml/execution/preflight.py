@@ -6,7 +6,7 @@ everything that is wrong, not only the first thing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -142,35 +142,42 @@ def check_request(request: RunRequest, context: JobContext, *, allow_dirty: bool
     return examine_request(request, context, CodeReader(allow_dirty)).require_good()
 
 
-def examine_request(request: RunRequest, context: JobContext, codes: CodeReader) -> Checked:
+def examine_request(
+    request: RunRequest, context: JobContext, codes: CodeReader, broken: Collection[str] = ()
+) -> Checked:
     """Find everything that is wrong with a request and can be known without a catalog.
 
     Args:
         request: What the run is asked to do.
         context: What Hydra knows about the job.
         codes: Finds out which code models are.
+        broken: Arguments of which it is known that they cannot be made: they are left out.
     """
+    has_model = not {"model_config", "script_config"} & set(broken)
     function, _given = unwrap(request.model)
-    problems = model_problems(function, values=given_values(request.model))
+    problems = model_problems(function, values=given_values(request.model)) if has_model else []
     warnings: list[DerivaMLException] = []
     workflow = request.workflow
     if workflow is None or not hasattr(workflow, "resolve"):
-        problems.append(
-            DerivaMLConfigurationError(
-                f"The run has no workflow: {workflow!r}.",
-                source="configuration group workflow",
-                hint="store builds(Workflow, name=..., workflow_type=...) in group workflow",
-            )
-        )
+        problems += [_no_workflow(workflow)] if "workflow" not in broken else []
         workflow = None
-    elif callable(function):
+    elif has_model and callable(function):
         try:
             workflow, refused = codes.read(workflow, function)
             warnings += [refused] if refused is not None else []
         except DerivaMLException as error:
             problems.append(error)
     configuration, wrong = _configuration(request, context, workflow)
-    return Checked(configuration, model_name(function), None, (*problems, *wrong), tuple(warnings))
+    name = model_name(function) if has_model else ""
+    return Checked(configuration, name, None, (*problems, *wrong), tuple(warnings))
+
+
+def _no_workflow(given: object) -> DerivaMLException:
+    return DerivaMLConfigurationError(
+        f"The run has no workflow: {given!r}.",
+        source="configuration group workflow",
+        hint="store builds(Workflow, name=..., workflow_type=...) in group workflow",
+    )
 
 
 def _configuration(

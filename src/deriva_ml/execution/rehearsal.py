@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLExecutionError, DerivaMLUploadError
-from deriva_ml.execution.dry_run import look_at_one
+from deriva_ml.execution.dry_run import Asked, look_at_one
 from deriva_ml.execution.input_check import Inputs
 from deriva_ml.execution.inputs import InputSource
 from deriva_ml.execution.outcome import Child, Outcome, RunOptions
@@ -70,7 +70,7 @@ def rehearse(request: RunRequest, context: JobContext, options: RunOptions, chil
         options: What the command says.
         child: The job's place in a sweep, which has a copy for all of its jobs.
     """
-    looked = look_at_one(request, context, options)
+    looked = look_at_one(Asked(context, request), options)
     if looked.error is not None or looked.checked is None:
         return looked
     exists = looked.ahead is not None and looked.ahead.exists is True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from deriva_ml.core.enums import BaseStrEnum
@@ -15,7 +16,7 @@ from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
 from deriva_ml.execution.overrides import LIST_GROUPS
 
-__all__ = ["DryRun", "RunRequest", "given_values", "instantiate", "open_catalog", "reason", "unwrap"]
+__all__ = ["DryRun", "RunRequest", "given_values", "instantiate", "open_catalog", "reason", "salvage", "unwrap"]
 
 DEFAULT_ML_CLASS = "deriva_ml.ml.DerivaML"
 """The class that opens a catalog unless the configuration names another. It is named as configuration names things, by
@@ -114,33 +115,53 @@ def instantiate(config: Any) -> RunRequest:
     try:
         request: RunRequest = zen(RunRequest)(config)
     except (HydraException, HydraZenException, OmegaConfBaseException) as error:
-        problems = _all_not_made(config) or [_not_made(error)]
-        raise DerivaMLProblems.of(problems) from error
+        _parts, broken = _parts_of(config)
+        raise DerivaMLProblems.of([*broken.values()] or [_not_made(error)]) from error
     DryRun.read(request.dry_run, JobContext.current().overrides)
     return request
 
 
-def _all_not_made(config: Any) -> list[DerivaMLException]:
-    """Why each of the arguments that cannot be made cannot; the first of them hides the others."""
+def salvage(config: Any) -> tuple[RunRequest | None, dict[str, DerivaMLException]]:
+    """What can be made of a configuration that `instantiate` refuses, for whoever looks for all that is wrong.
+
+    Returns:
+        The request without the arguments that cannot be made, None if the catalog or how dry the run is are among
+        them; and why each of them cannot.
+    """
+    parts, broken = _parts_of(config)
+    for name in ("datasets", "assets"):
+        parts.setdefault(name, [])
+    for name in ("workflow", "model_config"):
+        parts.setdefault(name, None)
+    needed = {item.name for item in fields(RunRequest) if item.default is MISSING}
+    if not needed <= parts.keys() or broken.keys() & {"deriva_ml", "ml_class", "dry_run"}:
+        return None, broken
+    return RunRequest(**parts), broken
+
+
+def _parts_of(config: Any) -> tuple[dict[str, Any], dict[str, DerivaMLException]]:
+    """The arguments of a run, each made by itself, and why those that cannot be made cannot."""
     from hydra.errors import HydraException
-    from hydra.utils import instantiate as make
+    from hydra_zen import instantiate as make
     from hydra_zen.errors import HydraZenException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    problems = []
+    parts: dict[str, Any] = {}
+    broken: dict[str, DerivaMLException] = {}
     for name in (item.name for item in fields(RunRequest) if item.name in config):
         try:
-            if OmegaConf.is_config(config[name]):
-                make(config[name])
+            value = config[name]
+            parts[name] = make(value) if OmegaConf.is_config(value) else value
         except (HydraException, HydraZenException, OmegaConfBaseException) as error:
-            problems.append(_not_made(error, name))
-    return problems
+            broken[name] = _not_made(error, name)
+    return parts, broken
 
 
 def _not_made(error: Exception, name: str | None = None) -> DerivaMLException:
     cause = error.__cause__
-    key = next((line.partition(":")[2].strip() for line in str(error).splitlines() if "full_key:" in line), name)
+    named = re.search(r"full_key: ([\w.@/\[\]]+)", str(error))
+    key = named[1] if named else name
     if isinstance(cause, DerivaMLException):
         cause.source = cause.source or (f"configuration key {key}" if key else None)
         return cause

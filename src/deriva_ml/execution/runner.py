@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hydra_zen import builds
 
 from deriva_ml.core.config import Settings
+from deriva_ml.core.exceptions import DerivaMLException
 from deriva_ml.execution import composition
 from deriva_ml.execution.base_config import base_defaults
 from deriva_ml.execution.composition import JobContext
@@ -138,7 +139,7 @@ class Job:
             outcome = replace(outcome, skipped=True)
         else:
             try:
-                outcome = perform(instantiate(config), context, self.options, self.child)
+                outcome = self._perform(config, context)
             except Exception as error:  # noqa: BLE001  # recorded as the job's result: the sweep goes on
                 outcome = replace(outcome, error=error)
         if outcome.failed and self.child is not None and self.options.fail_fast:
@@ -147,6 +148,25 @@ class Job:
             with suppress(OSError):  # whoever was to be told has gone: the sweep goes on
                 self.options.on_outcome(outcome)
         return outcome
+
+    def _perform(self, config: Any, context: JobContext) -> Outcome:
+        """Run the job; if nothing is to be run, a configuration that cannot be made is looked at as far as it goes."""
+        try:
+            request = instantiate(config)
+        except DerivaMLException:
+            if self.child is not None or not (self.options.offline or _is_dry(config)):
+                raise
+            from deriva_ml.execution.dry_run import Asked, look_at_one
+
+            return look_at_one(Asked.of(config, context), self.options)
+        return perform(request, context, self.options, self.child)
+
+
+def _is_dry(config: Any) -> bool:
+    try:
+        return DryRun.read(config.get("dry_run", False)) is not DryRun.off
+    except DerivaMLException:
+        return False
 
 
 @dataclass(frozen=True)
@@ -248,9 +268,9 @@ def perform(
     """
     options = options or RunOptions()
     if options.offline or request.dry is DryRun.checks:
-        from deriva_ml.execution.dry_run import look_at_one
+        from deriva_ml.execution.dry_run import Asked, look_at_one
 
-        return look_at_one(request, context, options)
+        return look_at_one(Asked(context, request), options)
     if request.dry is DryRun.full:
         from deriva_ml.execution.rehearsal import rehearse
 
