@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 from tests.fakes import Counting
+from tests.serving import served
 
 from deriva_ml.catalog.client import CatalogClient
+from deriva_ml.catalog.sharing import grant
+from deriva_ml.connect import open_connection
 from deriva_ml.core.exceptions import (
+    DerivaMLAuthenticationError,
     DerivaMLConfigurationError,
     DerivaMLInvalidTerm,
     DerivaMLProblems,
@@ -35,6 +39,7 @@ from deriva_ml.execution.request import DryRun, RunRequest
 from deriva_ml.execution.runner import Job, perform
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.ml import DerivaML
+from deriva_ml.server.users import users_of
 
 NO_JOB = JobContext({}, None)
 CHOSEN = JobContext({"datasets": "small", "assets": "weights"}, None)
@@ -323,3 +328,33 @@ def test_an_argument_that_cannot_be_made_does_not_hide_the_others(world: Any) ->
     ):
         assert text in said
     assert Job()(OmegaConf.create({"dry_run": True})).failed
+
+
+def test_rights_that_are_missing_are_named_by_table(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = world.ml.session.place.root
+    users = users_of(root)
+    token = users.add("reader")
+    users.close()
+    with open_connection(str(root)) as connection:
+        grant(connection.transport, "1", "reader", "reader")
+    with served(root) as server:
+        monkeypatch.setenv("DERIVA_ML_TOKEN", token)
+        config = DerivaMLConfig(hostname=server.url, catalog_id=1)
+        asked = request(root, deriva_ml=config, assets=[world.asset])
+        (problem,) = problems(perform(asked, NO_JOB))
+    assert isinstance(problem, DerivaMLAuthenticationError)
+    for name in ("deriva-ml:Execution", "deriva-ml:Workflow", "deriva-ml:Execution_Metadata", "Scan_Execution"):
+        assert name in str(problem)
+    assert "deriva-ml:Dataset_Execution" not in str(problem)
+
+
+def test_a_workflow_is_looked_for_by_its_row_where_one_is_named(world: Any) -> None:
+    root = world.ml.session.place.root
+    known = Workflow(name="w", workflow_type="Analysis", url="https://example.org/w", checksum="0" * 40)
+    rid = world.ml.add_workflow(known)
+    assert perform(request(root, workflow=world.ml.lookup_workflow(rid)), NO_JOB).error is None
+    gone = known.model_copy(update={"rid": world.subjects[0]})
+    (problem,) = problems(perform(request(root, workflow=gone), NO_JOB))
+    assert "is no workflow, but a record of demo-schema:Subject" in str(problem)

@@ -194,7 +194,7 @@ def _look(jobs: Sequence[_Job], options: RunOptions, *, is_sweep: bool) -> Place
 def _look_in(
     session: Session, jobs: Sequence[_Job], ahead: PlaceAhead, options: RunOptions, *, is_sweep: bool
 ) -> PlaceAhead:
-    from deriva_ml.execution.input_check import facts_for, judge_inputs
+    from deriva_ml.execution.input_check import facts_for, judge_inputs, judge_workflow
     from deriva_ml.execution.needs import input_needs, no_room, room_for, unwritable
 
     checked = [job.checked for job in jobs if job.checked is not None]
@@ -206,7 +206,8 @@ def _look_in(
         judged = judge_inputs(session, job.checked.configuration, facts)
         workflow = job.checked.configuration.workflow
         kinds = workflow.workflow_types if workflow is not None and workflow.rid is None else []
-        problems = [unknown[kind] for kind in dict.fromkeys(kinds) if kind in unknown]
+        problems = judge_workflow(session, job.checked.configuration, facts)
+        problems += [unknown[kind] for kind in dict.fromkeys(kinds) if kind in unknown]
         job.checked = job.checked.with_problems([*problems, *judged.problems], judged.inputs)
     inputs = [job.checked.inputs for job in jobs if job.checked is not None and job.checked.inputs is not None]
     needs = input_needs(session, inputs, facts, estimate=options.sizes)

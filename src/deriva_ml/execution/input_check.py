@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from deriva_ml.asset.local_file import LocalFile
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 
-__all__ = ["AssetInput", "DatasetInput", "Finding", "Inputs", "Judgement", "check_inputs", "facts_for", "judge_inputs"]
+__all__ = [
+    "AssetInput",
+    "DatasetInput",
+    "Finding",
+    "Inputs",
+    "Judgement",
+    "check_inputs",
+    "facts_for",
+    "judge_inputs",
+    "judge_workflow",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +128,29 @@ def facts_for(session: Session, configurations: Sequence[ExecutionConfiguration]
     """What the catalog holds of what runs consume, read at once for all of them."""
     datasets = [spec.rid for one in configurations for spec in one.datasets]
     assets = [rid for one in configurations for _at, rid, _spec in _asset_specs(one)]
-    return Facts.read(session, datasets, assets)
+    workflows = [one.workflow.rid for one in configurations if one.workflow is not None and one.workflow.rid]
+    return Facts.read(session, datasets, [*assets, *workflows])
+
+
+def judge_workflow(session: Session, configuration: ExecutionConfiguration, facts: Facts) -> list[DerivaMLException]:
+    """What is wrong with a workflow that is named by its row.
+
+    Args:
+        session: The catalog, for messages.
+        configuration: What the run is given.
+        facts: What the catalog holds of it (`facts_for`).
+    """
+    rid = configuration.workflow.rid if configuration.workflow is not None else None
+    if rid is None:
+        return []
+    found = facts.records.get(rid)
+    if found is None:
+        hint = f"check the RID against catalog {session.catalog_id} at {session.place}"
+        return [DerivaMLRidsNotFound([rid], source="workflow", hint=hint)]
+    if (found.schema, found.table) != (session.ml_schema, str(MLTable.workflow)):
+        text = f"{rid} is no workflow, but a record of {found.schema}:{found.table}."
+        return [DerivaMLValidationError(text, source="workflow", hint="name a row of Workflow, or none")]
+    return []
 
 
 def check_inputs(session: Session, configuration: ExecutionConfiguration) -> Inputs:
@@ -133,7 +165,8 @@ def check_inputs(session: Session, configuration: ExecutionConfiguration) -> Inp
         DerivaMLValidationError: An input is named twice.
         DerivaMLProblems: Several of these.
     """
-    judged = judge_inputs(session, configuration, facts_for(session, [configuration]))
+    named = configuration.model_copy(update={"workflow": None})  # which is looked up where it is used
+    judged = judge_inputs(session, configuration, facts_for(session, [named]))
     if judged.findings:
         raise DerivaMLProblems.of(judged.problems)
     return judged.inputs

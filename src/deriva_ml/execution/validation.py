@@ -16,7 +16,7 @@ from deriva_ml.core.exceptions import DerivaMLException
 from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.facts import Facts
-from deriva_ml.execution.input_check import Inputs, facts_for, judge_inputs
+from deriva_ml.execution.input_check import Inputs, facts_for, judge_inputs, judge_workflow
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.vocabulary import unknown_terms
 
@@ -168,7 +168,8 @@ def validate_execution_configuration(
         facts: What the catalog holds of it, if that was read before.
     """
     session = session_of(ml)
-    judged = judge_inputs(session, config, facts_for(session, [config]) if facts is None else facts)
+    known = facts_for(session, [config]) if facts is None else facts
+    judged = judge_inputs(session, config, known)
 
     def reports(kind: str, specs: Sequence[Any]) -> tuple[SpecReport, ...]:
         return tuple(
@@ -176,10 +177,10 @@ def validate_execution_configuration(
             for at, spec in enumerate(specs)
         )
 
-    workflow: tuple[DerivaMLException, ...] = ()
+    workflow = tuple(judge_workflow(session, config, known))
     if config.workflow is not None and config.workflow.rid is None:
         vocabulary = f"{session.ml_schema}:{MLVocab.workflow_type}"
-        workflow = tuple(unknown_terms(session, vocabulary, config.workflow.workflow_types))
+        workflow = (*workflow, *unknown_terms(session, vocabulary, config.workflow.workflow_types))
     return ConfigurationReport(
         reports("datasets", config.datasets), reports("assets", config.assets), workflow, judged.inputs
     )
