@@ -26,9 +26,8 @@ from deriva_ml.core.exceptions import (
     DerivaMLReadOnlyError,
 )
 from deriva_ml.core.files import human_size, unusable_directory
-from deriva_ml.dataset.bag import bag_keys, bag_scope
+from deriva_ml.dataset.bag_keys import bag_keys, bag_scope
 from deriva_ml.dataset.bag_record import recorded_size
-from deriva_ml.dataset.estimate import estimate_bag_size
 from deriva_ml.execution.facts import Facts
 from deriva_ml.execution.input_check import AssetInput, DatasetInput, Inputs
 from deriva_ml.schema.session import Session
@@ -156,6 +155,8 @@ class _Look:
             size = recorded_size(found.rows.get(version.version_rid, {}), scope, with_assets=spec.materialize)
             known = Known.unknown if size is None else Known.recorded
         if size is None and self.estimate:
+            from deriva_ml.dataset.estimate import estimate_bag_size
+
             worked_out = estimate_bag_size(self.session, spec)
             size = worked_out["total_estimated_bytes" if spec.materialize else "total_csv_bytes"]
             known = Known.estimated
