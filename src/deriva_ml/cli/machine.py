@@ -1,27 +1,8 @@
 """What ``deriva-ml-run --json`` answers: one JSON document on standard output, and nothing else there.
 
 The keys are the same for a run, a sweep, a dry run and a command that failed before any of these; what does not apply
-is null or empty. ``format`` counts up if a key changes its meaning or goes away; keys may be added.
-
-=============  ========================================================================================================
-``format``     1
-``ok``         nothing is wrong and nothing failed: ``exit_code`` is 0
-``exit_code``  what the command exits with
-``dry_run``    ``false``, ``true`` or ``full``
-``offline``    the catalog was not asked
-``sweep``      there are several jobs, under one parent
-``record``     what was recorded of the run, or of a sweep's parent, as ``deriva-ml-show --json RID`` prints it; of a
-               fully dry run, what would have been
-``jobs``       of each job (a single run is one): ``number``, ``overrides``, ``description``, ``choices``, ``model``,
-               ``workflow`` (``name``, ``types``, ``url``, ``checksum``, ``version``, ``rid``), ``datasets`` (``rid``,
-               ``version``), ``assets`` (RIDs), ``files`` (paths), ``execution``, ``status``, ``skipped``, ``record``
-               (of a sweep's job), ``problems``, ``warnings`` (what a dry run forgives and a real run would refuse)
-``catalogs``   of each catalog that a dry run looked at: ``hostname``, ``catalog_id``, ``place``, ``exists``, ``inputs``
-               (``kind``, ``rid``, ``version``, ``name``, ``table``, ``size``, ``known``, ``is_cached``, ``to_cache``),
-               ``disk`` (``path``, ``needed``, ``free``, ``unknown``), ``not_checked``
-``problems``   what is wrong beside the jobs' own: ``type``, ``message``, ``source``, ``allowed``, ``hint``,
-               ``exit_code``
-=============  ========================================================================================================
+is null or empty. ``docs/dry-runs.md`` documents each. `FORMAT` counts up if one changes its meaning or goes away; keys
+may be added.
 """
 
 from __future__ import annotations
