@@ -358,3 +358,9 @@ def test_a_workflow_is_looked_for_by_its_row_where_one_is_named(world: Any) -> N
     gone = known.model_copy(update={"rid": world.subjects[0]})
     (problem,) = problems(perform(request(root, workflow=gone), NO_JOB))
     assert "is no workflow, but a record of demo-schema:Subject" in str(problem)
+
+
+@pytest.mark.parametrize("options", [RunOptions(sizes=True), RunOptions(sizes=True, offline=True)])
+def test_sizes_are_refused_where_nothing_tells_them(world: Any, options: RunOptions) -> None:
+    with pytest.raises(DerivaMLConfigurationError, match="--sizes"):
+        perform(request(world.ml.session.place.root, dry_run=False), NO_JOB, options)

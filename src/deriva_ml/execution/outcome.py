@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.execution.request import DryRun
 
 if TYPE_CHECKING:
@@ -41,6 +42,22 @@ class RunOptions:
     on_outcome: Callable[[Outcome], None] | None = None
     on_download: DownloadNotice | None = None
     on_upload: UploadCallback | None = None
+
+    def check(self, dry: DryRun) -> None:
+        """Refuse what would have no effect.
+
+        Args:
+            dry: How dry the run is.
+
+        Raises:
+            DerivaMLConfigurationError: Sizes are to be worked out where nothing is looked at.
+        """
+        if self.sizes and (self.offline or dry is DryRun.off):
+            raise DerivaMLConfigurationError(
+                "--sizes works out how large inputs are, which a dry run tells.",
+                source="--sizes" + (" and --offline, which asks no catalog" if self.offline else ""),
+                hint="add dry_run=true, without --offline; or leave out --sizes",
+            )
 
 
 @dataclass(frozen=True)

@@ -267,6 +267,7 @@ def perform(
         DerivaMLException: The request is wrong; nothing was written.
     """
     options = options or RunOptions()
+    options.check(request.dry)
     if options.offline or request.dry is DryRun.checks:
         from deriva_ml.execution.dry_run import Asked, look_at_one
 

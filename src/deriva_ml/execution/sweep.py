@@ -97,7 +97,9 @@ def run_sweep(plan: RunPlan) -> SweepOutcome:
 def _run_sweep(plan: RunPlan) -> SweepOutcome:
     with composition.hydra_session(JOB_NAME) as hydra:
         jobs = expand(plan.overrides, hydra.config_loader)
-        if plan.options.offline or _is_dry(plan, jobs[0]):
+        dry = _dryness(plan, jobs[0])
+        plan.options.check(dry)
+        if plan.options.offline or dry is not DryRun.off:
             return _dry(hydra, plan, jobs)
         first, *_others = [composition.compose(plan.config_name, job) for job in jobs]  # a mistake in any is found now
         request = instantiate(first)
@@ -108,9 +110,8 @@ def _run_sweep(plan: RunPlan) -> SweepOutcome:
             return replace(_record(hydra, plan, ml, request, checked, len(jobs)), made_catalog=made)
 
 
-def _is_dry(plan: RunPlan, job: Sequence[str]) -> bool:
-    config = composition.compose(plan.config_name, job)
-    return DryRun.read(config.get("dry_run", False), job) is not DryRun.off
+def _dryness(plan: RunPlan, job: Sequence[str]) -> DryRun:
+    return DryRun.read(composition.compose(plan.config_name, job).get("dry_run", False), job)
 
 
 def _dry(hydra: Any, plan: RunPlan, jobs: Sequence[Sequence[str]]) -> SweepOutcome:
