@@ -51,9 +51,9 @@ class DryRun(BaseStrEnum):
             if text in words:
                 return mode
         raise DerivaMLConfigurationError(
-            f"A run is dry, or it is not, or it is fully dry: {value!r}.",
+            f"dry_run takes true, false or full, and {value!r} is not that.",
             source=next((f"override {one}" for one in overrides if one.startswith("dry_run=")), "key dry_run"),
-            allowed=["dry_run=true", "dry_run=false", "dry_run=full"],
+            allowed=["true", "false", "full"],
             hint="true checks everything and writes nothing; full goes the whole way in a copy that is thrown away",
         )
 
