@@ -1,10 +1,9 @@
 """The public API is the documented one: names, parameters, their order and their defaults.
 
-The tables are written by hand from the specification (sections 1.1, 1.7, 1.9 to 1.11, 3.2, 3.6 to 3.9, 4, 5, 6, and what
+The tables are written by hand from the specification (sections 1.1, 1.7, 1.9 to 1.11, 3.2, 3.6 to 3.9, 4, 5, 6, 9.1, and what
 appendix B names of later versions). A method
 may take more than is documented, behind what is documented; where it differs on purpose, ``DIFFERENT`` says why. Left out
-are typed table definitions (``VocabularyTableDef`` and its like, whose fields are not documented), and the tools that copy
-a part of a catalog (``create_ml_workspace``, ``localize_assets``).
+are typed table definitions (``VocabularyTableDef`` and its like, whose fields are not documented).
 """
 
 # ruff: noqa: E501 - a line of a table is a signature
@@ -66,6 +65,8 @@ find_workflows(*, sort=None)
 lookup_workflow(rid)
 lookup_workflow_by_url(url_or_checksum)
 create_execution(configuration=None, workflow=None, dry_run=False, *, datasets=None, assets=None, description=None)
+validate_dataset_specs(specs)
+validate_execution_configuration(config)
 lookup_execution(rid)
 restore_execution(execution_rid=None)
 find_executions(workflow=None, workflow_type=None, status=None, *, dataset=None, dataset_role="any", sort=True)

@@ -16,9 +16,13 @@ _ANY_CLASS = {"arbitrary_types_allowed": True}
 
 def __getattr__(name: str) -> Any:
     if name in _CHECKS:
-        return getattr(import_module("deriva_ml.execution.input_validation"), name)
+        return getattr(import_module("deriva_ml.execution.validation"), name)
     if name in _CONFIGS:
         from pydantic import ConfigDict
 
         return ConfigDict(**_ANY_CLASS, **({"extra": "forbid"} if name.startswith("STRICT") else {}))  # type: ignore[typeddict-item]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_CHECKS, *_CONFIGS])

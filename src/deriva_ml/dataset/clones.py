@@ -24,7 +24,15 @@ from deriva_ml.dataset.versions import entries, find_version
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.path import table
 
-__all__ = ["Renewed", "at_version", "reinitialize_dataset_versions", "require_shown", "session_at", "unshown"]
+__all__ = [
+    "Renewed",
+    "at_version",
+    "first_moment",
+    "not_shown",
+    "reinitialize_dataset_versions",
+    "session_at",
+    "unshown",
+]
 
 
 @dataclass(frozen=True)
@@ -72,18 +80,18 @@ def session_at(session: Session, rid: str, version: DatasetVersion | str | None)
     return at_version(session, find_version(session, rid, DatasetVersion.of(version)))
 
 
-def require_shown(session: Session, named: Mapping[str, DatasetHistory]) -> None:
-    """Refuse versions from before the catalog's first moment, in one request.
+def not_shown(
+    session: Session, entry: DatasetHistory, first: int, *, source: str | None = None
+) -> DerivaMLNotFoundError | None:
+    """What to say of a version from before the catalog's first moment; None of any other.
 
     Args:
         session: The catalog.
-        named: The versions, by where each was named.
-
-    Raises:
-        DerivaMLNotFoundError: A version is older than what is known of the catalog.
+        entry: The version.
+        first: The first moment of the catalog that is known (`first_moment`).
+        source: Where it was named.
     """
-    for error in unshown(session, named).values():
-        raise error
+    return _not_shown(session, entry, source) if _moment(entry) < first else None
 
 
 def unshown(session: Session, named: Mapping[str, DatasetHistory]) -> dict[str, DerivaMLNotFoundError]:
@@ -95,9 +103,9 @@ def unshown(session: Session, named: Mapping[str, DatasetHistory]) -> dict[str, 
     """
     if not named:
         return {}
-    first = _first_moment(session)
-    early = {source: entry for source, entry in named.items() if _moment(entry) < first}
-    return {source: _not_shown(session, entry, source) for source, entry in early.items()}
+    first = first_moment(session)
+    told = {source: not_shown(session, entry, first, source=source) for source, entry in named.items()}
+    return {source: error for source, error in told.items() if error is not None}
 
 
 def reinitialize_dataset_versions(catalog: HasSession | Session, origin: str | None = None) -> list[Renewed]:
@@ -135,7 +143,7 @@ def _not_here(session: Session) -> dict[str, DatasetHistory]:
     """The current versions, by dataset, that the catalog cannot show."""
     rows = session.catalog.rows(table(session.ml_schema, MLTable.dataset_version.value))
     current = {entry.dataset_rid: entry for entry in entries(rows)}  # the highest number comes last
-    first = _first_moment(session)
+    first = first_moment(session)
     moments: dict[str, list[str]] = {}
     for rid, entry in current.items():
         if _moment(entry) >= first:
@@ -164,7 +172,7 @@ def _moment(entry: DatasetHistory) -> int:
         return -1
 
 
-def _first_moment(session: Session) -> int:
+def first_moment(session: Session) -> int:
     """The first moment of the catalog that is known, in microseconds; 0 where the service does not say."""
     try:
         known = session.catalog.get("/history/,")

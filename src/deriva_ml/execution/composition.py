@@ -26,6 +26,7 @@ __all__ = [
     "JobContext",
     "compose",
     "compose_jobs",
+    "composed_job",
     "discard_output",
     "hydra_session",
     "new_stamp",
@@ -71,16 +72,19 @@ class JobContext:
         if not HydraConfig.initialized():
             return cls({}, None)
         hydra = HydraConfig.get()
-        choices = {
-            str(group): str(name)
-            for group, name in hydra.runtime.choices.items()
-            if name is not None and not str(group).startswith("hydra/")
-        }
         number = OmegaConf.select(hydra, "job.num", throw_on_missing=False)
         # As they were written: read one by one, OmegaConf would fill in the interpolations in them.
         overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
         folder = OmegaConf.select(hydra, "runtime.output_dir", throw_on_missing=False)
-        return cls(choices, Path(folder) if folder else None, tuple(map(str, overrides)), number)
+        return cls(_choices(hydra), Path(folder) if folder else None, tuple(map(str, overrides)), number)
+
+
+def _choices(hydra: Any) -> dict[str, str]:
+    return {
+        str(group): str(name)
+        for group, name in hydra.runtime.choices.items()
+        if name is not None and not str(group).startswith("hydra/")
+    }
 
 
 def new_stamp(now: datetime | None = None) -> str:
@@ -200,6 +204,37 @@ def compose(config_name: str, overrides: Sequence[str]) -> Any:
 
     with our_words(config_name, overrides):
         return hydra_compose(config_name, list(overrides))
+
+
+@contextmanager
+def composed_job(config_name: str, overrides: Sequence[str], number: int, folder: Path) -> Iterator[Any]:
+    """The configuration of one job of a sweep, which is the job at work within the block; nothing is run.
+
+    Args:
+        config_name: The main configuration.
+        overrides: The job's overrides.
+        number: Its number.
+        folder: Where the jobs' directories would be; none is made.
+    """
+    from hydra import compose as hydra_compose
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import open_dict, read_write
+
+    with our_words(config_name, overrides):
+        config = hydra_compose(config_name, list(overrides), return_hydra_config=True)
+    holder = HydraConfig.instance()
+    before = holder.cfg
+    with open_dict(config.hydra):
+        config.hydra.job.num = number
+        config.hydra.runtime.output_dir = str(folder / str(number))
+    holder.set_config(config)  # which makes its part read-only
+    task = copy.deepcopy(config)
+    with read_write(task), open_dict(task):
+        del task["hydra"]
+    try:
+        yield task
+    finally:
+        holder.cfg = before
 
 
 def run_job(hydra: Any, config_name: str, task: Task, overrides: Sequence[str]) -> Any:

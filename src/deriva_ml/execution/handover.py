@@ -16,7 +16,8 @@ from deriva_ml.core.enums import Status
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
-from deriva_ml.execution.inputs import AssetInput, DatasetCollection, DatasetInput, Inputs, RunInputs
+from deriva_ml.execution.input_check import AssetInput, DatasetInput, Inputs
+from deriva_ml.execution.inputs import DatasetCollection, RunInputs
 from deriva_ml.execution.ledger import Ledger, open_journal
 from deriva_ml.execution.opening import Opened
 from deriva_ml.execution.states import Upload

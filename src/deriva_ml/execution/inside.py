@@ -6,6 +6,7 @@ holds the connection and the credentials. Its ``execution`` writes to the run's 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def call_model(parent: Conversation, *, place: dict[str, Any], run: dict[str, An
 
     Args:
         parent: The conversation with the process that has opened the run.
-        place: The catalog: ``hostname``, ``identity``, ``client_id``, and ``batch``, the most requests in one.
+        place: The catalog and the directories for it, as ``isolation`` tells them.
         run: What ``handover.facts_of`` says of the run.
         config: The composed configuration as YAML, for a process that did not inherit it.
     """
@@ -38,8 +39,11 @@ def call_model(parent: Conversation, *, place: dict[str, Any], run: dict[str, An
     batch = None if place["batch"] is None else Limits(**place["batch"])
     transport = Piped(lambda name, data, payload=b"": parent.request(name, data, payload), batch)
     connection = Connection(resolve_place(place["hostname"]), transport, place["identity"], place["client_id"])
+    where = {name: place[name] for name in ("hostname", "catalog_id", "working_dir", "cache_dir")}
+    there = request.deriva_ml.model_copy(update={**where, "credential": None})
     with through(connection):
-        ml = open_catalog(request)
+        ml = open_catalog(replace(request, deriva_ml=there))
+    ml.session = replace(ml.session, is_passing=bool(place["is_passing"]))
     with ml:
         execution = Execution.attached(opened_from(ml.session, run), ml)
         request.model(ml_instance=ml, execution=execution)

@@ -23,6 +23,7 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLModelE
 from deriva_ml.core.files import nearest
 from deriva_ml.execution.config_sources import is_users
 from deriva_ml.execution.model_protocol import model_name
+from deriva_ml.execution.request import DryRun
 from deriva_ml.isolate.frames import Frame
 from deriva_ml.isolate.job import Job, Limits
 from deriva_ml.isolate.starting import Started, can_copy, copy_process
@@ -64,6 +65,14 @@ class Isolation:
             self.started.close()
 
 
+def _calls_model(config: Any) -> bool:
+    """Whether a model will be called; what is wrong with the configuration is said by whoever reads it."""
+    try:
+        return DryRun.read(config.get("dry_run", False)) is not DryRun.checks
+    except DerivaMLConfigurationError:
+        return False
+
+
 @contextlib.contextmanager
 def prepare(config: Any, *, alone: bool = True) -> Iterator[Isolation | None]:
     """Prepare a child for the model of a run, if the configuration wants one; None if not.
@@ -82,7 +91,7 @@ def prepare(config: Any, *, alone: bool = True) -> Iterator[Isolation | None]:
             source="configuration key isolation",
             allowed=nearest(wanted, ISOLATIONS),
         )
-    if wanted == "inline" or config.get("dry_run"):
+    if wanted == "inline" or not _calls_model(config):
         yield None
         return
     isolation = Isolation(config, copy_process(config) if alone and can_copy() else None)
@@ -124,12 +133,7 @@ def call_isolated(
         "deriva_ml.execution.inside:call_model",
         folder,
         {
-            "place": {
-                "hostname": ml.session.place.hostname,
-                "identity": ml.session.identity,
-                "client_id": ml.connection.client_id,
-                "batch": None if ml.connection.transport.batch is None else asdict(ml.connection.transport.batch),
-            },
+            "place": _place_of(ml),
             "run": facts_of(execution),
             "config": None if isolation.started is not None else _text(isolation.config),
         },
@@ -143,6 +147,21 @@ def call_isolated(
     with contextlib.suppress(Exception):  # the verdict is the news, whatever becomes of the files about it
         _keep(execution, folder, verdict)
     _act_on(verdict, model, execution)
+
+
+def _place_of(ml: Any) -> dict[str, Any]:
+    """The catalog, and where this machine works for it, so that the child works in the same place."""
+    session, connection = ml.session, ml.connection
+    return {
+        "hostname": session.place.hostname,
+        "catalog_id": session.catalog_id,
+        "working_dir": str(session.working_dir),
+        "cache_dir": str(session.cache_dir),
+        "is_passing": session.is_passing,
+        "identity": session.identity,
+        "client_id": connection.client_id,
+        "batch": None if connection.transport.batch is None else asdict(connection.transport.batch),
+    }
 
 
 def _text(config: Any) -> str:

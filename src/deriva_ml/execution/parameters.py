@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import nearest
+from deriva_ml.execution.model_types import annotations_of, fits, shown_type
 from deriva_ml.execution.overrides import source_of
 
 __all__ = ["EXAMPLES", "TYPE_WORDS", "check_fields", "check_values"]
 
 TYPE_WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 EXAMPLES = {float: ("0.1", "1e-3"), int: ("1", "10"), bool: ("true", "false")}
-
-_NUMBERS: dict[type, tuple[type, ...]] = {bool: (int,), int: (int,), float: (int, float)}
 
 
 def check_values(model: Any, group: str, overrides: Sequence[str] = ()) -> None:
@@ -56,12 +55,9 @@ def check_fields(instance: Any, overrides: Sequence[str] = ()) -> None:
 
 
 def _refuse_misfits(typed: Any, given: Mapping[str, Any], above: str, overrides: Sequence[str]) -> None:
-    try:
-        hints = get_type_hints(typed)
-    except (NameError, TypeError, AttributeError):  # names that only a type checker sees
-        return
+    hints = annotations_of(typed) if callable(typed) else {}
     for name, value in given.items():
-        if name in hints and not _fits(value, hints[name]):
+        if name in hints and not fits(value, hints[name]):
             raise DerivaMLConfigurationError(
                 f"{above}{name} takes {_shown(hints[name])}, and {value!r} is not that.",
                 source=source_of(f"{above}{name}", overrides),
@@ -70,27 +66,8 @@ def _refuse_misfits(typed: Any, given: Mapping[str, Any], above: str, overrides:
             )
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
-    if origin is Literal:
-        return value in get_args(hint)
-    if hint is type(None):
-        return value is None
-    if hint in _NUMBERS:
-        return not isinstance(value, str | float | int | bool | list | dict) or isinstance(value, _NUMBERS[hint])
-    if (origin or hint) in (list, tuple, set, frozenset, dict) or getattr(
-        origin, "__module__", ""
-    ) == "collections.abc":
-        return not isinstance(value, str | int | float)
-    return True
-
-
 def _shown(hint: Any) -> str:
-    if hint in TYPE_WORDS:
-        return TYPE_WORDS[hint]
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
+    return TYPE_WORDS[hint] if isinstance(hint, type) and hint in TYPE_WORDS else shown_type(hint)
 
 
 def _allowed(value: Any, hint: Any) -> list[str]:
