@@ -30,7 +30,7 @@ from deriva_ml.wire.http import Request, Response
 if TYPE_CHECKING:
     from deriva_ml.catalog.deriva import DerivaHandles
 
-__all__ = ["Connection", "catalog_exists", "open_connection"]
+__all__ = ["Connection", "catalog_exists", "lay_over", "open_connection", "unwritable_part"]
 
 
 @dataclass(frozen=True)
@@ -250,11 +250,45 @@ def catalog_exists(hostname: str, catalog_id: str | int, settings: Settings | No
     place = resolve_place(hostname, settings)
     if place.root is not None and folder_identity(place.root) is None:
         return False
+    name = str(catalog_id).partition("@")[0]
     with open_connection(hostname, settings=settings) as connection:
+        if place.root is not None and name in connection.catalog_ids():
+            return True  # the folder's own list says so, without a request; an alias is not in it
         try:
-            connection.catalog(str(catalog_id).partition("@")[0]).info()
+            connection.catalog(name).info()
         except DerivaMLCatalogError as error:
             if error.status == 404:
                 return False
             raise
     return True
+
+
+def lay_over(place: Place, catalog_id: str, target: Path) -> None:
+    """Make a folder that shows a catalog of another one, and keeps every change to itself.
+
+    Args:
+        place: The folder; nothing is written there.
+        catalog_id: The catalog.
+        target: The new folder.
+    """
+    from deriva_ml.server.overlay import lay_over as lay
+
+    if place.root is None:
+        raise AssertionError("a folder has a root")
+    lay(place.root, catalog_id, target)
+
+
+def unwritable_part(place: Place, catalog_id: str) -> Path | None:
+    """What of a folder this process cannot write, though a run would; None if there is nothing, and for a host.
+
+    Args:
+        place: Where the catalog is.
+        catalog_id: The catalog, without a snapshot.
+    """
+    if place.root is None:
+        return None
+    from deriva_ml.server.catalogs import database_path
+
+    database = database_path(place.root, catalog_id)
+    parts = (place.root, database.parent, database, place.root / "objects", place.root / "hatrac.db")
+    return next((part for part in parts if part.exists() and not os.access(part, os.W_OK)), None)

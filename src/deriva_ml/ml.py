@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from deriva_ml.core.ml_config import DerivaMLConfig
     from deriva_ml.dataset import bag, cached_bags, clones, estimate, files, finding, live_denormalize, members
     from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
+    from deriva_ml.execution import validation as run_validation
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
-    from deriva_ml.execution.inputs import DownloadNotice
+    from deriva_ml.execution.inputs import DownloadNotice, InputSource
     from deriva_ml.feature import feature, frames, values
     from deriva_ml.model.deriva_model import DerivaModel
     from deriva_ml.schema import chaise, display, provenance, references, validation
@@ -53,6 +54,7 @@ else:
     provenance = Room("deriva_ml.schema.provenance")
     references = Room("deriva_ml.schema.references")
     resume = Room("deriva_ml.execution.resume")
+    run_validation = Room("deriva_ml.execution.validation")
     storage = Room("deriva_ml.execution.storage")
     validation = Room("deriva_ml.schema.validation")
     values = Room("deriva_ml.feature.values")
@@ -123,6 +125,8 @@ class DerivaML:
         self.annotation_draft = AnnotationDraft()
         self.on_download: DownloadNotice | None = None
         """Is told how far the inputs of runs are: of which one, and a ``BagProgress``."""
+        self.inputs_from: InputSource | None = None
+        """Where runs take their inputs from, if not from this catalog."""
 
     # -- opening and closing -------------------------------------------------------------------------------------
 
@@ -357,6 +361,8 @@ class DerivaML:
     lookup_workflow = of_session(lambda: workflow.lookup_workflow)
     lookup_workflow_by_url = of_session(lambda: workflow.lookup_workflow_by_url)
     create_execution = of_owner(lambda: execution.create_execution)
+    validate_dataset_specs = of_owner(lambda: run_validation.validate_dataset_specs)
+    validate_execution_configuration = of_owner(lambda: run_validation.validate_execution_configuration)
     lookup_execution = of_session(lambda: execution_record.lookup_execution)
     find_executions = of_session(lambda: execution_record.find_executions)
 

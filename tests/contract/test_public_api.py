@@ -1,9 +1,9 @@
 """The public API is the documented one: names, parameters, their order and their defaults.
 
-The tables are written by hand from the specification (sections 1.1, 1.7, 1.9 to 1.11, 3.2, 3.6 to 3.9, 4, 5, 6). A method
+The tables are written by hand from the specification (sections 1.1, 1.7, 1.9 to 1.11, 3.2, 3.6 to 3.9, 4, 5, 6, 9.1, appendix B). A method
 may take more than is documented, behind what is documented; where it differs on purpose, ``DIFFERENT`` says why. Left out
-is ``Execution.table_path``, whose files nothing uploads (appendix A, row 36), and what the configuration of validation and
-of typed table definitions would need (section 9.1; ``VocabularyTableDef`` and its like, whose fields are not documented).
+is ``Execution.table_path``, whose files nothing uploads (appendix A, row 36), and what typed table definitions would need
+(``VocabularyTableDef`` and its like, whose fields are not documented).
 """
 
 # ruff: noqa: E501 - a line of a table is a signature
@@ -65,6 +65,8 @@ find_workflows()
 lookup_workflow(rid)
 lookup_workflow_by_url(url_or_checksum)
 create_execution(configuration, workflow=None, dry_run=False)
+validate_dataset_specs(specs)
+validate_execution_configuration(config)
 lookup_execution(rid)
 restore_execution(execution_rid=None)
 find_executions(workflow=None, workflow_type=None, status=None)
@@ -337,6 +339,11 @@ validate_ml_schema(ml, strict=False)
     "deriva_ml.asset": """
 asset_record_class(model, table_name)
 """,
+    "deriva_ml.core.validation": """
+validate_rids(ml, dataset_rids=None, asset_rids=None, dataset_versions=None, workflow_rids=None, execution_rids=None, warn_missing_descriptions=True)
+validate_execution_config(ml, datasets, assets)
+validate_vocabulary_terms(ml, vocabulary_name, terms)
+""",
     "deriva_ml.dataset": """
 random_split(df, partition_sizes, seed)
 stratified_split(stratify_column, missing="error")
@@ -395,6 +402,7 @@ VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
 """,
     "deriva_ml.core.base": "DerivaML",
     "deriva_ml.core.filespec": "FileSpec",
+    "deriva_ml.core.validation": "ValidationResult",
     "deriva_ml.core.working_data": "WorkingDataCache",
     "deriva_ml.core.logging_config": (
         "get_logger configure_logging apply_logger_overrides is_hydra_initialized LoggerMixin LOGGER_NAME"

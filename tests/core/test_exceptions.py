@@ -12,6 +12,7 @@ MADE = [
     ex.DerivaMLConfigurationError("config"),
     ex.DerivaMLSchemaError("schema"),
     ex.DerivaMLAuthenticationError("auth"),
+    ex.DerivaMLProblems([ex.DerivaMLDataError("one"), ex.DerivaMLDataError("two", source="there")]),
     ex.DerivaMLDataError("data"),
     ex.DerivaMLNotFoundError("gone"),
     ex.DerivaMLRidsNotFound(["1-ABCD", "2"]),
@@ -45,7 +46,8 @@ def test_every_class_of_the_tree_is_tried_here() -> None:
 def test_an_error_survives_pickling_with_its_attributes(error: ex.DerivaMLException) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
-    assert again.__dict__ == error.__dict__
+    assert vars(again).keys() == vars(error).keys()
+    assert {**vars(again), "errors": ()} == {**vars(error), "errors": ()}
     assert str(again) == str(error)
 
 
@@ -53,6 +55,15 @@ def test_an_error_survives_pickling_with_its_attributes(error: ex.DerivaMLExcept
 def test_an_error_knows_its_codes(error: ex.DerivaMLException) -> None:
     assert error.exit_code in {1, 2, 4, 5}
     assert 400 <= error.http_status < 600
+
+
+def test_several_errors_are_one_that_says_each_and_a_single_one_stays_itself() -> None:
+    one, two = ex.DerivaMLDataError("one"), ex.DerivaMLDataError("two", source="there")
+    assert ex.DerivaMLProblems.of([one]) is one
+    both = ex.DerivaMLProblems.of([one, two])
+    assert str(both) == "2 things are wrong with the request:\n1. one\n2. two\n  from:    there"
+    again = pickle.loads(pickle.dumps(both))
+    assert [str(error) for error in again.errors] == [str(one), str(two)]
 
 
 def test_the_message_says_what_where_and_what_to_do() -> None:

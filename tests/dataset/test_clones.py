@@ -15,7 +15,7 @@ from deriva_ml.core.exceptions import DerivaMLNotFoundError, DerivaMLReadOnlyErr
 from deriva_ml.dataset import Dataset, DatasetSpec
 from deriva_ml.dataset.clones import reinitialize_dataset_versions
 from deriva_ml.execution import ExecutionConfiguration
-from deriva_ml.execution.inputs import check_inputs
+from deriva_ml.execution.input_check import check_inputs
 from deriva_ml.ml import DerivaML
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.path import table

@@ -20,6 +20,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
             ["insert of one row, served", "model of 3 tables", "opening"],
         ),
         ("catalog_scale.py", "--scale 0.0001 --rounds 2", ["the latest 100", "inputs and outputs", "size on disk"]),
+        ("dry_run.py", "--rounds 1", ["requests, 30 + 50 inputs", "dry_run=true, ratio of CPU", "dry_run=full, wall"]),
         (
             "objects.py",
             "--rounds 2 --number 5 --size 9000000",

@@ -19,7 +19,8 @@ from deriva_ml.core.ml_config import DerivaMLConfig
 from deriva_ml.execution.base_config import load_configs
 from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.request import RunRequest
-from deriva_ml.execution.runner import finish, perform
+from deriva_ml.execution.runner import perform
+from deriva_ml.execution.running import finish
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.ml import DerivaML
 

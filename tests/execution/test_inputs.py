@@ -17,7 +17,8 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
-from deriva_ml.execution.inputs import Datasets, check_inputs
+from deriva_ml.execution.input_check import check_inputs
+from deriva_ml.execution.inputs import Datasets
 
 CHOICES = {"datasets": "small", "assets": "weights"}
 

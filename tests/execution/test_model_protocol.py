@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from deriva_ml.core.exceptions import DerivaMLValidationError
+from deriva_ml.core.exceptions import DerivaMLProblems, DerivaMLValidationError
 from deriva_ml.execution.model_protocol import DerivaMLModel, check_model, model_name
 
 
@@ -56,3 +56,14 @@ def test_what_cannot_be_called_is_no_model():
 def test_names_go_through_partials():
     assert model_name(partial(partial(train))).endswith(".train")
     assert model_name(Network()).endswith(".Network")
+
+
+def test_everything_that_is_wrong_with_a_model_is_found_at_once():
+    def wrong(width, lr: float = 0.1, *, ml_instance): ...
+
+    with pytest.raises(DerivaMLProblems) as caught:
+        check_model(wrong, ["lrr"])
+    said = str(caught.value)
+    assert "does not take the keyword execution" in said
+    assert "has no parameter lrr" in said
+    assert "needs a value for its parameter width" in said

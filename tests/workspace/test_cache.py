@@ -366,3 +366,17 @@ def test_a_cache_whose_directory_cannot_be_made_is_named(tmp_path: Path) -> None
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DerivaMLConfigurationError, match=r"(?s)file/cache cannot be used.*cache_dir"):
         Cache(tmp_path / "file" / "cache").populate("x", lambda _folder: None)
+
+
+def test_an_entry_as_its_seal_says_is_looked_at_without_a_trace(cache: Cache) -> None:
+    assert cache.sealed("a") is None
+    assert not cache.root.exists()
+    cache.populate("a", lambda folder: (folder / "f").write_text("content") and None)
+    path = cache.root / "a" / "f"
+    path.chmod(0o644)
+    path.touch()
+    before = {each: each.read_bytes() for each in cache.root.rglob("*") if each.is_file()}
+    found = cache.sealed("a")
+    assert found is not None
+    assert found.size() == 7
+    assert {each: each.read_bytes() for each in cache.root.rglob("*") if each.is_file()} == before

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from deriva_ml.catalog.batches import Document, batches, by_changes, defaulted_columns, value_parts
@@ -22,9 +22,9 @@ from deriva_ml.core.files import nearest
 from deriva_ml.wire import targets
 from deriva_ml.wire.http import Request, Response
 from deriva_ml.wire.model import ForeignKey, Json, Model, Table
-from deriva_ml.wire.model_documents import model_from_document
+from deriva_ml.wire.model_documents import model_from_document, rights_of
 from deriva_ml.wire.path import ColumnLike, Path, any_of, table
-from deriva_ml.wire.syntax import Bin, Call
+from deriva_ml.wire.syntax import Bin, Call, Filter
 
 __all__ = ["CatalogClient", "Row"]
 
@@ -69,6 +69,7 @@ class CatalogClient:
         self._model: Model | None = None
         self._model_tag: str | None = None
         self._model_is_current = False
+        self._rights: dict[tuple[str, str], Mapping[str, Json]] = {}
 
     def __repr__(self) -> str:
         return f"CatalogClient({self._base!r})"
@@ -141,7 +142,9 @@ class CatalogClient:
             known = self._model is not None and self._model_tag is not None
             answer = self.send("GET", "/schema", headers={"if-none-match": str(self._model_tag)} if known else {})
             if answer.status != 304 or self._model is None:
-                self._model = model_from_document(json.loads(answer.read()))
+                document = json.loads(answer.read())
+                self._model = model_from_document(document)
+                self._rights = rights_of(document)
                 self._model_tag = answer.headers.get("etag")
             self._model_is_current = True
         return self._model
@@ -158,6 +161,14 @@ class CatalogClient:
             known = [t.name for t in model.tables() if t.schema == schema]
             raise DerivaMLTableNotFound(f"{schema}:{name}", allowed=nearest(name, known))
         return found
+
+    def may(self, right: str, schema: str, name: str) -> bool:
+        """Whether the caller may ``insert``, ``update``, ``delete`` or ``select`` rows of a table.
+
+        True also where it depends on the row, and where the service does not say.
+        """
+        self.model()
+        return self._rights.get((schema, name), {}).get(right) is not False
 
     # ------------------------------------------------------------------------------------------ reading rows
 
@@ -196,12 +207,26 @@ class CatalogClient:
             columns: Only these columns of the rows; all by default.
         """
         base = table(schema, table_name)
+
+        def ask(chosen: Filter) -> str:
+            path = base.where(chosen)
+            return path.entity() if columns is None else path.attributes(*columns)
+
+        return self.get_by(column, values, ask)
+
+    def get_by(self, column: ColumnLike, values: Iterable[Json], ask: Callable[[Filter], str]) -> list[Row]:
+        """The rows of one request, or of several if there are more values than its target can hold.
+
+        Args:
+            column: The column that has one of the values.
+            values: The values; repeated ones and nulls are left out.
+            ask: Makes the target from the test of the column.
+        """
         # what the request target takes beside the values
-        frame = len(self._base) + len(base.where(any_of(column, ("",))).attributes("RID", *(columns or ()))) + 1
+        frame = len(self._base) + len(ask(any_of(column, ("",)))) + 1
         found: list[Row] = []
         for part in value_parts(values, self._target_bytes - frame):
-            path = base.where(any_of(column, part))
-            found.extend(self.rows(path) if columns is None else self.attributes(path, *columns))
+            found.extend(cast("list[Row]", self.get(ask(any_of(column, part)))))
         return found
 
     def resolve_rids(self, rids: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -218,7 +243,7 @@ class CatalogClient:
         while left:
             rid = next(iter(left))
             del left[rid]
-            place = self._place(rid)
+            place = self.place_of_rid(rid)
             if place is None:
                 continue
             found[rid] = place
@@ -229,7 +254,8 @@ class CatalogClient:
                 left = {other: None for other in left if other not in found}
         return found
 
-    def _place(self, rid: str) -> tuple[str, str] | None:
+    def place_of_rid(self, rid: str) -> tuple[str, str] | None:
+        """The schema and the table of one row; None if there is no such row."""
         try:
             row = self.get(targets.entity_rid(rid))
         except DerivaMLCatalogError as error:

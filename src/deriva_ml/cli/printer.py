@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from deriva_ml.asset.aux_classes import AssetSpec
+from deriva_ml.cli.ahead import say_full, show_ahead, show_places, show_warnings
 from deriva_ml.cli.errors import exit_code, show_error
 from deriva_ml.cli.records import run_time, show_report
-from deriva_ml.cli.terminal import coloured, emit, escape_text, grid, table_of, title
-from deriva_ml.core.config import place_flags, resolve_place
+from deriva_ml.cli.terminal import coloured, emit, escape_text, table_of, title
+from deriva_ml.core.config import place_flags
 from deriva_ml.core.error_text import error_text
+from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.execution.request import DryRun
 
 if TYPE_CHECKING:
-    from deriva_ml.execution.runner import Outcome
+    from deriva_ml.execution.outcome import Outcome
     from deriva_ml.execution.sweep import SweepOutcome
 
-__all__ = ["show_job", "show_outcome", "show_sweep"]
+__all__ = ["outcome_code", "show_failures", "show_job", "show_outcome", "show_sweep", "sweep_code"]
 
 
 def show_outcome(outcome: Outcome, *, debug: bool = False) -> int:
     """Print what a run came to; the exit code of the command."""
     _say_made(outcome.made_catalog)
     place = place_flags(outcome.hostname, outcome.catalog_id)
+    if outcome.dry is DryRun.full:
+        say_full(outcome.report is not None)
     if outcome.report is not None:
-        show_report(outcome.report, place)
-    elif outcome.error is None and outcome.checked is not None:
-        _show_checked(outcome)
-    return _show_failure(outcome.error, debug=debug)
+        show_report(outcome.report, place, is_kept=outcome.dry is not DryRun.full)
+    elif outcome.dry is DryRun.checks:
+        show_ahead(outcome)
+    show_failures(outcome, debug=debug)
+    return outcome_code(outcome)
 
 
-def _show_failure(error: BaseException | None, *, debug: bool) -> int:
-    if error is None:
-        return 0
-    sys.stdout.flush()
-    show_error(error, debug=debug)
-    return exit_code(error)
+def outcome_code(outcome: Outcome) -> int:
+    """The exit code of a command that came to this."""
+    return 0 if outcome.error is None else _code(outcome.error, outcome.dry)
+
+
+def _code(error: BaseException, dry: DryRun) -> int:
+    """The exit code of an error; where nothing was to be done but to look, whatever is wrong is the request."""
+    code = exit_code(error)
+    return code if dry is not DryRun.checks or code == DerivaMLUnreachable.exit_code else 2
+
+
+def show_failures(came_to: Outcome | SweepOutcome, *, debug: bool = False) -> None:
+    """Write what went wrong to standard error."""
+    for job in getattr(came_to, "failed", ()) if hasattr(came_to, "jobs") else ():
+        if job.error is not None:
+            print(f"\nJob {job.number}:", file=sys.stderr)
+            show_error(job.error, debug=debug)
+    if came_to.error is not None:
+        sys.stdout.flush()
+        show_error(came_to.error, debug=debug)
 
 
 def _say_made(place: str | None) -> None:
@@ -60,8 +79,14 @@ def show_job(outcome: Outcome) -> None:
 def show_sweep(sweep: SweepOutcome, *, debug: bool = False) -> int:
     """Print what a sweep came to, one line for each job; the exit code of the command."""
     _say_made(sweep.made_catalog)
+    if sweep.dry is DryRun.full:
+        say_full(sweep.report is not None)
     if sweep.report is not None:
-        show_report(sweep.report, place_flags(sweep.hostname, sweep.catalog_id), with_children=False)
+        place = place_flags(sweep.hostname, sweep.catalog_id)
+        show_report(sweep.report, place, with_children=False, is_kept=sweep.dry is not DryRun.full)
+    if sweep.dry is DryRun.checks:
+        show_places(sweep.places, good=sweep.error is None and not sweep.failed)
+        _say_common_warnings(sweep)
     table = table_of("Job", "Overrides", "Execution", "Status", "Time")
     for job in sweep.jobs:
         record = job.report.record if job.report is not None else None
@@ -73,20 +98,23 @@ def show_sweep(sweep: SweepOutcome, *, debug: bool = False) -> int:
             run_time(record) if record else "",
         )
     emit(title("Jobs"), table)
-    for job in sweep.failed:
-        if job.error is not None:
-            print(f"\nJob {job.number}:", file=sys.stderr)
-            _show_failure(job.error, debug=debug)
-    return _sweep_code(sweep, debug=debug)
+    show_failures(sweep, debug=debug)
+    return sweep_code(sweep)
 
 
-def _sweep_code(sweep: SweepOutcome, *, debug: bool) -> int:
+def _say_common_warnings(sweep: SweepOutcome) -> None:
+    """Print what a real run would refuse; what many jobs share is said once."""
+    warnings = [warning for job in sweep.jobs if job.checked is not None for warning in job.checked.warnings]
+    show_warnings(list({str(warning): warning for warning in warnings}.values()))
+
+
+def sweep_code(sweep: SweepOutcome) -> int:
+    """The exit code of a command that came to this."""
     if sweep.error is not None:
-        return _show_failure(sweep.error, debug=debug)
-    errors = [job.error for job in sweep.failed if job.error is not None]
-    codes = {exit_code(error) for error in errors}
-    if sweep.report is None and codes == {2}:
-        return 2  # a dry run in which every failure is a wrong request
+        return _code(sweep.error, sweep.dry)
+    codes = {_code(job.error, sweep.dry) for job in sweep.failed if job.error is not None}
+    if sweep.dry is DryRun.checks:
+        return max(codes, default=0)
     if codes == {4}:
         return 4
     return 1 if sweep.failed else 0
@@ -109,40 +137,3 @@ def _unrecorded(job: Outcome) -> str:
     if job.skipped:
         return "not started"
     return "[red]refused[/red]" if job.error is not None else "would run"
-
-
-def _show_checked(outcome: Outcome) -> None:
-    """What a dry run found."""
-    checked = outcome.checked
-    assert checked is not None
-    configuration = checked.configuration
-    lines = grid()
-    lines.add_row("Dry run", "[green]everything that can be checked is in order[/green]; nothing was written")
-    lines.add_row("Description", escape_text(configuration.description) or "-")
-    lines.add_row("Model", escape_text(checked.model))
-    lines.add_row("Choices", escape_text(_choice(configuration.config_choices)))
-    lines.add_row("Workflow", escape_text(_workflow_line(configuration.workflow)))
-    for spec in configuration.datasets:
-        lines.add_row("Dataset", f"{spec.rid} version {spec.version}  {escape_text(spec.description)}".rstrip())
-    for asset in configuration.assets:
-        lines.add_row("Asset", asset.rid if isinstance(asset, AssetSpec) else escape_text(str(asset.path)))
-    where = f"{escape_text(outcome.catalog_id)} at {escape_text(str(resolve_place(outcome.hostname)))}"
-    if checked.inputs is None:
-        where += " (does not exist yet; a run makes it)"
-    lines.add_row("Catalog", where)
-    emit(lines)
-    if checked.dirty:
-        shown = ", ".join(checked.dirty[:5]) + (" ..." if len(checked.dirty) > 5 else "")
-        print(
-            f"Note: the code has uncommitted changes ({shown}). A real run needs a commit, or --allow-dirty.",
-            file=sys.stderr,
-        )
-
-
-def _choice(choices: Any) -> str:
-    return ", ".join(f"{group}={name}" for group, name in sorted(choices.items())) or "-"
-
-
-def _workflow_line(workflow: Any) -> str:
-    kinds = ", ".join(workflow.workflow_types)
-    return f"{workflow.name} ({kinds})" + (f", {workflow.url}" if workflow.url else "")

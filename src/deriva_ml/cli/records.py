@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["run_time", "show_latest", "show_report"]
 
 
-def show_report(report: RunReport, place: str = "", *, with_children: bool = True) -> None:
+def show_report(report: RunReport, place: str = "", *, with_children: bool = True, is_kept: bool = True) -> None:
     """Print everything that the catalog holds of a run.
 
     Args:
         report: The run.
         place: Flags that name the catalog in commands.
         with_children: List the runs that are part of it.
+        is_kept: It can be shown again; what a dry run recorded in a copy cannot.
     """
     emit(_head(report))
     if report.input_datasets or report.input_assets:
@@ -47,7 +48,8 @@ def show_report(report: RunReport, place: str = "", *, with_children: bool = Tru
         emit(title("Jobs"), _children(report))
     if report.metadata:
         emit(title("Kept with it"), _kept(report.metadata))
-    print(f"\nShow it again: deriva-ml-show {report.record.execution_rid}{place}")
+    if is_kept:
+        print(f"\nShow it again: deriva-ml-show {report.record.execution_rid}{place}")
 
 
 def _children(report: RunReport) -> Table:

@@ -11,14 +11,19 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deriva_ml.cli.configurations import config_folder, project
 from deriva_ml.cli.errors import guarded
 from deriva_ml.cli.hydra_flags import answer, options_of, search_override, set_up_completion, split_hydra
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from deriva_ml.cli.hydra_flags import HydraWords
+    from deriva_ml.execution.outcome import Outcome
     from deriva_ml.execution.runner import RunPlan
+    from deriva_ml.execution.sweep import SweepOutcome
 
 __all__ = ["main", "parser"]
 
@@ -29,6 +34,7 @@ dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hy
   deriva-ml-run --list-configs                       what there is to choose from
   eval "$(deriva-ml-run --shell-completion install=bash)"   complete flags, groups, names and keys in this shell
   deriva-ml-run +experiment=NAME dry_run=true        check everything, record nothing
+  deriva-ml-run +experiment=NAME dry_run=full        go the whole way in a copy of the catalog that is thrown away
   deriva-ml-run +experiment=NAME model_config.lr=1   run and record
   deriva-ml-run +multirun=NAME                       a named sweep
   deriva-ml-run --multirun model_config.lr=1,2,3     a sweep
@@ -56,10 +62,14 @@ def parser() -> argparse.ArgumentParser:
     add("--config-name", metavar="NAME", default="deriva_model", help="the main configuration (default: deriva_model)")
     add("--info", action="store_true", help="show the configuration groups and stop; with a word, Hydra's --info")
     add("--list-configs", action="store_true", help="show groups, names and descriptions, and stop")
-    add("--json", action="store_true", help="with --list-configs: for machines")
     add("--multirun", "-m", action="store_true", help="run a sweep: one job for each combination of values")
     add("--fail-fast", action="store_true", help="stop a sweep at its first failing job")
     add("--allow-dirty", action="store_true", help="run code with uncommitted changes")
+    add("--offline", action="store_true", help="check what can be known without the catalog, and run nothing")
+    add("--sizes", action="store_true", help="a dry run works out how large inputs are of which it is not known")
+    add(
+        "--json", action="store_true", help="print one JSON document and nothing else; of a run, or with --list-configs"
+    )
     add("--debug", action="store_true", help="show tracebacks")
     add("--version", action="store_true", help="show the version and stop")
     return out
@@ -78,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"deriva-ml {version('deriva-ml')}")
         return 0
-    return guarded(partial(_run, flags, rest), debug=flags.debug)
+    is_listing = flags.info or flags.list_configs  # which has a JSON of its own
+    run = _answer_json if flags.json and not is_listing else _run
+    return guarded(partial(run, flags, rest), debug=flags.debug)
 
 
 def _parts(word: str) -> list[str]:
@@ -90,30 +102,73 @@ def _parts(word: str) -> list[str]:
 
 def _run(flags: argparse.Namespace, rest: list[str]) -> int:
     hydra = split_hydra(rest, options_of(parser()), info=flags.info)
-    config_name = hydra.config_name or flags.config_name
     if hydra.shell is not None:
         return _complete(hydra.shell)
-    with project(config_folder(flags.config_dir, Path.cwd()), "--config-dir" if flags.config_dir else None) as store:
+    with _project(flags) as store:
         if (flags.info and not hydra.flags) or flags.list_configs:
             from deriva_ml.cli.listing import show_configs
 
-            show_configs(store, config_name, as_json=flags.json)
+            show_configs(store, hydra.config_name or flags.config_name, as_json=flags.json)
             return 0
-        from deriva_ml.cli.printer import show_job
-        from deriva_ml.execution.runner import RunOptions, plan_run
-
-        options = RunOptions(
-            allow_dirty=flags.allow_dirty or None,
-            fail_fast=flags.fail_fast,
-            on_outcome=show_job,
-        )
-        overrides = [*_with_place(flags, hydra.overrides), *search_override(hydra.folders)]
-        plan = plan_run(
-            overrides, config_name=config_name, multirun=flags.multirun, options=options, folders=hydra.folders
-        )
+        plan = _plan(flags, hydra)
         if hydra.flags:
             return answer(hydra.flags, plan)
         return _perform(plan, debug=flags.debug)
+
+
+def _project(flags: argparse.Namespace) -> AbstractContextManager[Any]:
+    return project(config_folder(flags.config_dir, Path.cwd()), "--config-dir" if flags.config_dir else None)
+
+
+def _plan(flags: argparse.Namespace, hydra: HydraWords) -> RunPlan:
+    from deriva_ml.cli.printer import show_job
+    from deriva_ml.execution.runner import RunOptions, plan_run
+
+    options = RunOptions(
+        allow_dirty=flags.allow_dirty or None,
+        fail_fast=flags.fail_fast,
+        offline=flags.offline,
+        sizes=flags.sizes,
+        on_outcome=show_job,
+    )
+    return plan_run(
+        [*_with_place(flags, hydra.overrides), *search_override(hydra.folders)],
+        config_name=hydra.config_name or flags.config_name,
+        multirun=flags.multirun,
+        options=options,
+        folders=hydra.folders,
+    )
+
+
+def _answer_json(flags: argparse.Namespace, rest: list[str]) -> int:
+    """Run, and print what it came to as JSON; whatever else is printed meanwhile goes to standard error."""
+    from deriva_ml.cli.machine import answer as answer_json
+
+    return answer_json(partial(_come_to, flags, rest), offline=flags.offline, debug=flags.debug)
+
+
+def _come_to(flags: argparse.Namespace, rest: list[str]) -> Outcome | SweepOutcome:
+    """Run, without a word.
+
+    Raises:
+        DerivaMLConfigurationError: Nothing is run here.
+    """
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError
+
+    hydra = split_hydra(rest, options_of(parser()), info=flags.info)
+    if hydra.flags or hydra.shell is not None:
+        raise DerivaMLConfigurationError(
+            "--json shows what a run comes to, and nothing is run here.",
+            source="command line",
+            hint="leave out --json, or Hydra's own flags",
+        )
+    with _project(flags):
+        plan = _plan(flags, hydra)
+        if not plan.is_sweep:
+            return plan.run()
+        from deriva_ml.execution.sweep import run_sweep
+
+        return run_sweep(plan)
 
 
 def _complete(step: str) -> int:

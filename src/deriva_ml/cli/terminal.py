@@ -19,6 +19,7 @@ __all__ = [
     "emit",
     "escape_text",
     "grid",
+    "json_text",
     "local_time",
     "show_json",
     "table_of",
@@ -75,7 +76,12 @@ def _fixed_width(table: Table) -> int:
 
 def show_json(value: Any) -> None:
     """Print a value, dataclasses included, as JSON."""
-    print(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
+    print(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value, dataclasses included, as JSON."""
+    return json.dumps(value, default=_plain, indent=2, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,8 @@ The branches follow what the caller can do about it:
     DerivaMLException                      anything of ours
     ├── DerivaMLConfigurationError         mend the configuration or the command line
     │   ├── DerivaMLSchemaError            the catalog's schema is not what is needed
-    │   └── DerivaMLAuthenticationError    log in, or ask for rights
+    │   ├── DerivaMLAuthenticationError    log in, or ask for rights
+    │   └── DerivaMLProblems               several errors at once
     ├── DerivaMLDataError                  the request names something wrong
     │   ├── DerivaMLNotFoundError
     │   │   ├── DerivaMLRidsNotFound
@@ -57,6 +58,7 @@ __all__ = [
     "DerivaMLMissingExtra",
     "DerivaMLModelError",
     "DerivaMLNotFoundError",
+    "DerivaMLProblems",
     "DerivaMLReadOnlyError",
     "DerivaMLRidsNotFound",
     "DerivaMLSchemaError",
@@ -140,6 +142,25 @@ class DerivaMLAuthenticationError(DerivaMLConfigurationError):
     """The catalog does not know the caller, or grants too little."""
 
     http_status = 401
+
+
+class DerivaMLProblems(DerivaMLConfigurationError):
+    """Several things are wrong with a request; ``errors`` are the errors, each with its own fields."""
+
+    def __init__(self, errors: Sequence[DerivaMLException]) -> None:
+        super().__init__(f"{len(errors)} things are wrong with the request:")
+        self.errors: tuple[DerivaMLException, ...] = tuple(errors)
+        if any(error.exit_code == DerivaMLUnreachable.exit_code for error in errors):
+            self.exit_code = DerivaMLUnreachable.exit_code
+
+    @classmethod
+    def of(cls, errors: Sequence[DerivaMLException]) -> DerivaMLException:
+        """One error for all of these: the only one itself, or one that holds them."""
+        return errors[0] if len(errors) == 1 else cls(errors)
+
+    def __str__(self) -> str:
+        parts = [f"{number}. {error}" for number, error in enumerate(self.errors, 1)]
+        return "\n".join([self._msg, *(line for part in parts for line in part.splitlines())])
 
 
 class DerivaMLDataError(DerivaMLException):

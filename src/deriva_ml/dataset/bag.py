@@ -11,10 +11,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +21,7 @@ from deriva_ml.core.enums import MLTable
 from deriva_ml.core.files import Digests
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
 from deriva_ml.dataset.bag_database import BagDatabase, build_database
+from deriva_ml.dataset.bag_keys import bag_keys, bag_scope, base_url
 from deriva_ml.dataset.bag_layout import FETCH, Payload, bag_name, schema_facts
 from deriva_ml.dataset.bag_payload import BagProgress, Notice, fetch_payload, payload_of_bag
 from deriva_ml.dataset.bag_record import BagRecord, checksums_of
@@ -36,20 +35,10 @@ from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.model import Json
 from deriva_ml.workspace.cache import Cache, CacheEntry
 
-__all__ = ["BagProgress", "Notice", "bag_keys", "download_dataset_bag", "fill_from"]
-
-FORMAT = 2
-"""Counts up when the same version would be written otherwise: older entries of the cache are not used then."""
+__all__ = ["BagProgress", "Notice", "download_dataset_bag", "fill_from"]
 
 DATABASE = "tables.db"
 """The bag's database, beside the bag in its cache entry."""
-
-NO_ADDRESS = "deriva-ml:"
-"""What stands before the URLs of the object store of a folder, which has no address.
-
-``bdbag`` has no way to a folder's files, and says so of this scheme, where of others (``tag:``) it would report success
-without fetching anything. The identity of the folder is left out: copies of a folder have the same bags.
-"""
 
 
 def download_dataset_bag(
@@ -95,33 +84,6 @@ def _version(session: Session, spec: DatasetSpec, source: str | None) -> tuple[D
     return version, {"RID": version.version_rid}
 
 
-def bag_keys(session: Session, spec: DatasetSpec, snapshot: str) -> tuple[str, str]:
-    """The keys under which the cache has a version's bag: with the files of assets, and without.
-
-    Args:
-        session: The catalog.
-        spec: The version, and what is left out.
-        snapshot: The version's snapshot.
-    """
-    facts = {
-        "format": FORMAT,
-        "identity": session.identity,
-        "catalog": session.catalog_id,
-        "schemas": [session.ml_schema, *sorted(session.domain_schemas)],
-        "exclude": sorted(spec.exclude_tables or ()),
-    }
-    whole = {**facts, "materialized": True}
-    bare = {**facts, "materialized": False, "place": base_url(session)}
-    digests = (hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest() for each in (whole, bare))
-    first, second = (f"{spec.rid}_{digest[:16]}_{snapshot}" for digest in digests)
-    return first, second
-
-
-def base_url(session: Session) -> str:
-    """What stands before the URLs of objects in ``fetch.txt``: the address of a service, if there is one."""
-    return session.place.base_url or NO_ADDRESS
-
-
 def fill_from(bare: CacheEntry, directory: Path) -> dict[str, Digests]:
     """Take over the files of a bag without files, by hard links, but for the list of what it lacks."""
     files: dict[str, Digests] = {}
@@ -157,11 +119,6 @@ class _Download:
 
     def _record(self, scope: object) -> BagRecord:
         return BagRecord(self.session, self.row, str(scope), f"dataset {self.spec.rid} version {self.spec.version}")
-
-    def _scope(self, schemas: Collection[str]) -> str:
-        """The way to export, as a word: a schema that is younger than the version is no part of its bag."""
-        facts = [FORMAT, self.session.ml_schema, sorted(schemas), sorted(self.spec.exclude_tables or ())]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def open(self, *, record: bool) -> DatasetBag:
         """The bag, from the cache or from the catalog."""
@@ -224,8 +181,8 @@ class _Download:
             **schema_facts(self.session.ml_schema, schemas),
         }
         written = write_bag(bag, then, content, self.snapshot, facts)
-        found = checksums_of(written.files)
-        self.note.update({"scope": self._scope(schemas), "checksums": found})
+        found = checksums_of(written.files, sum(item.length for item in written.payload))
+        self.note.update({"scope": bag_scope(self.session, self.spec, schemas), "checksums": found})
         self._record(self.note["scope"]).check(found)  # before anything is fetched
         build_database(bag, directory / DATABASE)
         return {f"{bag.name}/{path}": digests for path, digests in written.files.items()}, written.payload

@@ -1,7 +1,8 @@
 """The checksum of a version's bag: recorded with the version when it is first exported, compared ever after.
 
 1. What is recorded: the SHA-256 of ``tagmanifest-sha256.txt``, which vouches for every byte but ``fetch.txt``, and the
-   beginning of each file's own SHA-256, so that a difference can be told by the file.
+   beginning of each file's own SHA-256, so that a difference can be told by the file; and the bytes of tables and of
+   the files of assets, so that it is known beforehand how large the bag is.
 2. Where: in ``Dataset_Version.Bag_Checksum``, a JSON object with an entry for each way to export (other tables left
    out, other schemas: another bag). In a catalog without that column, from a snapshot, or by a user who may not write
    there, in this machine's cache. Nobody is kept from a bag because it cannot be recorded.
@@ -23,7 +24,7 @@ from deriva_ml.dataset.bag_layout import SEAL
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Json
 
-__all__ = ["BagRecord", "Checksums", "checksums_of"]
+__all__ = ["BagRecord", "Checksums", "checksums_of", "recorded_size"]
 
 COLUMN = "Bag_Checksum"
 FOLDER = ".checksums"
@@ -32,17 +33,42 @@ _DERIVED = ("tagmanifest-", "manifest-", "bag-info.txt")
 """Files that differ whenever another does."""
 
 Checksums = dict[str, Any]
-"""``sha256``: of the whole bag; ``files``: the beginning of each file's own, by its path."""
+"""``sha256``: of the whole bag; ``files``: the beginning of each file's own, by its path; ``bytes``: of ``tables`` and
+``assets``, which older records do not have."""
 
 
-def checksums_of(files: Mapping[str, Digests]) -> Checksums:
+def checksums_of(files: Mapping[str, Digests], assets: int | None = None) -> Checksums:
     """What is recorded of a bag.
 
     Args:
         files: The hashes of its files by path, with or without those of assets.
+        assets: The bytes of the files of assets, if that is known.
     """
     kept = {name: each.sha256 for name, each in files.items() if _is_recorded(name)}
-    return {"sha256": kept[SEAL], "files": {name: kept[name][:_DIGITS] for name in sorted(kept)}}
+    found: Checksums = {"sha256": kept[SEAL], "files": {name: kept[name][:_DIGITS] for name in sorted(kept)}}
+    if assets is not None:
+        tables = sum(each.length for name, each in files.items() if _is_recorded(name))
+        found["bytes"] = {"tables": tables, "assets": assets}
+    return found
+
+
+def recorded_size(row: Mapping[str, Json], scope: str, *, with_assets: bool = True) -> int | None:
+    """How many bytes the bag of a version has, if that was recorded when it was first exported.
+
+    Args:
+        row: The version's row.
+        scope: The way to export.
+        with_assets: Count the files of assets.
+    """
+    recorded = row.get(COLUMN)
+    found = recorded.get(scope) if isinstance(recorded, dict) else None
+    size = found.get("bytes") if isinstance(found, dict) else None
+    if not isinstance(size, dict):
+        return None
+    tables, assets = size.get("tables"), size.get("assets")
+    if not isinstance(tables, int) or not isinstance(assets, int):
+        return None
+    return tables + (assets if with_assets else 0)
 
 
 def _is_recorded(name: str) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 from deriva_ml.core.enums import BaseStrEnum
 from deriva_ml.dataset.aux_classes import DatasetSpec, DatasetVersion
-from deriva_ml.dataset.bag import bag_keys, download_dataset_bag
+from deriva_ml.dataset.bag import download_dataset_bag
+from deriva_ml.dataset.bag_keys import bag_keys
 from deriva_ml.dataset.bag_layout import bag_name
 from deriva_ml.dataset.versions import find_version
 from deriva_ml.schema.places import cache_of

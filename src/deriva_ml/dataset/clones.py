@@ -11,7 +11,7 @@ follows and that version's moment. Records of runs that consumed the older versi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deriva_ml.core import codes
@@ -24,7 +24,7 @@ from deriva_ml.dataset.versions import entries, find_version
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.path import table
 
-__all__ = ["Renewed", "at_version", "reinitialize_dataset_versions", "require_shown", "session_at"]
+__all__ = ["Renewed", "at_version", "first_moment", "not_shown", "reinitialize_dataset_versions", "session_at"]
 
 _RACES = 8
 """How often a lost race for version numbers is run again."""
@@ -75,22 +75,18 @@ def session_at(session: Session, rid: str, version: DatasetVersion | str | None)
     return at_version(session, find_version(session, rid, DatasetVersion.of(version)))
 
 
-def require_shown(session: Session, named: Mapping[str, DatasetHistory]) -> None:
-    """Refuse versions from before the catalog's first moment, in one request.
+def not_shown(
+    session: Session, entry: DatasetHistory, first: int, *, source: str | None = None
+) -> DerivaMLNotFoundError | None:
+    """What to say of a version from before the catalog's first moment; None of any other.
 
     Args:
         session: The catalog.
-        named: The versions, by where each was named.
-
-    Raises:
-        DerivaMLNotFoundError: A version is older than what is known of the catalog.
+        entry: The version.
+        first: The first moment of the catalog that is known (`first_moment`).
+        source: Where it was named.
     """
-    if not named:
-        return
-    first = _first_moment(session)
-    for source, entry in named.items():
-        if _moment(entry) < first:
-            raise _not_shown(session, entry, source)
+    return _not_shown(session, entry, source) if _moment(entry) < first else None
 
 
 def reinitialize_dataset_versions(catalog: HasSession | Session, origin: str | None = None) -> list[Renewed]:
@@ -138,7 +134,7 @@ def _not_here(session: Session) -> dict[str, DatasetHistory]:
     """The current versions, by dataset, that the catalog cannot show."""
     rows = session.catalog.rows(table(session.ml_schema, MLTable.dataset_version.value))
     current = {entry.dataset_rid: entry for entry in entries(rows)}  # the highest number comes last
-    first = _first_moment(session)
+    first = first_moment(session)
     moments: dict[str, list[str]] = {}
     for rid, entry in current.items():
         if _moment(entry) >= first:
@@ -167,7 +163,7 @@ def _moment(entry: DatasetHistory) -> int:
         return -1
 
 
-def _first_moment(session: Session) -> int:
+def first_moment(session: Session) -> int:
     """The first moment of the catalog that is known, in microseconds; 0 where the service does not say."""
     try:
         known = session.catalog.get("/history/,")

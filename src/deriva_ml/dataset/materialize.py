@@ -14,8 +14,9 @@ from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.connect import open_connection
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
 from deriva_ml.core.files import Digests
-from deriva_ml.dataset.bag import DATABASE, NO_ADDRESS, fill_from
+from deriva_ml.dataset.bag import DATABASE, fill_from
 from deriva_ml.dataset.bag_database import BagDatabase
+from deriva_ml.dataset.bag_keys import NO_ADDRESS
 from deriva_ml.dataset.bag_layout import FETCH, Payload
 from deriva_ml.dataset.bag_payload import Notice, fetch_payload, payload_of_bag
 from deriva_ml.workspace.cache import Cache, CacheEntry, entry_at

@@ -26,6 +26,7 @@ __all__ = [
     "JobContext",
     "compose",
     "compose_jobs",
+    "composed_job",
     "discard_output",
     "hydra_session",
     "new_stamp",
@@ -200,6 +201,37 @@ def compose(config_name: str, overrides: Sequence[str]) -> Any:
 
     with our_words(config_name, overrides):
         return hydra_compose(config_name, list(overrides))
+
+
+@contextmanager
+def composed_job(config_name: str, overrides: Sequence[str], number: int, folder: Path) -> Iterator[Any]:
+    """The configuration of one job of a sweep, which is the job at work within the block; nothing is run.
+
+    Args:
+        config_name: The main configuration.
+        overrides: The job's overrides.
+        number: Its number.
+        folder: Where the jobs' directories would be; none is made.
+    """
+    from hydra import compose as hydra_compose
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import open_dict, read_write
+
+    with our_words(config_name, overrides):
+        config = hydra_compose(config_name, list(overrides), return_hydra_config=True)
+    holder = HydraConfig.instance()
+    before = holder.cfg
+    with open_dict(config.hydra):
+        config.hydra.job.num = number
+        config.hydra.runtime.output_dir = str(folder / str(number))
+    holder.set_config(config)  # which makes its part read-only
+    task = copy.deepcopy(config)
+    with read_write(task), open_dict(task):
+        del task["hydra"]
+    try:
+        yield task
+    finally:
+        holder.cfg = before
 
 
 def run_job(hydra: Any, config_name: str, task: Task, overrides: Sequence[str]) -> Any:

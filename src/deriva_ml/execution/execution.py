@@ -100,7 +100,8 @@ class Execution:
             opened = reopen_run(self._session, configuration, reload, workflow)
         else:
             hydra_dir = getattr(ml_object, "hydra_runtime_output_dir", None)
-            around = Surroundings(now, parent, sequence, hydra_dir, getattr(ml_object, "on_download", None))
+            told, source = getattr(ml_object, "on_download", None), getattr(ml_object, "inputs_from", None)
+            around = Surroundings(now, parent, sequence, hydra_dir, told, source)
             opened = open_run(self._session, configuration, workflow, around, dry_run=self.dry_run)
         self.configuration = opened.configuration
         self.workflow = opened.workflow

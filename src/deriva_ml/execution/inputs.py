@@ -1,8 +1,7 @@
-"""The inputs of a run: checked before anything is written, recorded, brought, and found again by RID.
+"""The inputs of a run: recorded, brought, and found again by RID.
 
-1. A check makes one request for each kind of thing, however many there are: datasets, their versions, assets.
-2. Nothing of the run is in the catalog before all of its inputs are known to be good.
-3. An input dataset is recorded with the version that was consumed, where the catalog has a column for it. The datasets
+1. Nothing of the run is in the catalog before all of its inputs are known to be good (``input_check``).
+2. An input dataset is recorded with the version that was consumed, where the catalog has a column for it. The datasets
    that a run made are in the same table, without a version.
 """
 
@@ -17,69 +16,25 @@ from typing import TYPE_CHECKING, Any, overload
 from deriva_ml.asset.tables import execution_companion
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import MLTable
-from deriva_ml.core.exceptions import (
-    DerivaMLDatasetNotFound,
-    DerivaMLRidsNotFound,
-    DerivaMLTableTypeError,
-    DerivaMLValidationError,
-    DerivaMLVersionNotFound,
-)
-from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
-from deriva_ml.dataset.clones import require_shown
-from deriva_ml.dataset.versions import entries
+from deriva_ml.core.exceptions import DerivaMLValidationError
+from deriva_ml.dataset.aux_classes import DatasetSpec
+from deriva_ml.execution.input_check import AssetInput, DatasetInput, Inputs, check_inputs
 from deriva_ml.schema.session import Session
-from deriva_ml.schema.tables import is_asset
 
 if TYPE_CHECKING:
-    from deriva_ml.asset.aux_classes import AssetFilePath, AssetSpec
-    from deriva_ml.asset.local_file import LocalFile
+    from deriva_ml.asset.aux_classes import AssetFilePath
     from deriva_ml.dataset.bag import BagProgress
     from deriva_ml.dataset.dataset_bag import DatasetBag
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 
 __all__ = [
-    "AssetInput",
-    "DatasetInput",
     "Datasets",
-    "Inputs",
+    "InputSource",
     "RunInputs",
-    "check_inputs",
     "record_asset_inputs",
     "record_datasets",
     "store_inputs",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetInput:
-    """A dataset that a run consumes, and the entry of its history for the version."""
-
-    spec: DatasetSpec
-    version: DatasetHistory
-
-
-@dataclass(frozen=True, slots=True)
-class AssetInput:
-    """An asset that a run consumes, and where its row is."""
-
-    spec: AssetSpec
-    schema: str
-    table: str
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """All that a run consumes, known to exist.
-
-    Attributes:
-        datasets: Datasets.
-        assets: Assets of the catalog.
-        local: Files of this machine; they become assets when the run is opened (:func:`store_inputs`).
-    """
-
-    datasets: tuple[DatasetInput, ...] = ()
-    assets: tuple[AssetInput, ...] = ()
-    local: tuple[LocalFile, ...] = ()
 
 
 class Datasets(Sequence["DatasetBag"]):
@@ -135,6 +90,19 @@ DownloadNotice = Callable[[str, "BagProgress"], None]
 """What is told how far an input is: which one, and how far."""
 
 
+@dataclass(frozen=True, slots=True)
+class InputSource:
+    """Where a run takes its inputs from that is recorded elsewhere: in a copy that will be thrown away.
+
+    Attributes:
+        session: The catalog that holds the inputs; nothing is written there.
+        checked: What of it the run consumes, known to be good.
+    """
+
+    session: Session
+    checked: Inputs
+
+
 class RunInputs:
     """The inputs of one run on this machine: what was checked, and what has been brought.
 
@@ -144,6 +112,7 @@ class RunInputs:
         run_dir: The run's directory.
         checked: What the run consumes.
         notice: Is told how far each dataset is.
+        source: Where the inputs are, if they are not in this catalog.
 
     Attributes:
         checked: What the run consumes.
@@ -158,8 +127,10 @@ class RunInputs:
         run_dir: Path,
         checked: Inputs,
         notice: DownloadNotice | None = None,
+        source: InputSource | None = None,
     ) -> None:
         self._session = session
+        self._source = source
         self._notice = notice
         self._execution_rid = execution_rid
         self._folder = run_dir / "inputs"
@@ -178,17 +149,28 @@ class RunInputs:
         self.asset_paths.clear()
         if self.checked.local:
             from deriva_ml.asset.local_file import bring_local_file
-        if self.checked.assets:
+        for session, assets in self._assets_by_place():
             from deriva_ml.asset.download import download_many
 
-            cached = {item.spec.rid: item.spec.cache for item in self.checked.assets}
-            for path in download_many(self._session, list(cached), self._folder, use_cache=cached):
+            cached = {item.spec.rid: item.spec.cache for item in assets}
+            for path in download_many(session, list(cached), self._folder, use_cache=cached):
                 self.asset_paths.setdefault(path.asset_table, []).append(path)
         for number, file in enumerate(self.checked.local):
             # in a dry run they are no assets: they are only brought where a run would find its inputs
             path = bring_local_file(file, self._folder / f"local-{number}")
             self.asset_paths.setdefault(path.asset_table, []).append(path)
         self._are_here = True
+
+    def _assets_by_place(self) -> list[tuple[Session, list[AssetInput]]]:
+        """The assets with the catalog that each is in: a local file that was stored is in the run's own."""
+        if self._source is None:
+            return [(self._session, list(self.checked.assets))] if self.checked.assets else []
+        there = {item.spec.rid for item in self._source.checked.assets}
+        parts = [
+            (self._source.session, [item for item in self.checked.assets if item.spec.rid in there]),
+            (self._session, [item for item in self.checked.assets if item.spec.rid not in there]),
+        ]
+        return [(session, assets) for session, assets in parts if assets]
 
     def bring_dataset(self, spec: DatasetSpec) -> DatasetBag:
         """Fetch another dataset."""
@@ -208,57 +190,11 @@ class RunInputs:
 
         # A dry run writes nothing to the catalog, not even what the bag was.
         told = None if self._notice is None else partial(self._notice, f"dataset {spec.rid}")
-        record = self._execution_rid != DRY_RUN_RID
-        bag = download_dataset_bag(self._session, spec, progress=told, record=record)
+        record = self._execution_rid != DRY_RUN_RID and self._source is None
+        session = self._session if self._source is None else self._source.session
+        bag = download_dataset_bag(session, spec, progress=told, record=record)
         bag.execution_rid = self._execution_rid
         return bag
-
-
-def _source(configuration: ExecutionConfiguration, kind: str, at: int) -> str:
-    """Where the configuration names an input, in words."""
-    choice = configuration.config_choices.get(kind)
-    return f"{kind}[{at}]" + (f" of the configuration {kind}={choice}" if choice else "")
-
-
-def _refuse_repeated(rids: Sequence[str], configuration: ExecutionConfiguration, kind: str) -> None:
-    for at, rid in enumerate(rids):
-        if rid in rids[:at]:
-            raise DerivaMLValidationError(
-                f"The RID {rid} is named twice among the {kind} of the run.",
-                source=_source(configuration, kind, at),
-                hint="name each input once; a run consumes a dataset in one version",
-            )
-
-
-def check_inputs(session: Session, configuration: ExecutionConfiguration) -> Inputs:
-    """Find out whether everything that a run consumes exists, and is what it is taken for.
-
-    Raises:
-        DerivaMLDatasetNotFound: A dataset's RID names something else, or a dataset that was deleted.
-        DerivaMLRidsNotFound: Some RIDs name nothing; all such are in the error.
-        DerivaMLVersionNotFound: A dataset has no such version.
-        DerivaMLNotFoundError: A version's moment is not in the catalog's past.
-        DerivaMLTableTypeError: An asset's RID names something else.
-        DerivaMLValidationError: An input is named twice.
-    """
-    local = _check_local_files(configuration)
-    return Inputs(_check_datasets(session, configuration), _check_assets(session, configuration), local)
-
-
-def _check_local_files(configuration: ExecutionConfiguration) -> tuple[LocalFile, ...]:
-    from deriva_ml.asset.local_file import LocalFile, check_local_file
-
-    found: list[LocalFile] = []
-    for at, item in enumerate(configuration.assets):
-        if isinstance(item, LocalFile):
-            source = _source(configuration, "assets", at)
-            check_local_file(item, source)
-            if item.path in [other.path for other in found]:
-                raise DerivaMLValidationError(
-                    f"The local file {item.path} is named twice.", source=source, hint="name each input once"
-                )
-            found.append(item)
-    return tuple(found)
 
 
 def store_inputs(
@@ -281,86 +217,8 @@ def store_inputs(
     stored = iter(store_local_files(session, inputs.local))
     assets = [next(stored) if isinstance(item, LocalFile) else item for item in configuration.assets]
     configuration = configuration.model_copy(update={"assets": assets})
-    return configuration, Inputs(inputs.datasets, _check_assets(session, configuration))
-
-
-def _check_datasets(session: Session, configuration: ExecutionConfiguration) -> tuple[DatasetInput, ...]:
-    specs = configuration.datasets
-    rids = [spec.rid for spec in specs]
-    if not rids:
-        return ()
-    _refuse_repeated(rids, configuration, "datasets")
-    found = session.catalog.rows_by(session.ml_schema, str(MLTable.dataset), "RID", rids)
-    known = {str(row["RID"]): row for row in found}
-    _refuse_other_records(session, [rid for rid in rids if rid not in known], configuration)
-    history: dict[str, list[DatasetHistory]] = {rid: [] for rid in rids}
-    for entry in entries(session.catalog.rows_by(session.ml_schema, str(MLTable.dataset_version), "Dataset", rids)):
-        history[entry.dataset_rid].append(entry)
-    checked = []
-    for at, spec in enumerate(specs):
-        source = _source(configuration, "datasets", at)
-        if known[spec.rid].get("Deleted"):
-            raise DerivaMLDatasetNotFound(spec.rid, "Dataset was deleted", hint=f"named by {source}")
-        version = next((entry for entry in history[spec.rid] if entry.dataset_version == spec.version), None)
-        if version is None:
-            numbers = [str(entry.dataset_version) for entry in reversed(history[spec.rid])]
-            raise DerivaMLVersionNotFound(spec.rid, str(spec.version), numbers, source=source)
-        checked.append(DatasetInput(spec, version))
-    require_shown(session, {_source(configuration, "datasets", at): one.version for at, one in enumerate(checked)})
-    return tuple(checked)
-
-
-def _refuse_other_records(session: Session, rids: Sequence[str], configuration: ExecutionConfiguration) -> None:
-    """Say of RIDs that are no datasets what they are."""
-    if not rids:
-        return
-    places = session.catalog.resolve_rids(rids)
-    order = [spec.rid for spec in configuration.datasets]
-    _refuse_missing(session, [rid for rid in rids if rid not in places], order, configuration, "datasets")
-    rid = rids[0]
-    schema, name = places[rid]
-    raise DerivaMLDatasetNotFound(
-        rid,
-        f"Dataset specified in execution configuration is not a dataset, but a record of {schema}:{name}",
-        hint=f"named by {_source(configuration, 'datasets', order.index(rid))}; single files belong into assets",
-    )
-
-
-def _refuse_missing(
-    session: Session, missing: Sequence[str], order: Sequence[str], configuration: ExecutionConfiguration, kind: str
-) -> None:
-    if missing:
-        places = ", ".join(_source(configuration, kind, order.index(rid)) for rid in missing)
-        raise DerivaMLRidsNotFound(
-            missing, source=places, hint=f"check the RIDs against catalog {session.catalog_id} at {session.place}"
-        )
-
-
-def _check_assets(session: Session, configuration: ExecutionConfiguration) -> tuple[AssetInput, ...]:
-    from deriva_ml.asset.aux_classes import AssetSpec
-
-    specs = [(at, spec) for at, spec in enumerate(configuration.assets) if isinstance(spec, AssetSpec)]
-    if not specs:
-        return ()
-    _refuse_repeated([spec.rid for _at, spec in specs], configuration, "assets")
-    rids = [spec.rid if isinstance(spec, AssetSpec) else "" for spec in configuration.assets]
-    places = session.catalog.resolve_rids([spec.rid for _at, spec in specs])
-    missing = [spec.rid for _at, spec in specs if spec.rid not in places]
-    _refuse_missing(session, missing, rids, configuration, "assets")
-    model = session.model()
-    checked = []
-    for at, spec in specs:
-        schema, name = places[spec.rid]
-        if not is_asset(model.schemas[schema].tables[name]):
-            hint = "a dataset belongs into datasets, with a version" if name == str(MLTable.dataset) else None
-            raise DerivaMLTableTypeError(
-                "asset",
-                f"{schema}:{name}, which holds {spec.rid},",
-                source=f"{_source(configuration, 'assets', at)}: asset specified in execution configuration",
-                hint=hint or "name a record of an asset table",
-            )
-        checked.append(AssetInput(spec, schema, name))
-    return tuple(checked)
+    named = check_inputs(session, configuration.model_copy(update={"datasets": []}))
+    return configuration, Inputs(inputs.datasets, named.assets)
 
 
 def _has_column(session: Session, table: str, column: str) -> bool:

@@ -33,11 +33,11 @@ from deriva_ml.execution.ending import close_run, end_badly
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import add_nested_execution, lookup_execution
+from deriva_ml.execution.input_check import Inputs, check_inputs
 from deriva_ml.execution.inputs import (
     DownloadNotice,
-    Inputs,
+    InputSource,
     RunInputs,
-    check_inputs,
     record_asset_inputs,
     record_datasets,
     store_inputs,
@@ -69,6 +69,7 @@ class Surroundings:
         sequence: Its place among the parts.
         hydra_output_dir: Hydra's directory for the job.
         notice: Is told how far inputs are.
+        source: Where its inputs are, if they are in another catalog.
     """
 
     now: Callable[[], datetime]
@@ -76,6 +77,7 @@ class Surroundings:
     sequence: int | None = None
     hydra_output_dir: Path | None = None
     notice: DownloadNotice | None = None
+    source: InputSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def open_run(
     """
     mask = process_mask()
     code = _choose_workflow(session, configuration, workflow).resolve(allow_dirty=True if dry_run else None)
-    inputs = check_inputs(session, configuration)
+    inputs = check_inputs(session, configuration) if around.source is None else around.source.checked
     if dry_run:
         check_terms(session, f"{session.ml_schema}:{MLVocab.workflow_type}", code.workflow_types)
         workflow_rid = rid = DRY_RUN_RID
@@ -150,7 +152,7 @@ def open_run(
             _make_directory(directory, rid)
             configuration, inputs = store_inputs(session, configuration, inputs)
         manifest = Manifest(directory / MANIFEST_NAME, rid)
-        brought = RunInputs(session, rid, directory, inputs, around.notice)
+        brought = RunInputs(session, rid, directory, inputs, around.notice, around.source)
         opened = Opened(code, workflow_rid, directory, ledger, manifest, brought, configuration)
         _describe(session, opened, configuration, mask, around)
         ledger.move(Status.initializing, "Bringing inputs.")

@@ -15,7 +15,8 @@ from deriva_ml.execution import execution_record as records
 from deriva_ml.execution import report, uses
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
-from deriva_ml.execution.inputs import check_inputs, record_datasets
+from deriva_ml.execution.input_check import check_inputs
+from deriva_ml.execution.inputs import record_datasets
 from deriva_ml.execution.report import RunReport
 from deriva_ml.schema.session import HasSession, Session, session_of
 

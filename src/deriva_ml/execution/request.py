@@ -4,23 +4,62 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
+from deriva_ml.core.enums import BaseStrEnum
 from deriva_ml.core.ermrest import RID_PATTERN
 from deriva_ml.core.error_text import error_text
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException, DerivaMLProblems
 from deriva_ml.execution.composition_errors import interpolation_error
 from deriva_ml.execution.config_text import join_text
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
 from deriva_ml.execution.overrides import LIST_GROUPS, source_of
-from deriva_ml.execution.parameters import check_values
 
-__all__ = ["RunRequest", "instantiate", "open_catalog", "reason", "unwrap"]
+__all__ = ["DryRun", "RunRequest", "instantiate", "open_catalog", "reason", "salvage", "unwrap"]
 
 DEFAULT_ML_CLASS = "deriva_ml.ml.DerivaML"
 """The class that opens a catalog unless the configuration names another. It is named as configuration names things, by
 its path, because it composes the rooms and therefore stands above this one."""
+
+
+class DryRun(BaseStrEnum):
+    """How dry a run is."""
+
+    off = "false"
+    """It is a run, and is recorded."""
+    checks = "true"
+    """Everything that can be known is checked; nothing is written, nothing is downloaded, no model is called."""
+    full = "full"
+    """It goes the whole way, in a copy of the catalog that is thrown away."""
+
+    @classmethod
+    def read(cls, value: Any, overrides: Sequence[str] = ()) -> DryRun:
+        """What a configuration says.
+
+        Args:
+            value: Its value.
+            overrides: Overrides of the job, for the error.
+
+        Raises:
+            DerivaMLConfigurationError: It is neither a truth value nor ``full``.
+        """
+        text = str(value).strip().lower()
+        if text == cls.full:
+            return cls.full
+        for mode, words in ((cls.checks, _YES), (cls.off, _NO)):
+            if text in words:
+                return mode
+        raise DerivaMLConfigurationError(
+            f"dry_run takes true, false or full, and {value!r} is not that.",
+            source=next((f"override {one}" for one in overrides if one.startswith("dry_run=")), "key dry_run"),
+            allowed=["true", "false", "full"],
+            hint="true checks everything and writes nothing; full goes the whole way in a copy that is thrown away",
+        )
+
+
+_YES = frozenset({"true", "yes", "on", "y", "1"})
+_NO = frozenset({"false", "no", "off", "n", "0", "none"})
 
 
 @dataclass(frozen=True)
@@ -33,11 +72,20 @@ class RunRequest:
     description: str
     workflow: Any
     model_config: Any
-    dry_run: bool = False
+    dry_run: Any = False
     ml_class: Any = None
     upload_timeout: float = 600
     upload_chunk_size: int = 50_000_000
     script_config: Any = None
+
+    @property
+    def dry(self) -> DryRun:
+        """How dry the run is.
+
+        Raises:
+            DerivaMLConfigurationError: ``dry_run`` has a value that it cannot have.
+        """
+        return DryRun.read(self.dry_run)
 
     def upload_options(self) -> dict[str, Any]:
         """How outputs are uploaded, as `Execution.upload_execution_outputs` takes it."""
@@ -67,24 +115,68 @@ def instantiate(config: Any, overrides: Sequence[str] = ()) -> RunRequest:
             config[group] = []
     if OmegaConf.is_missing(config, "script_config") or OmegaConf.select(config, "script_config") == {}:
         config["script_config"] = None  # an optional group of which nothing was chosen, or what is stored as nothing
+    description = None
     try:
-        _refuse_missing(config)
+        _refuse_missing(sorted(OmegaConf.missing_keys(config)))
         # Read here, once: hydra-zen resolves what it is given and reads it again, and then an escaped ${ is none.
         description = OmegaConf.select(config, "description")
         if description is not None:
             config["description"] = ""
         request: RunRequest = zen(RunRequest)(config)
-        check_values(request.model, "model_config" if request.script_config is None else "script_config", overrides)
     except Exception as error:  # whatever the user's classes raise, in Hydra's wrapping or as it is
-        raise _not_made(error, overrides) from error
+        _parts, broken = _parts_of(config, overrides)
+        raise DerivaMLProblems.of([*broken.values()] or [_not_made(error, overrides)]) from error
+    DryRun.read(request.dry_run, overrides)
     return replace(request, description=join_text("" if description is None else description))
 
 
-def _refuse_missing(config: Any) -> None:
-    """Refuse a configuration with values that somebody has to give; a model would get the text ``???`` for them."""
-    from omegaconf import OmegaConf
+def salvage(config: Any, overrides: Sequence[str] = ()) -> tuple[RunRequest | None, dict[str, DerivaMLException]]:
+    """What can be made of a configuration that `instantiate` refuses, for whoever looks for all that is wrong.
 
-    missing = sorted(OmegaConf.missing_keys(config))
+    Args:
+        config: The configuration, without Hydra's part.
+        overrides: The overrides that it was composed with, for messages.
+
+    Returns:
+        The request without the arguments that cannot be made, None if the catalog or how dry the run is are among
+        them; and why each of them cannot.
+    """
+    parts, broken = _parts_of(config, overrides)
+    for name in ("datasets", "assets"):
+        parts.setdefault(name, [])
+    for name in ("workflow", "model_config"):
+        parts.setdefault(name, None)
+    parts["description"] = join_text(parts.get("description") or "")
+    needed = {item.name for item in fields(RunRequest) if item.default is MISSING}
+    if not needed <= parts.keys() or broken.keys() & {"deriva_ml", "ml_class", "dry_run"}:
+        return None, broken
+    return RunRequest(**parts), broken
+
+
+def _parts_of(config: Any, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, DerivaMLException]]:
+    """The arguments of a run, each made by itself, and why those that cannot be made cannot."""
+    from hydra_zen import instantiate as make
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    parts: dict[str, Any] = {}
+    broken: dict[str, DerivaMLException] = {}
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+    except OmegaConfBaseException as error:  # an interpolation that names nothing, wherever it is
+        return parts, {"": _not_made(error, overrides)}
+    for name in (item.name for item in fields(RunRequest) if item.name in config):
+        try:
+            _refuse_missing([key for key in missing if key.partition(".")[0] == name])
+            value = config[name]
+            parts[name] = make(value) if OmegaConf.is_config(value) else value
+        except Exception as error:  # noqa: BLE001  # whatever the user's classes raise is what is wrong with it
+            broken[name] = _not_made(error, overrides, name)
+    return parts, broken
+
+
+def _refuse_missing(missing: Sequence[str]) -> None:
+    """Refuse that nobody has given some values; a model would get the text ``???`` for them."""
     if missing:
         top = missing[0].partition(".")[0]
         raise DerivaMLConfigurationError(
@@ -94,12 +186,12 @@ def _refuse_missing(config: Any) -> None:
         )
 
 
-def _not_made(error: Exception, overrides: Sequence[str]) -> DerivaMLException:
+def _not_made(error: Exception, overrides: Sequence[str], name: str | None = None) -> DerivaMLException:
     from omegaconf.errors import OmegaConfBaseException
 
     cause = error.__cause__
     lines = [*str(error).splitlines(), *getattr(error, "__notes__", ())]
-    key = next((line.partition(":")[2].strip() for line in lines if "full_key:" in line), None)
+    key = next((line.partition(":")[2].strip() for line in lines if "full_key:" in line), name)
     source = _source(key, cause or error, overrides)
     for found in (error, cause):
         if isinstance(found, DerivaMLException):

@@ -2,15 +2,13 @@
 
 1. The configuration of a run is composed once (``composition``); everything after that works on the values.
 2. What can be known before the run starts is checked before anything is written: a wrong request leaves no trace.
-3. A dry run stops after the check. It opens the catalog only to read, and makes none.
-4. A model that raises ends a run that is recorded as Failed, with the outputs that it had registered and the traceback.
-5. A job answers with an `Outcome`, errors included, because a sweep goes on after a job that failed.
+3. A dry run stops there (``dry_run``), or goes the whole way in a copy of the catalog (``rehearsal``).
+4. A job answers with an `Outcome`, errors included, because a sweep goes on after a job that failed.
 """
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,29 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from hydra_zen import builds
 
-from deriva_ml.core.config import Settings, place_flags
-from deriva_ml.core.error_text import error_text
-from deriva_ml.core.exceptions import (
-    DerivaMLException,
-    DerivaMLModelError,
-    DerivaMLUnreachable,
-    DerivaMLUploadError,
-)
+from deriva_ml.core.config import Settings
+from deriva_ml.core.exceptions import DerivaMLException
 from deriva_ml.execution import composition
 from deriva_ml.execution.base_config import base_defaults
 from deriva_ml.execution.composition import JobContext, reset_multirun_state
-from deriva_ml.execution.config_sources import user_line
-from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.multirun_config import MultirunSpec
+from deriva_ml.execution.outcome import Child, Outcome, RunOptions
 from deriva_ml.execution.overrides import check_overrides, literal_descriptions, take_multirun
-from deriva_ml.execution.preflight import Checked, catalog_is_there, check_catalog, check_request
+from deriva_ml.execution.preflight import check_catalog, check_request
 from deriva_ml.execution.registry import Registry, register
-from deriva_ml.execution.request import RunRequest, instantiate, open_catalog
+from deriva_ml.execution.request import DryRun, RunRequest, instantiate, open_catalog
+from deriva_ml.execution.running import record_run
 
 if TYPE_CHECKING:
     from deriva_ml.core.ermrest import UploadCallback
     from deriva_ml.execution.inputs import DownloadNotice
-    from deriva_ml.execution.report import RunReport
 
 __all__ = [
     "Child",
@@ -49,7 +40,6 @@ __all__ = [
     "RunOptions",
     "RunPlan",
     "create_model_config",
-    "finish",
     "perform",
     "plan_run",
     "reset_multirun_state",
@@ -57,75 +47,6 @@ __all__ = [
 ]
 
 JOB_NAME = "deriva-ml-run"
-LONGEST_TRACEBACK = 200_000
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the command says about a run, beside its configuration.
-
-    Attributes:
-        allow_dirty: Code with uncommitted changes may run; None for what the environment says.
-        fail_fast: A sweep stops at its first failing job.
-        on_outcome: Is told the outcome of each job of a sweep as it ends.
-        on_download: Is told how far inputs are.
-        on_upload: Is told how far outputs are.
-    """
-
-    allow_dirty: bool | None = None
-    fail_fast: bool = False
-    on_outcome: Callable[[Outcome], None] | None = None
-    on_download: DownloadNotice | None = None
-    on_upload: UploadCallback | None = None
-
-
-@dataclass(frozen=True)
-class Child:
-    """A job's place in a sweep.
-
-    Attributes:
-        parent_rid: The execution of the sweep; None in a dry run.
-        stop: A file whose presence means that no further job shall start.
-    """
-
-    parent_rid: str | None
-    stop: Path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a job came to.
-
-    Attributes:
-        description: What the job was for.
-        number: The job's number in its sweep.
-        overrides: The job's overrides.
-        hostname: The catalog's host as the configuration names it.
-        catalog_id: The catalog.
-        execution_rid: The run, if it was opened.
-        report: What was recorded; None also where the catalog could not be asked any more.
-        checked: What a dry run found.
-        error: Why the job failed, or was refused.
-        made_catalog: The default catalog was made for this run, here.
-        skipped: The job was not started, because another had failed.
-    """
-
-    description: str = ""
-    number: int | None = None
-    overrides: tuple[str, ...] = ()
-    hostname: str = ""
-    catalog_id: str = ""
-    execution_rid: str | None = None
-    report: RunReport | None = None
-    checked: Checked | None = None
-    error: BaseException | None = None
-    made_catalog: str | None = None
-    skipped: bool = False
-
-    @property
-    def failed(self) -> bool:
-        """Whether the job did not do what it was asked."""
-        return self.error is not None or self.skipped
 
 
 def create_model_config(
@@ -157,7 +78,7 @@ def run_model(
     description: str,
     workflow: Any,
     model_config: Any,
-    dry_run: bool = False,
+    dry_run: Any = False,
     ml_class: Any = None,
     upload_timeout: float = 600,
     upload_chunk_size: int = 50_000_000,
@@ -172,7 +93,8 @@ def run_model(
         description: What the run is for.
         workflow: The kind of work.
         model_config: The model: a callable that takes ``ml_instance`` and ``execution``.
-        dry_run: Check everything, record nothing.
+        dry_run: True: check everything, record nothing. ``"full"``: go the whole way in a copy of the catalog that is
+            thrown away.
         ml_class: Class that opens the catalog; ``DerivaML`` by default.
         upload_timeout: For how many seconds an upload may wait for the service to connect, or for its next bytes.
         upload_chunk_size: Files longer than this are sent to a service in chunks of so many bytes.
@@ -219,7 +141,7 @@ class Job:
             outcome = replace(outcome, skipped=True)
         else:
             try:
-                outcome = perform(instantiate(config, context.overrides), context, self.options, self.child)
+                outcome = self._perform(config, context)
             except Exception as error:  # noqa: BLE001  # recorded as the job's result: the sweep goes on
                 outcome = replace(outcome, error=error)
         if outcome.failed and self.child is not None and self.options.fail_fast:
@@ -228,6 +150,25 @@ class Job:
             with suppress(OSError):  # whoever was to be told has gone: the sweep goes on
                 self.options.on_outcome(outcome)
         return outcome
+
+    def _perform(self, config: Any, context: JobContext) -> Outcome:
+        """Run the job; if nothing is to be run, a configuration that cannot be made is looked at as far as it goes."""
+        try:
+            request = instantiate(config, context.overrides)
+        except DerivaMLException:
+            if self.child is not None or not (self.options.offline or _is_dry(config)):
+                raise
+            from deriva_ml.execution.dry_run import Asked, look_at_one
+
+            return look_at_one(Asked.of(config, context), self.options)
+        return perform(request, context, self.options, self.child)
+
+
+def _is_dry(config: Any) -> bool:
+    try:
+        return DryRun.read(config.get("dry_run", False)) is not DryRun.off
+    except DerivaMLException:
+        return False
 
 
 @dataclass(frozen=True)
@@ -275,7 +216,7 @@ class RunPlan:
         try:
             with composition.hydra_session(JOB_NAME) as hydra:
                 outcome: Outcome = composition.run_job(hydra, self.config_name, self.job(), self.all_overrides)
-            recorded = outcome.execution_rid is not None
+            recorded = outcome.execution_rid is not None and outcome.dry is DryRun.off
         finally:
             composition.discard_output(self.home, self.stamp, recorded=recorded)
         return outcome
@@ -331,122 +272,26 @@ def perform(
         DerivaMLException: The request is wrong; nothing was written.
     """
     options = options or RunOptions()
+    options.check(request.dry)
+    if options.offline or request.dry is DryRun.checks:
+        from deriva_ml.execution.dry_run import Asked, look_at_one
+
+        return look_at_one(Asked(context, request), options)
+    if request.dry is DryRun.full:
+        from deriva_ml.execution.rehearsal import rehearse
+
+        return rehearse(request, context, options, child)
     checked = check_request(request, context, allow_dirty=options.allow_dirty)
-    where = _where(request)
-    if request.dry_run and not catalog_is_there(request):
-        return replace(where, checked=checked, number=context.number, overrides=context.overrides)
+    outcome = Outcome(
+        request.description,
+        number=context.number,
+        overrides=context.overrides,
+        hostname=str(request.deriva_ml.hostname),
+        catalog_id=str(request.deriva_ml.catalog_id),
+        checked=checked,
+    )
     with open_catalog(request) as ml:
-        checked = check_catalog(ml, checked)
-        outcome = replace(where, number=context.number, overrides=context.overrides, checked=checked)
+        outcome = replace(outcome, checked=check_catalog(ml, checked))
         if ml.created_default:
             outcome = replace(outcome, made_catalog=str(ml.session.place))
-        if request.dry_run:
-            return outcome
-        return _record(ml, request, outcome, child, options)
-
-
-def _where(request: RunRequest) -> Outcome:
-    return Outcome(
-        request.description, hostname=str(request.deriva_ml.hostname), catalog_id=str(request.deriva_ml.catalog_id)
-    )
-
-
-def _record(ml: Any, request: RunRequest, outcome: Outcome, child: Child | None, options: RunOptions) -> Outcome:
-    """Open the execution, call the model, upload."""
-    assert outcome.checked is not None
-    place: dict[str, Any] = {}
-    if child is not None and child.parent_rid is not None:
-        place = {"parent": child.parent_rid, "sequence": outcome.number}
-    ml.on_download = options.on_download
-    execution = ml.create_execution(outcome.checked.configuration, **place)
-    error: BaseException | None = None
-    try:
-        with execution.execute() as running:
-            _call(request.model, ml, running)
-    except DerivaMLModelError as raised:
-        error = raised
-    flags = place_flags(outcome.hostname, outcome.catalog_id)
-    upload = {**request.upload_options(), "progress_callback": options.on_upload}
-    report, error = finish(execution, error, flags, upload)
-    rid, description = execution.execution_rid, execution.configuration.description
-    return replace(outcome, execution_rid=rid, report=report, error=error, description=description)
-
-
-def finish(
-    execution: Any, error: BaseException | None, place: str = "", upload: Mapping[str, Any] | None = None
-) -> tuple[RunReport | None, BaseException | None]:
-    """Upload what a run that has ended registered, and read back what was recorded.
-
-    Args:
-        execution: The run.
-        error: What ended it, if it was an error; it is the news, whatever goes wrong afterwards.
-        place: Flags that name the catalog in commands.
-        upload: Arguments of the upload.
-
-    Returns:
-        What was recorded, None if the catalog could not be asked; and the error to tell.
-    """
-    report = None
-    try:
-        try:
-            execution.upload_execution_outputs(**(upload or {}))
-        except DerivaMLUploadError as raised:
-            error = error or raised
-        report = execution.describe()
-    except DerivaMLUnreachable as raised:
-        error = _kept_here(execution.execution_rid, error, raised, place)
-    except DerivaMLException as raised:
-        error = error or raised
-    if place and isinstance(error, DerivaMLException) and error.hint and place not in error.hint:
-        rid = execution.execution_rid
-        error.hint = error.hint.replace(f" {rid}", f" {rid}{place}")  # the commands in it need the catalog too
-    return report, error
-
-
-def _kept_here(rid: str, error: BaseException | None, away: DerivaMLUnreachable, place: str) -> BaseException:
-    """The error of a run that lost its catalog: what the model raised, or that the catalog is not there."""
-    text = f"the outputs of execution {rid} are kept on this machine; once the catalog answers again: "
-    text += f"deriva-ml-upload --execution {rid}{place}"
-    if isinstance(error, DerivaMLException):
-        error.hint = text
-        return error
-    lost = DerivaMLUnreachable(
-        f"The catalog was lost while execution {rid} ran: {error_text(away).splitlines()[0]}", hint=text
-    )
-    lost.__cause__ = away
-    return error or lost
-
-
-def _call(model: Any, ml: Any, execution: Any) -> None:
-    """Call the model; keep the traceback of what it raises with the run.
-
-    Raises:
-        DerivaMLModelError: The model raised, or called ``sys.exit`` with something else than success.
-    """
-    try:
-        model(ml_instance=ml, execution=execution)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        if isinstance(error, SystemExit) and (error.code is None or error.code == 0):
-            return
-        with suppress(Exception):  # the model's error is the news, whatever becomes of its traceback
-            _keep_traceback(execution, error)
-        lines = error_text(error).strip().splitlines()
-        raise DerivaMLModelError(
-            f"The model {model_name(model)} raised {type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "),
-            source=user_line(error),
-            hint=f"the run is recorded as Failed, with its outputs so far: deriva-ml-show {execution.execution_rid}",
-        ) from error
-
-
-def _keep_traceback(execution: Any, error: BaseException) -> None:
-    from deriva_ml.execution.environment import mask
-
-    path = execution.asset_file_path(
-        "Execution_Metadata", "traceback.txt", asset_types="Execution_Metadata", description="what the model raised"
-    )
-    text = "".join(traceback.format_exception(error))
-    if len(text) > LONGEST_TRACEBACK:
-        text = f"{text[: LONGEST_TRACEBACK // 2]}\n...\n{text[-LONGEST_TRACEBACK // 2 :]}"
-    path.write_text(mask(text), encoding="utf-8", errors="backslashreplace")
+        return record_run(ml, request, outcome, child, options)

@@ -17,22 +17,31 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.config import place_flags
-from deriva_ml.core.exceptions import DerivaMLException, DerivaMLExecutionError
+from deriva_ml.core.exceptions import (
+    DerivaMLConfigurationError,
+    DerivaMLException,
+    DerivaMLExecutionError,
+    DerivaMLProblems,
+)
 from deriva_ml.execution import composition
 from deriva_ml.execution.composition import JobContext
+from deriva_ml.execution.dry_run import PlaceAhead, look_ahead
+from deriva_ml.execution.dry_sweep import ask_all
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.overrides import expand, swept_keys, told_of
-from deriva_ml.execution.preflight import check_catalog, check_request
-from deriva_ml.execution.request import RunRequest, instantiate, open_catalog
-from deriva_ml.execution.runner import JOB_NAME, Child, Outcome, RunPlan, finish
+from deriva_ml.execution.preflight import Checked, check_catalog, check_request
+from deriva_ml.execution.request import DryRun, RunRequest, instantiate, open_catalog
+from deriva_ml.execution.runner import JOB_NAME, Child, Outcome, RunPlan
+from deriva_ml.execution.running import finish
 
 if TYPE_CHECKING:
     from deriva_ml.execution.report import RunReport
+    from deriva_ml.execution.throwaway import CopyPlace
 
 __all__ = ["SweepFailed", "SweepOutcome", "run_sweep"]
 
@@ -49,6 +58,8 @@ class SweepOutcome:
         error: Why the parent is not complete.
         made_catalog: The default catalog was made for this sweep, here.
         swept: The keys that the sweep varies.
+        places: What a dry run found of the catalogs that the jobs are for.
+        dry: How dry the sweep was.
     """
 
     jobs: tuple[Outcome, ...]
@@ -58,6 +69,8 @@ class SweepOutcome:
     error: BaseException | None = None
     made_catalog: str | None = None
     swept: tuple[str, ...] = ()
+    places: tuple[PlaceAhead, ...] = ()
+    dry: DryRun = DryRun.off
 
     @property
     def failed(self) -> list[Outcome]:
@@ -82,51 +95,102 @@ def run_sweep(plan: RunPlan) -> SweepOutcome:
 
 
 def _run_sweep(plan: RunPlan) -> SweepOutcome:
-    with composition.hydra_session(JOB_NAME) as hydra, tempfile.TemporaryDirectory() as scratch:
-        first, count = _compose_all(hydra, plan)
-        request = instantiate(first)
-        stop = Path(scratch) / "stop"
-        swept = tuple(swept_keys(plan.overrides))
-        if request.dry_run:
-            answer = _answer(_run_jobs(hydra, plan, None, stop), request, swept=swept)
-            composition.discard_output(plan.home, plan.stamp)
-            return answer
+    with composition.hydra_session(JOB_NAME) as hydra:
+        jobs = expand(plan.overrides, hydra.config_loader)
+        if plan.options.offline or _says_dry(plan.overrides):
+            return _dry(hydra, plan, jobs)
+        first = _compose_all(hydra, plan, jobs)
+        dry = DryRun.read(first.get("dry_run", False), jobs[0])
+        plan.options.check(dry)
+        if dry is not DryRun.off:  # a configuration says so
+            return _dry(hydra, plan, jobs)
+        request = instantiate(first, jobs[0])
         checked = check_request(request, JobContext({}, None), allow_dirty=plan.options.allow_dirty)
         with open_catalog(request) as ml:
             check_catalog(ml, checked)
             made = str(ml.session.place) if ml.created_default else None
-            parent = ml.create_execution(_parent_configuration(plan, checked.configuration, swept, count))
-            _keep_definition(parent, plan, count)
-            jobs: list[Outcome] = []
-            error: BaseException | None = None
-            try:
-                with parent.execute():
-                    jobs += _run_jobs(hydra, plan, parent.execution_rid, stop)
-                    _refuse_failures(jobs)
-            except SweepFailed:
-                pass  # each job tells its own error
-            except DerivaMLException as raised:
-                error = raised
-            place = place_flags(str(request.deriva_ml.hostname), request.deriva_ml.catalog_id)
-            report, error = finish(parent, error, place)
-            return _answer(jobs, request, swept=swept, report=report, error=error, made_catalog=made)
+            return replace(_record(hydra, plan, ml, request, checked, len(jobs)), made_catalog=made)
 
 
-def _answer(jobs: Sequence[Outcome], request: RunRequest, **values: Any) -> SweepOutcome:
-    place = request.deriva_ml
-    return SweepOutcome(tuple(jobs), str(place.hostname), str(place.catalog_id), **values)
+def _says_dry(overrides: Sequence[str]) -> bool:
+    """Whether the command itself says that the sweep is dry, so that nothing of it has to be composed before."""
+    said = [text.partition("=")[2] for text in overrides if text.partition("=")[0].lstrip("+") == "dry_run"]
+    return bool(said) and DryRun.read(said[-1].strip("'\""), overrides) is not DryRun.off
 
 
-def _compose_all(hydra: Any, plan: RunPlan) -> tuple[Any, int]:
-    """Compose every job, so that a mistake in any of them is found before the first; the first one, and how many."""
-    jobs = expand(plan.overrides, hydra.config_loader)
+def _compose_all(hydra: Any, plan: RunPlan, jobs: Sequence[Sequence[str]]) -> Any:
+    """Compose every job, so that a mistake in any of them is found before the first; the first one."""
     with told_of(plan.spec):
-        return composition.compose_jobs(hydra, plan.config_name, plan.all_overrides, jobs), len(jobs)
+        return composition.compose_jobs(hydra, plan.config_name, plan.all_overrides, jobs)
 
 
-def _run_jobs(hydra: Any, plan: RunPlan, parent_rid: str | None, stop: Path) -> list[Outcome]:
-    job = plan.job(Child(parent_rid, stop))
-    found: list[Outcome] = composition.run_sweep(hydra, plan.config_name, job, plan.all_overrides)
+def _dry(hydra: Any, plan: RunPlan, jobs: Sequence[Sequence[str]]) -> SweepOutcome:
+    """Look at every job; if the sweep is fully dry and nothing is wrong, go the whole way in a copy of the catalog."""
+    asked = ask_all(plan.config_name, jobs, plan.home / "hydra-sweep" / plan.stamp, plan.spec)
+    ahead = look_ahead(asked, plan.options, is_sweep=True)
+    answer = SweepOutcome(
+        ahead.jobs,
+        *(next(((place.hostname, place.catalog_id) for place in ahead.places), ("", ""))),
+        error=DerivaMLProblems.of(ahead.problems) if ahead.problems else None,
+        swept=tuple(swept_keys(plan.overrides)),
+        places=ahead.places,
+        dry=DryRun.checks,
+    )
+    request = next((one.request for one in asked if one.request is not None), None)
+    if (
+        request is not None
+        and request.dry is DryRun.full
+        and not (plan.options.offline or answer.error or answer.failed)
+    ):
+        found = _rehearse(hydra, plan, request, answer)
+        answer = replace(found, places=ahead.places, dry=DryRun.full)
+    composition.discard_output(plan.home, plan.stamp)
+    return answer
+
+
+def _rehearse(hydra: Any, plan: RunPlan, request: RunRequest, looked: SweepOutcome) -> SweepOutcome:
+    """Record a sweep in a copy of the catalog that is thrown away."""
+    from deriva_ml.execution.rehearsal import Rehearsal, dry_error, dry_report
+    from deriva_ml.execution.throwaway import open_copy
+
+    if len(looked.places) > 1:
+        raise DerivaMLConfigurationError(
+            "The jobs of the sweep are for several catalogs, and a fully dry sweep is recorded in the copy of one.",
+            source=", ".join(f"catalog {place.catalog_id} at {place.place}" for place in looked.places),
+            hint="go the whole way with one catalog after the other, or check all with dry_run=true",
+        )
+    checked = [one.checked for one in looked.jobs if one.checked is not None]
+    exists = all(place.exists is True for place in looked.places)
+    with Rehearsal(request, exists=exists, checked=checked) as copy, open_copy(request, copy) as ml:
+        found = _record(hydra, plan, ml, request, checked[0], len(looked.jobs), copy)
+    return replace(found, report=dry_report(found.report, looked.places[0]), error=dry_error(found.error))
+
+
+def _record(
+    hydra: Any, plan: RunPlan, ml: Any, request: RunRequest, checked: Checked, count: int, copy: CopyPlace | None = None
+) -> SweepOutcome:
+    """Make the parent, run the jobs, and close the parent from what they came to."""
+    swept = tuple(swept_keys(plan.overrides))
+    parent = ml.create_execution(_parent_configuration(plan, checked.configuration, swept, count))
+    _keep_definition(parent, plan, count)
+    jobs: list[Outcome] = []
+    error: BaseException | None = None
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            with parent.execute():
+                jobs += _run_jobs(hydra, plan, Child(parent.execution_rid, Path(scratch) / "stop", copy))
+                _refuse_failures(jobs)
+        except SweepFailed:
+            pass  # each job tells its own error
+        except DerivaMLException as raised:
+            error = raised
+    hostname, catalog_id = str(request.deriva_ml.hostname), str(request.deriva_ml.catalog_id)
+    report, error = finish(parent, error, place_flags(hostname, catalog_id))
+    return SweepOutcome(tuple(jobs), hostname, catalog_id, report=report, error=error, swept=swept)
+
+
+def _run_jobs(hydra: Any, plan: RunPlan, child: Child) -> list[Outcome]:
+    found: list[Outcome] = composition.run_sweep(hydra, plan.config_name, plan.job(child), plan.all_overrides)
     return found
 
 

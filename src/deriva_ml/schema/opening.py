@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.copy_mark import mark_of
 from deriva_ml.catalog.service import session_info
 from deriva_ml.connect import Connection, open_connection
@@ -48,10 +49,10 @@ class Opened:
     created_default: bool
 
 
-def _find_model(connection: Connection, catalog_id: str) -> Model | None:
+def _find_model(client: CatalogClient) -> Model | None:
     """The catalog's model, or None if there is no such catalog."""
     try:
-        return connection.catalog(catalog_id).model()
+        return client.model(refresh=True)
     except DerivaMLCatalogError as error:
         if error.status != 404:
             raise
@@ -79,7 +80,7 @@ def _ensure_default_catalog(connection: Connection) -> bool:
 
 def _make_default_catalog(connection: Connection, root: Path) -> bool:
     with file_lock(root / ".first-use.lock"):
-        model = _find_model(connection, DEFAULT_CATALOG)
+        model = _find_model(connection.catalog(DEFAULT_CATALOG))
         if _is_whole(model):
             return False
         if model is None:
@@ -120,13 +121,13 @@ def _no_catalog(connection: Connection, catalog_id: str) -> DerivaMLConfiguratio
     )
 
 
-def _open_model(connection: Connection, catalog_id: str) -> tuple[Model, bool]:
-    """The catalog's model, and whether the catalog was made just now."""
-    model = _find_model(connection, catalog_id)
+def _open_model(connection: Connection, client: CatalogClient, catalog_id: str) -> tuple[Model, bool]:
+    """The catalog's model, which the client keeps, and whether the catalog was made just now."""
+    model = _find_model(client)
     created = False
     if connection.place.is_default and catalog_id == DEFAULT_CATALOG and not _is_whole(model):
         created = _ensure_default_catalog(connection)
-        model = _find_model(connection, catalog_id)
+        model = _find_model(client)
     if model is None:
         raise _no_catalog(connection, catalog_id)
     if (mark := mark_of(dict(model.annotations))) is not None:
@@ -188,13 +189,13 @@ def open_session(
     try:
         if check_auth and connection.place.root is None:
             _check_auth(connection)
-        model, created = _open_model(connection, str(catalog_id))
+        client = connection.catalog(catalog_id)
+        model, created = _open_model(connection, client, str(catalog_id))
         domain = _domain_schemas(model, domain_schemas, ml_schema)
         default = _default_schema(domain, default_schema)
     except BaseException:
         connection.close()
         raise
-    client = connection.catalog(catalog_id)
     usual = default_workdir(settings, hostname, catalog_id, identity=connection.identity)
     work = Path(working_dir).expanduser().absolute() if working_dir else usual
     # A directory that the user chose may be chosen for several catalogs, in which runs have the same RIDs.

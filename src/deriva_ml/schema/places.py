@@ -23,7 +23,8 @@ def place_of(session: Session) -> WorkPlace:
 
 def note_session(session: Session) -> None:
     """Note where a session works; to be called before anything is kept there."""
-    note_place(place_of(session))
+    if not session.is_passing:
+        note_place(place_of(session))
 
 
 def cache_of(session: Session) -> Cache:

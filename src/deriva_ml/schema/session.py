@@ -52,6 +52,7 @@ class Session:
         cache_dir: Where bags and assets are kept.
         own_dir: The part of a working directory that was chosen which is this catalog's alone; None where the working
             directory is the catalog's own as a whole.
+        is_passing: The catalog is thrown away in a moment: this machine keeps no note of where it works for it.
     """
 
     catalog: CatalogClient
@@ -66,6 +67,7 @@ class Session:
     default_schema: str | None = None
     project_name: str = "deriva-ml"
     own_dir: Path | None = None
+    is_passing: bool = False
 
     @property
     def records_dir(self) -> Path:

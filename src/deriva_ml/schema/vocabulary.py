@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from deriva_ml.core.ermrest import VocabularyTerm
@@ -30,6 +30,7 @@ __all__ = [
     "find_vocabularies",
     "list_vocabulary_terms",
     "lookup_term",
+    "unknown_terms",
     "vocabulary",
     "vocabulary_columns",
 ]
@@ -186,14 +187,34 @@ def check_terms(session: Session, name: str | Table, terms: Sequence[str]) -> li
     Raises:
         DerivaMLInvalidTerm: A term does not exist.
     """
+    vocab, preferred = _preferred(session, name)
+    for wanted in terms:
+        if wanted not in preferred:
+            raise _unknown(vocab, wanted, preferred)
+    return [preferred[wanted] for wanted in terms]
+
+
+def unknown_terms(session: Session, name: str | Table, terms: Sequence[str]) -> list[DerivaMLInvalidTerm]:
+    """What is wrong with terms that are no names or synonyms of a vocabulary, looked up in one request.
+
+    Raises:
+        DerivaMLTableNotFound: There is no such vocabulary.
+        DerivaMLTableTypeError: The table is no vocabulary.
+    """
+    vocab, preferred = _preferred(session, name)
+    return [_unknown(vocab, term, preferred) for term in dict.fromkeys(terms) if term not in preferred]
+
+
+def _preferred(session: Session, name: str | Table) -> tuple[Table, dict[str, str]]:
+    """A vocabulary, and the preferred names of its terms by name and synonym."""
     vocab = vocabulary(session, name)
     known = list_vocabulary_terms(session, vocab)
     preferred = {synonym: term.name for term in known for synonym in term.synonyms}
-    preferred |= {term.name: term.name for term in known}
-    for wanted in terms:
-        if wanted not in preferred:
-            raise DerivaMLInvalidTerm(vocab.name, wanted, allowed=nearest(wanted, preferred))
-    return [preferred[wanted] for wanted in terms]
+    return vocab, preferred | {term.name: term.name for term in known}
+
+
+def _unknown(vocab: Table, term: str, known: Iterable[str]) -> DerivaMLInvalidTerm:
+    return DerivaMLInvalidTerm(vocab.name, term, allowed=nearest(term, known))
 
 
 def add_term(

@@ -12,7 +12,14 @@ from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.wire.model import Json
 from deriva_ml.wire.path import Path, eq, table
 
-__all__ = ["WorkflowRow", "add_workflow", "find_workflows", "lookup_workflow", "lookup_workflow_by_url"]
+__all__ = [
+    "WorkflowRow",
+    "add_workflow",
+    "find_workflows",
+    "lookup_workflow",
+    "lookup_workflow_by_url",
+    "same_workflow",
+]
 
 WORKFLOW = str(MLTable.workflow)
 WORKFLOW_TYPE = str(MLTable.workflow_type)
@@ -97,16 +104,35 @@ def add_workflow(
     """
     session.require_writable()
     kinds = check_terms(session, f"{session.ml_schema}:{MLVocab.workflow_type}", list(workflow_type))
-    if url or checksum:
-        key = eq("Checksum", checksum) if checksum else eq("URL", url or "")
-        for row in session.catalog.rows(_path(session).where(key)):
-            if (row["URL"], row["Checksum"], row["Version"], row["Name"]) == (url, checksum, version, name):
-                return str(row["RID"])
+    known = same_workflow(session, name=name, url=url, checksum=checksum, version=version)
+    if known is not None:
+        return known
     row = {"Name": name, "Description": description, "URL": url, "Checksum": checksum, "Version": version}
     rid = str(session.catalog.insert(session.ml_schema, WORKFLOW, [row])[0]["RID"])
     links = [{"Workflow": rid, "Workflow_Type": kind} for kind in dict.fromkeys(kinds)]
     session.catalog.insert(session.ml_schema, WORKFLOW_TYPE, links)
     return rid
+
+
+def same_workflow(
+    session: Session, *, name: str, url: str | None, checksum: str | None, version: str | None
+) -> str | None:
+    """The RID of the workflow of this very code and name, if there is one; in one request.
+
+    Args:
+        session: The catalog.
+        name: Its name.
+        url: Where the code is, at the commit that ran.
+        checksum: Checksum of the code.
+        version: Version of the code's package.
+    """
+    if not (url or checksum):
+        return None
+    key = eq("Checksum", checksum) if checksum else eq("URL", url or "")
+    for row in session.catalog.rows(_path(session).where(key)):
+        if (row["URL"], row["Checksum"], row["Version"], row["Name"]) == (url, checksum, version, name):
+            return str(row["RID"])
+    return None
 
 
 def find_workflows(session: Session) -> list[WorkflowRow]:

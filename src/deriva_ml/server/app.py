@@ -32,6 +32,9 @@ __all__ = ["FORMAT", "FolderError", "Service", "create_folder", "local_client", 
 FORMAT = 1
 """The layout of a folder; one with a higher number was made by a later version."""
 
+BELOW = "below"
+"""What a marker calls the objects of the folder that this one is laid over."""
+
 
 def local_client() -> Client:
     """Who uses a folder in process: the user who is logged in to this machine, who owns every catalog in it."""
@@ -53,7 +56,7 @@ def _new_identity() -> str:
     return str(uuid.uuid4())
 
 
-def create_folder(root: Path, *, identity: str | None = None) -> None:
+def create_folder(root: Path, *, identity: str | None = None, below: Path | None = None) -> None:
     """Make a folder into a catalog's, unless it is one already.
 
     Two processes may do so at the same time: one of them makes it, and both go on.
@@ -61,6 +64,7 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
     Args:
         root: The folder; it and its parents are made if need be.
         identity: The folder's identity; by default a new one.
+        below: The content of another folder's objects, which is read where this one has none (`overlay`).
 
     Raises:
         FolderError: Something else is there.
@@ -72,12 +76,12 @@ def create_folder(root: Path, *, identity: str | None = None) -> None:
         raise FolderError(f"This is not a folder: {root}", hint="name a folder, or a path where nothing is yet")
     root.mkdir(parents=True, exist_ok=True)
     try:
-        _furnish(root, identity)
+        _furnish(root, identity, below)
     except (sqlite3.Error, OSError) as error:
         raise unusable(error, root) from error
 
 
-def _furnish(root: Path, identity: str | None) -> None:
+def _furnish(root: Path, identity: str | None, below: Path | None) -> None:
     for name in ("catalogs", "objects"):
         (root / name).mkdir(exist_ok=True)
     Registry.create(root / "service.db")
@@ -88,6 +92,7 @@ def _furnish(root: Path, identity: str | None) -> None:
         "format": FORMAT,
         "identity": identity or _new_identity(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **({} if below is None else {BELOW: str(below)}),
     }
 
     def write(path: Path) -> None:
@@ -123,7 +128,15 @@ def open_service(root: Path, *, clock: Callable[[], int] = microseconds, time_li
             f"The catalog folder {root} has format {layout}; this version of deriva-ml reads format {FORMAT}.",
             hint="use the version of deriva-ml that made it, or a later one",
         )
-    return Service(root, identity, clock=clock, time_limit=time_limit, placed="place" in content)
+    below = content.get(BELOW)
+    return Service(
+        root,
+        identity,
+        clock=clock,
+        time_limit=time_limit,
+        placed="place" in content,
+        below=None if below is None else Path(below),
+    )
 
 
 def _no_folder(root: Path) -> FolderError:
@@ -147,6 +160,7 @@ class Service:
         clock: Gives microseconds since 1970.
         time_limit: For how many seconds a request may work on a database; None for ever.
         placed: The marker records its place; else the first write lets it do so.
+        below: The content of another folder's objects, which is read where this one has none.
     """
 
     def __init__(
@@ -157,12 +171,13 @@ class Service:
         clock: Callable[[], int] = microseconds,
         time_limit: float | None = None,
         placed: bool = True,
+        below: Path | None = None,
     ) -> None:
         self.root = root
         self._placed = placed
         self.identity = identity
         self.ermrest = Ermrest(root, identity, clock=clock, time_limit=time_limit)
-        self.hatrac = Hatrac(root)
+        self.hatrac = Hatrac(root, below=below)
 
     def take_in(self, source: Path, progress: Callable[[int], None]) -> Taken:
         """Take a file into the object store, ahead of its name; see `deriva_ml.server.bulk`."""

@@ -40,6 +40,7 @@ __all__ = [
     "Backup",
     "Progress",
     "back_up",
+    "copy_database",
     "described",
     "discard",
     "flush",
@@ -166,7 +167,7 @@ def _gather(root: Path, target: Path, *, link: bool, with_users: bool, progress:
     marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
     created = datetime.now(UTC).isoformat(timespec="seconds")
     copied = ["service.db"]
-    _copy_database(root / "service.db", target / "service.db")
+    copy_database(root / "service.db", target / "service.db")
     with closing(connect(target / "service.db", read_only=True)) as connection:
         rows = connection.execute("SELECT id FROM entries WHERE is_catalog AND NOT deleted ORDER BY id").fetchall()
     catalogs = [str(row[0]) for row in rows]
@@ -174,7 +175,7 @@ def _gather(root: Path, target: Path, *, link: bool, with_users: bool, progress:
     for catalog_id in catalogs:
         source = database_path(root, catalog_id)
         copied.append(f"catalogs/{source.name}")
-        _copy_database(source, target / "catalogs" / source.name)
+        copy_database(source, target / "catalogs" / source.name)
     if with_users and (root / "users.db").exists():
         copied.append("users.db")
         _copy_users(root / "users.db", target / "users.db")
@@ -197,7 +198,7 @@ def _gather(root: Path, target: Path, *, link: bool, with_users: bool, progress:
     return manifest
 
 
-def _copy_database(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path) -> None:
     """Copy a database as of one moment, while others write to it."""
     try:
         with closing(connect(source, read_only=True)) as old, closing(sqlite3.connect(target)) as new:
@@ -220,7 +221,7 @@ def known_format(name: str) -> int:
 def _copy_users(source: Path, target: Path) -> None:
     """Copy users, groups and the hashes of secrets, for their owner's eyes; who is logged in now is left out."""
     target.touch(0o600, exist_ok=False)
-    _copy_database(source, target)
+    copy_database(source, target)
     with closing(sqlite3.connect(target)) as connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("DELETE FROM secrets WHERE expires IS NOT NULL")
@@ -238,7 +239,7 @@ def _copy_objects(root: Path, target: Path, *, link: bool, progress: Progress) -
     """Copy the object store's records, and all content that they have; give the contents with their sizes."""
     with _no_deletion(root / "hatrac.db"):
         # A copy by SQLite's own means, of a database that we hold ourselves, works as for anyone else.
-        _copy_database(root / "hatrac.db", target / "hatrac.db")
+        copy_database(root / "hatrac.db", target / "hatrac.db")
         with closing(sqlite3.connect(target / "hatrac.db")) as connection:
             # Uploads that are under way stay here: what they have gathered is no object yet.
             connection.executescript("DELETE FROM chunk; DELETE FROM job;")

@@ -57,11 +57,12 @@ class Hatrac:
     Args:
         root: The folder: records in ``hatrac.db``, content below ``objects``.
         owners: Roles that own the root namespace of a new store.
+        below: The content of another store, for records that were copied from there (`overlay`).
     """
 
-    def __init__(self, root: Path, owners: Owner = ("admin",)) -> None:
+    def __init__(self, root: Path, owners: Owner = ("admin",), *, below: Path | None = None) -> None:
         self._store = NameStore(root / "hatrac.db", owners)
-        self._files = ObjectFiles(root / "objects")
+        self._files = ObjectFiles(root / "objects", below=below)
         self._is_swept = False
         properties = ObjectProperties(self._store)
         uploads = Uploads(self._store, self._files)
@@ -128,7 +129,7 @@ class Hatrac:
                 version = self._readable(records, client, target)
         except (Refusal, ValueError):
             return None
-        path = self._files.path(version.digests.sha256)
+        path = self._files.found(version.digests.sha256)
         return path if path.exists() else None
 
     def _dispatch(self, request: Request, client: Client) -> Response:

@@ -70,10 +70,12 @@ class ObjectFiles:
     Args:
         folder: Where they are kept; made when the first one is written.
         clock: Seconds since 1970.
+        below: The files of another store, which are read where this one has none; never written.
     """
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time, below: Path | None = None) -> None:
         self.folder = folder
+        self._below = below
         self._incoming = folder / "incoming"
         self._jobs = folder / "jobs"
         self._clock = clock
@@ -81,6 +83,13 @@ class ObjectFiles:
     def path(self, sha256: str) -> Path:
         """Where content is, or would be."""
         return self.folder / sha256[:2] / sha256
+
+    def found(self, sha256: str) -> Path:
+        """Where content is to be read: here, or in the store below."""
+        path = self.path(sha256)
+        if self._below is None or path.exists():
+            return path
+        return self._below / sha256[:2] / sha256
 
     def job_path(self, job: str) -> Path:
         """Where the chunks of an upload job are gathered."""
@@ -203,7 +212,7 @@ class ObjectFiles:
         Raises:
             FileNotFoundError: The content is not there.
         """
-        source = self.path(sha256).open("rb", buffering=0)
+        source = self.found(sha256).open("rb", buffering=0)
         try:
             source.seek(first)
             if length <= SMALL:

@@ -35,7 +35,7 @@ from deriva_ml.server.damage import unusable
 from deriva_ml.server.errors import FULL, FolderError
 from deriva_ml.server.formats import format_of, refuse_later
 
-__all__ = ["identity_of", "restore"]
+__all__ = ["identity_of", "log_mode", "restore"]
 
 MADE_BY = "name what deriva-ml-catalog backup made"
 
@@ -179,7 +179,7 @@ def _verify(part: Path, manifest: dict[str, Any], backup: Path) -> None:
         with closing(connect(part / name, read_only=True)) as connection:
             refuse_later(backup / name, format_of(connection), known_format(Path(name).name))
         if name != "users.db":
-            _log_mode(part / name)
+            log_mode(part / name)
     wanted: set[str] = set()
     if (part / "hatrac.db").exists():
         with closing(connect(part / "hatrac.db", read_only=True)) as connection:
@@ -194,7 +194,8 @@ def _verify(part: Path, manifest: dict[str, Any], backup: Path) -> None:
         flush(path)
 
 
-def _log_mode(path: Path) -> None:
+def log_mode(path: Path) -> None:
+    """Let a database that was copied be written as those of a folder are."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     flush(path)

@@ -33,6 +33,7 @@ __all__ = [
     "key_document",
     "key_from_document",
     "model_from_document",
+    "rights_of",
     "schema_document",
     "schema_from_document",
     "table_document",
@@ -181,6 +182,16 @@ def model_from_document(document: Mapping[str, Json]) -> Model:
         annotations=_mapping(document.get("annotations")),
         acls=_mapping(document.get("acls")),
     )
+
+
+def rights_of(document: Mapping[str, Json]) -> dict[tuple[str, str], Mapping[str, Json]]:
+    """What the caller may do with each table, as far as the answer to ``GET /schema`` says."""
+    return {
+        (schema, name): _mapping(table["rights"])
+        for schema, content in _mapping(document.get("schemas")).items()
+        for name, table in _mapping(_mapping(content).get("tables")).items()
+        if isinstance(table, Mapping) and "rights" in table
+    }
 
 
 # ---------------------------------------------------------------------------------------------- values to documents

@@ -101,6 +101,10 @@ class Cache:
             return None
         return self._verified(found)
 
+    def sealed(self, key: str) -> CacheEntry | None:
+        """The entry of this key as its seal describes it; nothing is verified, and nothing is written."""
+        return self._load(self._place(key), key)
+
     def has(self, key: str) -> bool:
         """Whether there is something at the place of this key, be it whole or damaged."""
         return self._place(key).exists()

@@ -1,0 +1,141 @@
+"""One run that was checked: opened, its model called, its outputs uploaded, and what was recorded read back.
+
+A model that raises ends a run that is recorded as Failed, with the outputs that it had registered and the traceback.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from deriva_ml.core.config import place_flags
+from deriva_ml.core.error_text import error_text
+from deriva_ml.core.exceptions import (
+    DerivaMLException,
+    DerivaMLModelError,
+    DerivaMLUnreachable,
+    DerivaMLUploadError,
+)
+from deriva_ml.execution.config_sources import user_line
+from deriva_ml.execution.model_protocol import model_name
+from deriva_ml.execution.outcome import Child, Outcome, RunOptions
+
+if TYPE_CHECKING:
+    from deriva_ml.execution.report import RunReport
+    from deriva_ml.execution.request import RunRequest
+
+__all__ = ["finish", "record_run"]
+
+LONGEST_TRACEBACK = 200_000
+
+
+def record_run(ml: Any, request: RunRequest, outcome: Outcome, child: Child | None, options: RunOptions) -> Outcome:
+    """Open the execution, call the model, upload.
+
+    Args:
+        ml: The catalog in which it is recorded.
+        request: What to do.
+        outcome: What is known of the job, with what was checked.
+        child: The job's place in a sweep.
+        options: What the command says.
+    """
+    assert outcome.checked is not None
+    place: dict[str, Any] = {}
+    if child is not None and child.parent_rid is not None:
+        place = {"parent": child.parent_rid, "sequence": outcome.number}
+    ml.on_download = options.on_download
+    execution = ml.create_execution(outcome.checked.configuration, **place)
+    error: BaseException | None = None
+    try:
+        with execution.execute() as running:
+            _call(request.model, ml, running)
+    except DerivaMLModelError as raised:
+        error = raised
+    flags = place_flags(outcome.hostname, outcome.catalog_id)
+    upload = {**request.upload_options(), "progress_callback": options.on_upload}
+    report, error = finish(execution, error, flags, upload)
+    rid, description = execution.execution_rid, execution.configuration.description
+    return replace(outcome, execution_rid=rid, report=report, error=error, description=description)
+
+
+def finish(
+    execution: Any, error: BaseException | None, place: str = "", upload: Mapping[str, Any] | None = None
+) -> tuple[RunReport | None, BaseException | None]:
+    """Upload what a run that has ended registered, and read back what was recorded.
+
+    Args:
+        execution: The run.
+        error: What ended it, if it was an error; it is the news, whatever goes wrong afterwards.
+        place: Flags that name the catalog in commands.
+        upload: Arguments of the upload.
+
+    Returns:
+        What was recorded, None if the catalog could not be asked; and the error to tell.
+    """
+    report = None
+    try:
+        try:
+            execution.upload_execution_outputs(**(upload or {}))
+        except DerivaMLUploadError as raised:
+            error = error or raised
+        report = execution.describe()
+    except DerivaMLUnreachable as raised:
+        error = _kept_here(execution.execution_rid, error, raised, place)
+    except DerivaMLException as raised:
+        error = error or raised
+    if place and isinstance(error, DerivaMLException) and error.hint and place not in error.hint:
+        rid = execution.execution_rid
+        error.hint = error.hint.replace(f" {rid}", f" {rid}{place}")  # the commands in it need the catalog too
+    return report, error
+
+
+def _kept_here(rid: str, error: BaseException | None, away: DerivaMLUnreachable, place: str) -> BaseException:
+    """The error of a run that lost its catalog: what the model raised, or that the catalog is not there."""
+    text = f"the outputs of execution {rid} are kept on this machine; once the catalog answers again: "
+    text += f"deriva-ml-upload --execution {rid}{place}"
+    if isinstance(error, DerivaMLException):
+        error.hint = text
+        return error
+    lost = DerivaMLUnreachable(
+        f"The catalog was lost while execution {rid} ran: {error_text(away).splitlines()[0]}", hint=text
+    )
+    lost.__cause__ = away
+    return error or lost
+
+
+def _call(model: Any, ml: Any, execution: Any) -> None:
+    """Call the model; keep the traceback of what it raises with the run.
+
+    Raises:
+        DerivaMLModelError: The model raised, or called ``sys.exit`` with something else than success.
+    """
+    try:
+        model(ml_instance=ml, execution=execution)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, SystemExit) and (error.code is None or error.code == 0):
+            return
+        with suppress(Exception):  # the model's error is the news, whatever becomes of its traceback
+            _keep_traceback(execution, error)
+        lines = error_text(error).strip().splitlines()
+        raise DerivaMLModelError(
+            f"The model {model_name(model)} raised {type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "),
+            source=user_line(error),
+            hint=f"the run is recorded as Failed, with its outputs so far: deriva-ml-show {execution.execution_rid}",
+        ) from error
+
+
+def _keep_traceback(execution: Any, error: BaseException) -> None:
+    from deriva_ml.execution.environment import mask
+
+    path = execution.asset_file_path(
+        "Execution_Metadata", "traceback.txt", asset_types="Execution_Metadata", description="what the model raised"
+    )
+    text = "".join(traceback.format_exception(error))
+    if len(text) > LONGEST_TRACEBACK:
+        text = f"{text[: LONGEST_TRACEBACK // 2]}\n...\n{text[-LONGEST_TRACEBACK // 2 :]}"
+    path.write_text(mask(text), encoding="utf-8", errors="backslashreplace")
