@@ -98,7 +98,7 @@ def test_a_configuration_module_that_exits_is_named(tmp_path: Path, monkeypatch:
     (folder / "__init__.py").touch()
     (folder / "leaves.py").write_text("import sys\n\nsys.exit(0)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(DerivaMLConfigurationError, match="SystemExit") as caught:
+    with pytest.raises(DerivaMLConfigurationError, match=r"called sys\.exit\(0\)") as caught:
         load_configs("exiting_configs")
     assert caught.value.source == f"{folder / 'leaves.py'}:3"
 

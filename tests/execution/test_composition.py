@@ -17,6 +17,7 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.execution.composition import (
     JobContext,
     compose,
+    compose_jobs,
     discard_output,
     hydra_session,
     new_stamp,
@@ -166,3 +167,37 @@ def test_what_a_model_wrote_into_hydras_directory_stays_and_its_configuration_go
     assert [path.name for path in single.rglob("*")] == ["plot.txt"]
     discard_output(tmp_path, "s")
     assert not single.exists()
+
+
+def test_a_job_that_is_remembered_is_given_out_as_a_copy(name: str, tmp_path: Path) -> None:
+    keys = [[f"model_{name}.lr={rate}"] for rate in (1, 2, 1)]
+    overrides = output_overrides(tmp_path, new_stamp(), [])
+    with hydra_session("test") as hydra:
+        first = compose_jobs(hydra, name, overrides, keys)
+        assert "hydra" not in first
+        assert first[f"model_{name}"].lr == 1.0
+        found = run_sweep(
+            hydra, name, lambda config: (JobContext.current(), config), [*overrides, f"model_{name}.lr=1,2,1"]
+        )
+    assert [(job.number, config[f"model_{name}"].lr) for job, config in found] == [(0, 1.0), (1, 2.0), (2, 1.0)]
+
+
+def test_a_loader_that_is_sent_elsewhere_takes_no_jobs_along(name: str, tmp_path: Path) -> None:
+    with hydra_session("test") as hydra:
+        compose_jobs(hydra, name, [], [[f"model_{name}.lr=1"]])
+        state = hydra.config_loader.__getstate__()
+        assert (list(state), state["_jobs"]) == (["_loader", "_jobs"], {})
+        with pytest.raises(AttributeError):
+            assert hydra.config_loader._no_such_thing
+        assert hydra.config_loader.list_groups("hydra")
+
+
+def test_what_a_task_raises_is_raised_and_not_printed(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(config: Any) -> None:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"), hydra_session("test") as hydra:
+        run_job(hydra, name, fail, output_overrides(tmp_path, new_stamp(), []))
+    assert capfd.readouterr() == ("", "")

@@ -75,5 +75,6 @@ def test_a_text_is_found_where_it_is_written(mark: tuple[str, Path]) -> None:
 
 def test_a_file_that_has_gone_is_passed_over(mark: tuple[str, Path]) -> None:
     text, file = mark
+    assert stored_at(None, f"{text}_main") == [f"{file}:8"]
     file.unlink()
-    assert stored_at(f"g_{text}", "one") == []
+    assert stored_at(None, f"{text}_main") == []

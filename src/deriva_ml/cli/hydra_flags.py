@@ -7,6 +7,7 @@ Hydra knows under another name than we do (``-cn``, ``-cd``, ``--run``) is trans
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -215,6 +216,7 @@ def _hydra_main(words: Sequence[str], config_name: str | None) -> int:
     sys.argv = ["deriva-ml-run", *words]
     try:
         with state_kept():
+            logging.getLogger("hydra").setLevel(logging.NOTSET)  # it answers through its log
             hydra.main(config_path=None, config_name=config_name, **version_base())(_rerun)()
     except SystemExit as stop:
         if not isinstance(stop.code, int | None):

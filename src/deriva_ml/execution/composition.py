@@ -41,8 +41,8 @@ __all__ = [
 VERSION_BASE = "1.3"
 OUTPUT_SUBDIR = "hydra-config"
 
-REMEMBERED_JOBS = 100
-"""How many composed jobs of a sweep are remembered; the rest of a longer one is composed again, to save memory."""
+REMEMBERED_JOBS = 300
+"""How many composed jobs of a sweep are remembered (100 to 200 KB each); the rest is composed again."""
 
 Task = Callable[[Any], Any]
 

@@ -47,14 +47,14 @@ def stored_at(group: str | None, name: str, more: Iterable[str] = ()) -> list[st
     certain: list[str] = []
     likely: list[str] = []
     for path, tree in _user_modules(more):
-        groups = _named_stores(tree)
+        groups, stores = _named_stores(tree), _can_store(tree)
         for call in ast.walk(tree):
             if not isinstance(call, ast.Call) or name not in _names(call):
                 continue
             found = _group(call, groups)
             if found == (group or ""):
                 certain.append(f"{path}:{call.lineno}")
-            elif found is None:
+            elif found is None and stores:
                 likely.append(f"{path}:{call.lineno}")
     return sorted(certain or likely)
 
@@ -89,6 +89,13 @@ def _user_modules(more: Iterable[str] = ()) -> Iterator[tuple[str, ast.Module]]:
             yield path, ast.parse(Path(path).read_bytes())
         except (OSError, SyntaxError, ValueError):  # it has gone, or changed, since it was imported
             continue
+
+
+def _can_store(tree: ast.Module) -> bool:
+    """Whether a module imports what configurations are stored with."""
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {item.name for node in ast.walk(tree) if isinstance(node, ast.Import) for item in node.names}
+    return any(str(name).startswith(("hydra_zen", "deriva_ml.execution")) for name in imported)
 
 
 def _named_stores(tree: ast.Module) -> dict[str, str]:

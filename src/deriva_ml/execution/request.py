@@ -212,9 +212,8 @@ def _source(key: str | None, error: BaseException, overrides: Sequence[str]) -> 
         return None
     details = getattr(error, "errors", None)
     inner = [".".join([key, *map(str, item["loc"])]) for item in details()] if callable(details) else [key]
-    return next((place for place in (source_of(part, overrides) for part in inner) if "override" in place), None) or (
-        f"configuration key {key}"
-    )
+    given = [place for place in (source_of(part, overrides) for part in inner) if place.startswith("override ")]
+    return given[0] if given else f"configuration key {key}"
 
 
 def reason(error: BaseException) -> str:
