@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-KEYS = {"format", "ok", "exit_code", "dry_run", "offline", "sweep", "record", "jobs", "catalogs", "problems"}
+KEYS = {"format", "ok", "exit_code", "dry_run", "offline", "sweep", "swept", "record", "jobs", "catalogs", "problems"}
 JOB_KEYS = {
     "number",
     "overrides",
@@ -89,6 +89,7 @@ def test_a_command_that_is_not_understood_is_json_too(project: Any) -> None:
 def test_a_sweep_as_json(project: Any) -> None:
     found = document(project.run("deriva-ml-run", "--json", "+multirun=rates", "dry_run=true"))
     assert found["sweep"]
+    assert found["swept"] == ["model_config.lr"]
     assert [job["number"] for job in found["jobs"]] == [0, 1, 2]
     assert [job["problems"] for job in found["jobs"]] == [[], [], []]
     assert len(found["catalogs"]) == 1

@@ -122,6 +122,7 @@ def test_a_dry_run_leaves_everything_byte_for_byte_as_it_was(project: Any) -> No
     done = project.run("deriva-ml-run", "+multirun=rates", "dry_run=true")
     assert done.code == 0, done.err
     assert done.out.count("would run") == 3
+    assert "one parent execution, and 3 that are part of it over model_config.lr" in done.out
     assert project.fingerprint() == before
 
 

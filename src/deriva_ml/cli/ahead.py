@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from deriva_ml.execution.needs import InputNeed
     from deriva_ml.execution.outcome import Outcome
     from deriva_ml.execution.preflight import Checked
+    from deriva_ml.execution.sweep import SweepOutcome
 
-__all__ = ["choices_line", "say_full", "show_ahead", "show_places", "show_warnings", "workflow_line"]
+__all__ = ["choices_line", "say_full", "show_ahead", "show_sweep_ahead", "show_warnings", "workflow_line"]
 
 GOOD = "[green]everything that can be checked is in order[/green]; nothing was written"
 BAD = "[red]something is wrong[/red]; nothing was written"
@@ -39,10 +40,18 @@ def show_ahead(outcome: Outcome) -> None:
     show_warnings(outcome.checked.warnings if outcome.checked is not None else ())
 
 
-def show_places(places: Sequence[PlaceAhead], *, good: bool) -> None:
-    """Print what a dry run found of the catalogs of a sweep."""
+def show_sweep_ahead(sweep: SweepOutcome) -> None:
+    """Print what a dry run found of what the jobs of a sweep have in common."""
+    places = sweep.places
     lines = grid()
-    lines.add_row("Dry run", GOOD if good else BAD)
+    lines.add_row("Dry run", BAD if sweep.error is not None or sweep.failed else GOOD)
+    keys = f" over {escape_text(', '.join(sweep.swept))}" if sweep.swept else ""
+    lines.add_row("Sweep", f"one parent execution, and {len(sweep.jobs)} that are part of it{keys}")
+    checked = [job.checked for job in sweep.jobs if job.checked is not None]
+    for model in dict.fromkeys(one.model for one in checked):
+        lines.add_row("Model", escape_text(model))
+    for workflow in dict.fromkeys(workflow_line(one.configuration.workflow) for one in checked):
+        lines.add_row("Workflow", escape_text(workflow))
     for place in places:
         _add_place(lines, place)
     emit(lines)

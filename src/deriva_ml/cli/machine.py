@@ -107,6 +107,7 @@ def sweep_document(sweep: SweepOutcome, code: int, *, offline: bool = False) -> 
     return {
         **_head(code, dry_run=sweep.dry, offline=offline),
         "sweep": True,
+        "swept": list(sweep.swept),
         "record": sweep.report,
         "jobs": [_job(job, set()) for job in sweep.jobs],
         "catalogs": [_place(place) for place in sweep.places],
@@ -127,6 +128,7 @@ def _head(code: int, *, dry_run: str = "false", offline: bool = False) -> dict[s
         "dry_run": str(dry_run),
         "offline": offline,
         "sweep": False,
+        "swept": [],
         "record": None,
         "jobs": [],
         "catalogs": [],

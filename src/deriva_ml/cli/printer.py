@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from deriva_ml.cli.ahead import say_full, show_ahead, show_places, show_warnings
+from deriva_ml.cli.ahead import say_full, show_ahead, show_sweep_ahead, show_warnings
 from deriva_ml.cli.errors import exit_code, show_error
 from deriva_ml.cli.records import run_time, show_report
 from deriva_ml.cli.terminal import coloured, emit, escape_text, table_of, title
@@ -85,7 +85,7 @@ def show_sweep(sweep: SweepOutcome, *, debug: bool = False) -> int:
         place = place_flags(sweep.hostname, sweep.catalog_id)
         show_report(sweep.report, place, with_children=False, is_kept=sweep.dry is not DryRun.full)
     if sweep.dry is DryRun.checks:
-        show_places(sweep.places, good=sweep.error is None and not sweep.failed)
+        show_sweep_ahead(sweep)
         _say_common_warnings(sweep)
     table = table_of("Job", "Overrides", "Execution", "Status", "Time")
     for job in sweep.jobs:
