@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 OWNERS: dict[str, tuple[str, ...]] = {
     "sqlite3": ("server/", "workspace/", "dataset/dataset_bag", "dataset/bag_database"),
     "requests": ("catalog/transport", "catalog/http", "catalog/deriva"),
-    "subprocess": ("execution/git", "cli/"),
+    "subprocess": ("execution/git", "cli/", "isolate/"),
     "atexit": (),
 }
 """Modules that only some rooms may import."""

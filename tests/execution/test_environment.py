@@ -43,6 +43,8 @@ def test_the_snapshot_names_packages_python_machine_and_lock(tmp_path):
     assert snapshot["imports"]["pydantic"] == importlib.metadata.version("pydantic")
     assert snapshot["lock_file"] == "uv.lock"
     assert snapshot["hardware"]["cpu_count"] >= 1
+    assert snapshot["hardware"]["cpu"]
+    assert snapshot["platform"]["system"]
     assert snapshot["hardware"]["memory_bytes"] > 1 << 20
     json.dumps(snapshot)
 
@@ -104,3 +106,14 @@ def test_git_sees_no_other_repository(monkeypatch):
     monkeypatch.setenv("GIT_DIR", "/elsewhere")
     assert "GIT_DIR" not in git_environment()
     assert git_environment()["GIT_OPTIONAL_LOCKS"] == "0"
+
+
+def test_a_container_is_recorded_with_the_digest_of_its_image():
+    environ = {
+        "DERIVA_MCP_IN_DOCKER": "true",
+        "DERIVA_MCP_IMAGE_NAME": "lab/image",
+        "DERIVA_MCP_IMAGE_DIGEST": "sha256:1",
+    }
+    container = get_execution_environment(environ=environ)["container"]
+    assert (container["image"], container["digest"]) == ("lab/image", "sha256:1")
+    assert get_execution_environment(environ={"SINGULARITY_CONTAINER": "/x.sif"})["container"]["kind"] is not None

@@ -101,3 +101,16 @@ def test_no_value_of_a_secret_variable_survives_anywhere(secret, before, after):
 def test_masking_is_idempotent(text):
     once = Mask().text(text)
     assert Mask().text(once) == once
+
+
+def test_code_is_freed_of_what_is_written_out_and_otherwise_stays_as_it_is():
+    veil = Mask({"FAKE_TOKEN": "planted-value"})
+    code = b"""token = read_token(path)
+password='hunter2'
+headers = {"api_key": "abc123", "n": 1}
+key = "planted-value"
+remote = "ssh://git@example.org/x"  \xff
+"""
+    assert veil.code(code) == (
+        code.replace(b"hunter2", b"***").replace(b"abc123", b"***").replace(b"planted-value", b"***")
+    )

@@ -72,3 +72,26 @@ def test_files_are_written_and_registered_with_one_write(configuration, workflow
         assert entry.asset_types == (file.asset_type,)
         assert entry.description
     assert len(manifest.path.read_text().splitlines()) == 1 + len(files)
+
+
+def test_a_secret_in_changed_code_or_in_the_lock_file_is_not_kept(configuration, project):
+    (project / "src" / "model.py").write_text("password = 'hunter22'\nurl = 'planted-value-17'\n")
+    (project / "uv.lock").write_text("source = 'https://me:hunter33@example.org/simple'\n")
+    dirty = Workflow(name="T", workflow_type="Training").resolve(project / "src" / "model.py", allow_dirty=True)
+    files = described(configuration, dirty, mask=Mask({"FAKE_TOKEN": "planted-value-17"}))
+    whole = b"".join(file.content for file in files.values())
+    for secret in (b"hunter22", b"hunter33", b"planted-value-17"):
+        assert secret not in whole
+    assert b"+password = '***'" in files["code.patch"].content
+
+
+def test_changed_libraries_come_with_patches_of_their_own(configuration, project, tmp_path, monkeypatch):
+    for place in ("a", "b"):
+        (tmp_path / place / "tools").mkdir(parents=True)
+        (tmp_path / place / "tools" / f"metadata_{place}.py").write_text(f"name = {place!r}\n")
+        monkeypatch.syspath_prepend(str(tmp_path / place / "tools"))
+    (project / "src" / "model.py").write_text("import metadata_a, metadata_b\n")
+    code = Workflow(name="T", workflow_type="Training").resolve(project / "src" / "model.py", allow_dirty=True)
+    files = described(configuration, code)
+    assert b"+name = 'a'" in files["code-tools.patch"].content
+    assert b"+name = 'b'" in files["code-tools-2.patch"].content

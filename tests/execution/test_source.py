@@ -259,6 +259,135 @@ def test_a_file_that_git_ignores_is_not_clean(repo):
     assert caught.value.paths == ("!! scratch/m.py",)
 
 
+@pytest.fixture
+def helper(repo, monkeypatch):
+    """A module that the model imports; both are committed."""
+    monkeypatch.syspath_prepend(str(repo.root / "src"))
+    path = repo.root / "src" / "src_helper.py"
+    path.write_text("x = 1\n")
+    repo.file.write_text(f"from src_helper import x\n{SOURCE}")
+    repo.commit()
+    return path
+
+
+def test_a_clean_run_with_helpers_asks_git_four_times(repo, helper, git_calls):
+    assert not identify(repo.file).is_dirty
+    assert git_calls() == ["rev-parse", "status", "cat-file", "describe"]
+
+
+def test_an_imported_file_that_git_ignores_is_not_clean(repo, helper):
+    repo.git("rm", "-q", "--cached", "src/src_helper.py")
+    (repo.root / ".gitignore").write_text("src_helper.py\nother.py\n")
+    repo.commit()
+    (repo.root / "other.py").write_text("nobody imports it")
+    helper.write_text("x = 1\n")
+    with pytest.raises(DerivaMLDirtyWorkflowError) as caught:
+        identify(repo.file)
+    assert caught.value.paths == ("!! src/src_helper.py",)
+    code = identify(repo.file, allow_dirty=True)
+    assert b"+++ b/src/src_helper.py" in code.patch
+    assert b"nobody imports it" not in code.patch
+
+
+def test_an_imported_file_that_git_was_told_to_overlook_is_looked_at(repo, helper):
+    repo.git("update-index", "--skip-worktree", "src/src_helper.py")
+    assert not identify(repo.file).is_dirty
+    helper.write_text("x = 2\n")
+    with pytest.raises(DerivaMLDirtyWorkflowError) as caught:
+        identify(repo.file)
+    assert caught.value.paths == (".M src/src_helper.py",)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        '[tool.setuptools_scm]\nversion_file = "src/src_helper.py"\n',
+        '[tool.hatch.build.hooks.vcs]\nversion-file = "src/src_helper.py"\n',
+    ],
+)
+def test_the_file_of_the_version_that_a_build_writes_is_exempt(repo, helper, settings):
+    repo.git("rm", "-q", "--cached", "src/src_helper.py")
+    (repo.root / ".gitignore").write_text("src_helper.py\n")
+    (repo.root / "pyproject.toml").write_text(settings)
+    repo.commit()
+    helper.write_text("version = '1'\n")
+    code = identify(repo.file)
+    assert code.exempt == ("!! src/src_helper.py",)
+
+
+@pytest.fixture
+def library(repo, tmp_path, monkeypatch):
+    """Another repository, from which the model imports."""
+    other = Repo(tmp_path / "labtools", remote="git@example.org:lab/tools.git")
+    (other.root / "src" / "src_tools.py").write_text("y = 1\n")
+    other.commit()
+    monkeypatch.syspath_prepend(str(other.root / "src"))
+    repo.file.write_text(f"import src_tools\n{SOURCE}")
+    repo.commit()
+    return other
+
+
+def test_a_library_of_another_repository_is_recorded_with_its_commit(repo, library):
+    code = identify(repo.file)
+    assert not code.is_dirty
+    (found,) = code.libraries
+    assert found.url == "https://example.org/lab/tools"
+    assert found.commit == library.git("rev-parse", "HEAD")
+    assert found.files == ("src/src_tools.py",)
+    assert code.to_dict()["libraries"][0]["commit"] == found.commit
+
+
+def test_two_commits_of_a_library_are_two_workflows(repo, library):
+    before = identify(repo.file)
+    (library.root / "helper.py").write_text("x = 2\n")
+    library.commit()
+    after = identify(repo.file)
+    assert before.url == after.url
+    assert before.version != after.version
+    assert ".with." in before.version
+
+
+def test_changed_files_of_a_library_are_refused_if_they_are_imported(repo, library, tmp_path):
+    (library.root / "helper.py").write_text("x = 2\n")
+    assert not identify(repo.file).is_dirty
+    (library.root / "src" / "src_tools.py").write_text("y = 2\n")
+    with pytest.raises(DerivaMLDirtyWorkflowError) as caught:
+        identify(repo.file)
+    assert caught.value.paths == (".M labtools:src/src_tools.py",)
+    code = identify(repo.file, allow_dirty=True)
+    copy = tmp_path / "copy"
+    library.git("clone", "-q", str(library.root), str(copy))
+    (tmp_path / "library.patch").write_bytes(code.libraries[0].patch)
+    subprocess.run(["git", "-C", str(copy), "apply", str(tmp_path / "library.patch")], check=True)
+    assert (copy / "src" / "src_tools.py").read_text() == "y = 2\n"
+    assert (copy / "helper.py").read_text() == "x = 1\n"
+
+
+def test_imported_files_that_are_in_no_repository_are_refused_or_kept(repo, tmp_path, monkeypatch):
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    (loose / "src_loose.py").write_text("z = 1\n")
+    monkeypatch.syspath_prepend(str(loose))
+    repo.file.write_text(f"import src_loose\n{SOURCE}")
+    repo.commit()
+    with pytest.raises(DerivaMLDirtyWorkflowError) as caught:
+        identify(repo.file)
+    assert caught.value.paths == ("?? loose:src_loose.py",)
+    code = identify(repo.file, allow_dirty=True)
+    assert code.libraries[0].commit is None
+    assert b"+z = 1" in code.libraries[0].patch
+
+
+def test_changes_within_a_submodule_are_in_the_patch(repo, tmp_path):
+    change_submodule(repo)
+    code = identify(repo.file, allow_dirty=True)
+    copy = tmp_path / "copy"
+    repo.git("clone", "-q", "--recurse-submodules", str(repo.root), str(copy))
+    (tmp_path / "code.patch").write_bytes(code.patch)
+    subprocess.run(["git", "-C", str(copy), "apply", str(tmp_path / "code.patch")], check=True)
+    assert (copy / "library" / "helper.py").read_text() == "x = 5\n"
+
+
 def test_paths_of_the_project_file_are_exempt_but_never_the_model(repo):
     (repo.root / "pyproject.toml").write_text('[tool.deriva-ml]\ndirty-ignore = ["outputs/", "./notes", "src"]\n')
     (repo.root / "sub").mkdir()

@@ -77,6 +77,16 @@ def line_to_complete(environ: Mapping[str, str] = os.environ) -> str:
     return line[: int(point)] if point.isdecimal() else line
 
 
+def child_environment(changes: Mapping[str, str | None], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of a child process: that of this one, with changes.
+
+    Args:
+        changes: Variables with their values; None removes one.
+        environ: The environment that is changed.
+    """
+    return {name: value for name, value in {**environ, **changes}.items() if value is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a catalog service is.

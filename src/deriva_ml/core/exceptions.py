@@ -277,7 +277,8 @@ class DerivaMLDirtyWorkflowError(DerivaMLWorkflowError):
         super().__init__(
             f"File {path} has uncommitted changes. Commit before running, or use --allow-dirty to override.",
             source=", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "") or None,
-            hint="git commit the changes, or add --allow-dirty: the run is then recorded as made from changed code",
+            hint="git commit the changes, or add --allow-dirty: the run is then recorded as made from changed code; "
+            "what is no code can be exempted in pyproject.toml ([tool.deriva-ml] dirty-ignore)",
         )
         self.path = str(path)
         self.paths: tuple[str, ...] = tuple(paths)

@@ -273,6 +273,39 @@ def _memory() -> int | None:
         return None
 
 
+def _processor() -> str:
+    """The processor's name as its maker gives it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return platform.processor()
+    found = re.search(r"^(?:model name|Model|cpu model)\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def _distribution() -> str | None:
+    """The operating system's name and version, as it gives them itself."""
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:
+        return None
+
+
+def _container(environ: Mapping[str, str]) -> dict[str, Any] | None:
+    """The container that the process runs in, if it is one; its image and digest where the image says so."""
+    kinds = {"docker": Path("/.dockerenv"), "podman": Path("/run/.containerenv")}
+    kind = next((name for name, mark in kinds.items() if mark.exists()), None)
+    if kind is None and "SINGULARITY_CONTAINER" in environ:
+        kind = "singularity"
+    if kind is None and "KUBERNETES_SERVICE_HOST" in environ:
+        kind = "kubernetes"
+    said = Container.read(environ)
+    if kind is None and said is None:
+        return None
+    image = {"image": said.image, "digest": said.digest, "commit": said.commit} if said is not None else {}
+    return {"kind": kind, **image}
+
+
 def get_execution_environment(
     *, argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ, project: Path | None = None
 ) -> dict[str, Any]:
@@ -304,12 +337,14 @@ def get_execution_environment(
         "sys_path": list(sys.path),
         "platform": {
             "system": platform.system(),
+            "distribution": _distribution(),
             "release": machine.release if machine else platform.release(),
             "machine": machine.machine if machine else platform.machine(),
             "python_version": ".".join(str(part) for part in sys.version_info[:3]),
             "node": machine.nodename if machine else platform.node(),
         },
-        "hardware": {"cpu_count": os.cpu_count(), "memory_bytes": _memory(), **_graphics()},
+        "hardware": {"cpu": _processor(), "cpu_count": os.cpu_count(), "memory_bytes": _memory(), **_graphics()},
+        "container": _container(environ),
         "lock_file": lock.name if lock else None,
     }
     masked: dict[str, Any] = veil.data(snapshot)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -122,12 +122,10 @@ def version_of(described: str) -> str:
     return f"{'.'.join(map(str, numbers))}.dev{distance}+g{commit}"
 
 
-def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def _git(folder: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = ["git", "-C", str(folder), *arguments]
     try:
-        return subprocess.run(
-            command, capture_output=True, check=False, env=git_environment(), stdin=subprocess.DEVNULL
-        )
+        return subprocess.run(command, capture_output=True, check=False, env=git_environment(), input=given)
     except OSError as error:
         raise DerivaMLWorkflowError(
             f"git cannot be started: {error.strerror}",
@@ -172,9 +170,38 @@ class Repository:
         options = ("--porcelain=v2", "-z", "--untracked-files=all", "--ignore-submodules=none")
         return parse_changes(_ask(self.root, "status", *options))
 
-    def difference(self) -> bytes:
-        """The changes of tracked files as a patch."""
-        return _ask(self.root, "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--no-textconv")
+    def difference(self, paths: Sequence[str] = ()) -> bytes:
+        """The changes of tracked files as a patch, those inside of submodules included.
+
+        Args:
+            paths: Files to which it is restricted, relative to the root.
+        """
+        options = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--submodule=diff")
+        restricted = ("--", *(f":(top,literal){path}" for path in paths)) if paths else ()
+        return _ask(self.root, "diff", "HEAD", *options, *restricted)
+
+    def blobs(self, paths: Iterable[str]) -> dict[str, str | None]:
+        """The checksums of files in the last commit, asked for in one process; None for a file that is not in it.
+
+        Args:
+            paths: The files, relative to the root.
+        """
+        names = list(paths)
+        plain = [name for name in names if "\n" not in name]
+        asked = "".join(f"HEAD:{name}\n" for name in plain).encode("utf-8", "surrogateescape")
+        done = _git(self.root, "cat-file", "--batch-check=%(objecttype) %(objectname)", given=asked)
+        if done.returncode:
+            raise _failure(self.root, done)
+        answers = dict(zip(plain, done.stdout.decode("utf-8", "surrogateescape").splitlines(), strict=True))
+        found = {
+            name: answer[len("blob ") :] if answer.startswith("blob ") else None for name, answer in answers.items()
+        }
+        return found | {name: self._blob(name) for name in names if name not in found}
+
+    def _blob(self, name: str) -> str | None:
+        """The checksum of one file; older versions of git read no list of names with line ends in them."""
+        done = _git(self.root, "rev-parse", "--verify", "--quiet", f"HEAD:{name}")
+        return done.stdout.decode("ascii").strip() if done.returncode == 0 else None
 
     def committed(self, path: Path) -> bytes | None:
         """The content of a file in the last commit; None if it is not in it."""

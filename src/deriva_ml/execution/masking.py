@@ -55,6 +55,9 @@ _ASSIGNED = re.compile(rf"(?<![\w.\-])(?P<name>{_NAME})=(?P<value>\"[^\"\n]*\"|'
 _QUOTED_ASSIGNED = re.compile(rf"(?P<quote>[\"'])(?P<name>[+~]*{_NAME})=(?P<value>[^\n]*?)(?P=quote)")
 _JSON_MEMBER = re.compile(rf"\"(?P<name>{_NAME})\"\s*:\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s,\]}}]+)")
 _YAML_MEMBER = re.compile(rf"^(?P<lead>[ \t]*(?:- )?)(?P<name>{_NAME}):[ \t]+(?P<value>\S.*)$", re.MULTILINE)
+_LITERAL = re.compile(rf"(?<![\w.\-])(?P<name>{_NAME})[\"']?\s*(?:=|:)\s*(?P<value>\"[^\"\n]+\"|'[^'\n]+')")
+"""A text in source that is assigned to a name: what is computed (``token=read_token()``) is no secret."""
+
 _OPTION = re.compile(rf"^--?(?P<name>{_NAME})$")
 
 _SHAPES = (
@@ -124,6 +127,18 @@ class Mask:
         for member in (_QUOTED_ASSIGNED, _ASSIGNED, _JSON_MEMBER, _YAML_MEMBER):
             text = member.sub(_mask_member, text)
         return text
+
+    def code(self, content: bytes) -> bytes:
+        """Source, or a patch of it, with every secret in it replaced; nothing else is changed.
+
+        A name alone gives away only what is written out as a text, or the code would not be what ran.
+        """
+        text = content.decode("utf-8", "surrogateescape")
+        for value in self._values:
+            text = text.replace(value, MASK)
+        for shape in _SHAPES:
+            text = shape.sub(lambda match: match[0] if match[0] == "git" else MASK, text)
+        return _LITERAL.sub(_mask_member, text).encode("utf-8", "surrogateescape")
 
     def argv(self, arguments: Iterable[str]) -> list[str]:
         """Arguments of a command; the one after an option with a secret's name is masked too."""

@@ -18,6 +18,7 @@ from deriva_ml.workspace.manifest import AssetEntry, Manifest
 
 if TYPE_CHECKING:
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
+    from deriva_ml.execution.source import Code
     from deriva_ml.execution.workflow import Workflow
 
 __all__ = ["CONFIGURATION", "FOLDER", "MetadataFile", "describe_run", "stage_metadata"]
@@ -79,22 +80,15 @@ def describe_run(
         files.append(
             MetadataFile(
                 lock.name,
-                lock.read_bytes(),
+                mask.code(lock.read_bytes()),
                 ExecMetadataType.execution_config.value,
                 "Lock file: the dependencies of the project, pinned.",
             )
         )
     if hydra_output_dir is not None:
         files += _hydra_files(hydra_output_dir, mask)
-    if workflow.code is not None and workflow.code.patch:
-        files.append(
-            MetadataFile(
-                "code.patch",
-                workflow.code.patch,
-                ExecMetadataType.execution_config.value,
-                "The code that ran, as a patch (git apply) on the commit that the workflow names.",
-            )
-        )
+    if workflow.code is not None:
+        files += _patches(workflow.code, mask)
     snapshot = get_execution_environment(argv=configuration.argv, project=workflow.git_root)
     files.append(
         MetadataFile(
@@ -104,6 +98,21 @@ def describe_run(
             "Environment: packages with versions, Python, machine, chosen environment variables.",
         )
     )
+    return files
+
+
+def _patches(code: Code, mask: Mask) -> list[MetadataFile]:
+    """What differs from the commits: of the model's repository, and of each that it imports from."""
+    kind = ExecMetadataType.execution_config.value
+    about = "The code that ran, as a patch (git apply) on the commit that the workflow names."
+    files = [MetadataFile("code.patch", mask.code(code.patch), kind, about)] if code.patch else []
+    names: set[str] = set()
+    for number, library in enumerate(code.libraries, start=1):
+        if library.patch:
+            name = library.name if library.name not in names else f"{library.name}-{number}"
+            names.add(name)
+            about = f"Code that was imported from {library.url}, as a patch on commit {library.commit or 'none'}."
+            files.append(MetadataFile(f"code-{name}.patch", mask.code(library.patch), kind, about))
     return files
 
 

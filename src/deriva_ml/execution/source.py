@@ -4,15 +4,18 @@ Rules:
 
 1. The repository is the one that holds the file, wherever the process stands and whatever ``GIT_DIR`` says.
 2. Code is clean if nothing in its repository differs from the last commit: nothing modified, staged, added, deleted,
-   renamed, unmerged or untracked, submodules included, and the file itself is tracked. Paths below a prefix that
-   ``[tool.deriva-ml] dirty-ignore`` of a ``pyproject.toml`` between the file and the root lists are exempt (relative to
-   that ``pyproject.toml``); the file itself never is.
-3. Code that is not clean is refused, unless the caller allows it. Then the version ends in ``dirty.`` and a hash of the
-   difference, so that two states of changed code are two workflows, and the difference itself is kept as a patch.
+   renamed, unmerged or untracked, submodules included, and the file itself and whatever it imports is tracked (what
+   git ignores, or was told to overlook, too). Paths below a prefix that ``[tool.deriva-ml] dirty-ignore`` of a
+   ``pyproject.toml`` between the file and the root lists are exempt (relative to that ``pyproject.toml``), and so is
+   the file into which a build writes the version; the model's own file never is.
+3. Code that is not clean is refused, unless the caller allows it. Then the version ends in ``dirty.`` and a hash of
+   the difference, so that two states of changed code are two workflows, and the difference itself is kept as a patch.
 4. The commit in the URL is that of the repository, not the last one that touched the file: two commits that differ in a
    helper module are two workflows.
-5. No credential that a remote's URL holds is ever kept.
-6. A notebook is identified without its outputs.
+5. What the model imports from other repositories is clean under the same rule, file by file (``libraries``). Their
+   commits are recorded, and the version has ``with.`` and a hash of them.
+6. No credential that a remote's URL holds is ever kept.
+7. A notebook is identified without its outputs.
 
 The URL of the code is one of
 
@@ -26,41 +29,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from types import FrameType
+from typing import Any
 from urllib.parse import quote
 
 from deriva_ml.core.exceptions import DerivaMLDirtyWorkflowError, DerivaMLWorkflowError
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.blobs import blob_checksum, file_content, new_file_patch, same_but_for_outputs
+from deriva_ml.execution.calling import calling_file, file_of
 from deriva_ml.execution.git import Change, Repository, open_repository
+from deriva_ml.execution.imports import imported_by, is_users_file
 from deriva_ml.execution.installed import find_installed
+from deriva_ml.execution.libraries import Library, changed_files, find_libraries, repository_root
 
 __all__ = ["Code", "calling_file", "file_of", "identify"]
 
 _ALLOW = "commit it, or add --allow-dirty: the run is then recorded as made from changed code, and keeps it"
-
-_TOOLS = frozenset(
-    {
-        "IPython",
-        "_pytest",
-        "asyncio",
-        "concurrent",
-        "debugpy",
-        "deriva_ml",
-        "execnet",
-        "hydra",
-        "hydra_zen",
-        "importlib",
-    }
-    | {"ipykernel", "omegaconf", "pluggy", "pydantic", "pydevd", "pytest", "runpy", "threading", "tornado", "traitlets"}
-    | {"xdist", "multiprocessing", "functools", "contextlib", "pytest_timeout", "hypothesis", "joblib"}
-)
-"""Packages that call a user's code, and are not what a run is made from."""
-
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +64,7 @@ class Code:
         dirty: What differs from that commit, as ``XY path``; empty if the code is clean.
         exempt: What differs and is exempt.
         patch: The difference as text that ``git apply`` takes; empty if the code is clean.
+        libraries: What is imported from outside the repository.
     """
 
     path: Path
@@ -88,6 +76,7 @@ class Code:
     dirty: tuple[str, ...] = ()
     exempt: tuple[str, ...] = ()
     patch: bytes = field(default=b"", repr=False)
+    libraries: tuple[Library, ...] = ()
 
     @property
     def is_dirty(self) -> bool:
@@ -109,6 +98,7 @@ class Code:
             "commit": self.commit,
             "dirty": list(self.dirty),
             "exempt": list(self.exempt),
+            "libraries": [library.to_dict() for library in self.libraries],
         }
 
 
@@ -145,35 +135,66 @@ def identify(file: Path | str, *, allow_dirty: bool = False) -> Code:
 
 def _in_repository(path: Path, *, allow_dirty: bool) -> Code:
     repository = _repository_of(path, allow_dirty=allow_dirty)
+    imported = imported_by(path)
     if repository is None or repository.commit is None:
         if not allow_dirty:
             state = "is not in a git repository" if repository is None else "is in a git repository without a commit"
             raise DerivaMLWorkflowError(f"The code of the run {state}: {path}", hint=_ALLOW)
-        root = repository.root if repository is not None else None
-        url = quote(os.fsencode(f"{path.parent.name}/{path.name}"))
-        checksum = blob_checksum(file_content(path))
-        return Code(path, url, checksum, "0", root, None, (f"?? {path.name}",), patch=_sources(path, root))
-    changes = repository.changes()
+        return _uncommitted(path, repository.root if repository is not None else None, imported)
+    changed, exempt = _changes(repository, path, imported)
     own = path.relative_to(repository.root).as_posix()
-    changed, exempt = _sorted_out(repository, path, own, changes)
-    is_own_clean = not any(change.path == own for change in changed)
-    content = file_content(path)
-    checksum = blob_checksum(content, len(repository.commit))
-    if is_own_clean and repository.blob is None:
-        changed.append(Change("!!", own))
-    elif is_own_clean and repository.blob != checksum and not _is_filtered(repository, path, content):
-        changed.append(Change(".M", own))  # git was told not to look at the file (assume-unchanged)
     code = Code(
         path,
         f"{repository.web_url()}/blob/{repository.commit}/{quote(os.fsencode(own))}",
-        checksum,
+        blob_checksum(file_content(path), len(repository.commit)),
         repository.version(),
         repository.root,
         repository.commit,
         tuple(str(change) for change in changed),
         tuple(str(change) for change in exempt),
     )
-    return replace(code, patch=_difference(code, repository, changed)) if changed and allow_dirty else code
+    if changed and allow_dirty:
+        code = replace(code, patch=_difference(code, repository, changed, imported))
+    opening = partial(_repository_of, allow_dirty=allow_dirty)
+    return _with_libraries(code, find_libraries(imported, repository.root, opening))
+
+
+def _uncommitted(path: Path, root: Path | None, imported: Sequence[Path]) -> Code:
+    """Code that is in no commit."""
+    above = next(folder for folder in path.parents if not (folder / "__init__.py").is_file())
+    base = root or repository_root(path) or above
+    url = quote(os.fsencode(f"{path.parent.name}/{path.name}"))
+    files = {path, *_loaded(base), *(each for each in imported if each.is_relative_to(base))}
+    patch = b"".join(new_file_patch(file, file.relative_to(base).as_posix()) for file in sorted(files))
+    code = Code(path, url, blob_checksum(file_content(path)), "0", root, None, (f"?? {path.name}",), patch=patch)
+    return _with_libraries(code, find_libraries(imported, base, partial(_repository_of, allow_dirty=True)))
+
+
+def _with_libraries(code: Code, libraries: Sequence[Library]) -> Code:
+    """The code with what it imports from elsewhere; what differs there is said with the name of the place."""
+    dirty = [f"{each[:3]}{library.name}:{each[3:]}" for library in libraries for each in library.dirty]
+    return replace(code, libraries=tuple(libraries), dirty=(*code.dirty, *dirty))
+
+
+def _changes(repository: Repository, path: Path, imported: Sequence[Path]) -> tuple[list[Change], list[Change]]:
+    """What of a repository differs from its commit: the changes that count, and those that are exempt."""
+    own = path.relative_to(repository.root).as_posix()
+    told = repository.changes()
+    seen = {change.path for change in told}
+    helpers = [each for each in imported if repository_root(each) == repository.root]
+    unseen = [each for each in helpers if each.relative_to(repository.root).as_posix() not in seen]
+    overlooked = changed_files(repository, unseen) if unseen else []
+    changed, exempt = _sorted_out(repository, path, own, [*told, *overlooked])
+    content = file_content(path)
+    if any(change.path == own for change in changed):
+        return changed, exempt
+    if repository.blob is None:
+        changed.append(Change("!!", own))
+    elif repository.blob != blob_checksum(content, len(repository.blob)) and not _is_filtered(
+        repository, path, content
+    ):
+        changed.append(Change(".M", own))  # git was told not to look at the file (assume-unchanged)
+    return changed, exempt
 
 
 def _repository_of(path: Path, *, allow_dirty: bool) -> Repository | None:
@@ -218,20 +239,34 @@ def _exempt_prefixes(root: Path, path: Path) -> list[str]:
     for folder in path.parents:
         file = folder / "pyproject.toml"
         if file.is_file():
-            prefixes += [(folder / prefix).relative_to(root).as_posix() for prefix in _dirty_ignore(file)]
+            tools = _tools(file)
+            exempt = [*_dirty_ignore(file, tools), *_version_files(tools)]
+            prefixes += [(folder / prefix).relative_to(root).as_posix() for prefix in exempt]
         if folder == root:
             break
     return prefixes
 
 
-def _dirty_ignore(file: Path) -> list[str]:
+def _tools(file: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("deriva-ml", {})
+        found = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DerivaMLWorkflowError(f"The file {file} cannot be read: {error}", source=str(file)) from error
-    ignored = table.get("dirty-ignore", [])
+    return found if isinstance(found, dict) else {}
+
+
+def _version_files(tools: dict[str, Any]) -> list[str]:
+    """The files into which a build writes the version that it took from git: they say nothing that git does not."""
+    hatch = tools.get("hatch", {}).get("build", {}).get("hooks", {}).get("vcs", {})
+    scm = tools.get("setuptools_scm", {})
+    named = (scm.get("version_file"), scm.get("write_to"), hatch.get("version-file"))
+    return [name for name in named if isinstance(name, str) and ".." not in Path(name).parts and name.strip("./")]
+
+
+def _dirty_ignore(file: Path, tools: dict[str, Any]) -> list[str]:
+    ignored = tools.get("deriva-ml", {}).get("dirty-ignore", [])
     if not isinstance(ignored, list) or not all(isinstance(item, str) for item in ignored):
         raise DerivaMLWorkflowError(
             f"[tool.deriva-ml] dirty-ignore is not a list of paths: {ignored!r}",
@@ -247,23 +282,17 @@ def _dirty_ignore(file: Path) -> list[str]:
     return ignored
 
 
-def _difference(code: Code, repository: Repository, changed: Sequence[Change]) -> bytes:
-    """The patch that turns the commit into what ran: changes of tracked files, and new files that were imported."""
+def _difference(code: Code, repository: Repository, changed: Sequence[Change], imported: Sequence[Path]) -> bytes:
+    """The patch that turns the commit into what ran: changes of tracked files, and new files that are imported."""
     head = [f"# The code of a run that differs from commit {code.commit}", f"# {code.url}"]
     head += [f"# {change}" for change in changed]
     parts = ["\n".join(head).encode("utf-8", "backslashreplace") + b"\n", repository.difference()]
     untracked = {change.path for change in changed if change.code in {"??", "!!"}}
-    wanted = {path.relative_to(repository.root).as_posix(): path for path in _loaded(repository.root)}
+    here = [each for each in imported if each.is_relative_to(repository.root)]
+    wanted = {each.relative_to(repository.root).as_posix(): each for each in (*_loaded(repository.root), *here)}
     wanted[code.path.relative_to(repository.root).as_posix()] = code.path
     parts += [new_file_patch(path, name) for name, path in sorted(wanted.items()) if name in untracked]
     return b"".join(parts)
-
-
-def _sources(path: Path, root: Path | None) -> bytes:
-    """Code that is in no commit, as a patch that makes it: the file, and what was imported from its folder."""
-    base = root or path.parent
-    files = {path, *_loaded(base)}
-    return b"".join(new_file_patch(file, file.relative_to(base).as_posix()) for file in sorted(files))
 
 
 def _loaded(root: Path) -> Iterator[Path]:
@@ -275,71 +304,24 @@ def _loaded(root: Path) -> Iterator[Path]:
             continue
         place, _slash, base = name.rpartition("/")
         path = folders.setdefault(place, Path(place).resolve()) / base
-        if path.is_relative_to(root) and not _INSTALLED & set(path.parts) and path.is_file():
+        if path.is_relative_to(root) and is_users_file(path) and path.is_file():
             yield path
 
 
 def _versioned(code: Code) -> Code:
-    """Code whose version tells one state of changed code from another."""
-    if not code.is_dirty or code.version.endswith("interactive"):
-        return code
+    """Code whose version tells one state of changed code, and one choice of libraries, from another."""
     import hashlib
 
-    state = hashlib.sha256(code.patch + "\n".join(code.dirty).encode("utf-8", "backslashreplace")).hexdigest()[:8]
-    return replace(code, version=f"{code.version}{'.' if '+' in code.version else '+'}dirty.{state}")
+    def digest(content: bytes) -> str:
+        return hashlib.sha256(content).hexdigest()[:8]
 
-
-def file_of(model: Callable[..., object]) -> Path:
-    """The source file that defines a model, through partials, methods and decorators.
-
-    Raises:
-        DerivaMLWorkflowError: It was not defined in Python source.
-    """
-    inner: object = model
-    while (next_one := _wrapped(inner)) is not None:
-        inner = next_one
-    code = getattr(inner, "__code__", None)
-    if code is not None:
-        return Path(code.co_filename)
-    kind = inner if isinstance(inner, type) else type(inner)
-    name = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    if name is None:
-        raise DerivaMLWorkflowError(
-            f"The model {inner!r} is not defined in a Python file.", hint="wrap it in a function of your project"
-        )
-    return Path(name)
-
-
-def _wrapped(outer: object) -> object | None:
-    """What a partial, a method or a decorated function is made from; None for anything else."""
-    names = ("func", "__func__", "__wrapped__")
-    return next((inner for name in names if callable(inner := getattr(outer, name, None))), None)
-
-
-def calling_file(frame: FrameType | None = None) -> Path:
-    """The file of the program that is running: the outermost one that is not a tool.
-
-    Tools are test runners, debuggers, Hydra, this library, and the commands of the environment's ``bin`` folder. Where
-    there is nothing but a cell of a notebook, or a line typed at a prompt, there is no file: the name given is that of
-    the code.
-    """
-    import inspect
-
-    here = frame or inspect.currentframe()
-    found: list[str] = []
-    while here is not None:
-        found.append(here.f_code.co_filename if _is_users(here.f_globals, here.f_code.co_filename) else "")
-        here = here.f_back
-    names = [name for name in reversed(found) if name]
-    return Path(next((name for name in names if Path(name).is_file()), names[0] if names else "<stdin>"))
-
-
-def _is_users(namespace: Mapping[str, object], filename: str) -> bool:
-    path = Path(filename)
-    site = next((at for at, part in enumerate(path.parts) if part in _INSTALLED), None)
-    # a module that was started with -m is called __main__, wherever it is
-    module = path.parts[site + 1] if site is not None else str(namespace.get("__name__") or "")
-    if module.partition(".")[0] in _TOOLS or filename.startswith("<frozen"):
-        return False
-    is_standard = site is None and path.is_relative_to(Path(os.__file__).parent)
-    return not is_standard and path.parent != Path(sys.prefix) / "bin"
+    marks: list[str] = []
+    committed = [f"{library.url}@{library.commit}" for library in code.libraries if library.commit is not None]
+    if committed:
+        marks.append(f"with.{digest(chr(10).join(committed).encode())}")
+    if code.is_dirty and not code.version.endswith("interactive"):
+        patches = b"".join([code.patch, *(library.patch for library in code.libraries)])
+        marks.append(f"dirty.{digest(patches + chr(10).join(code.dirty).encode('utf-8', 'backslashreplace'))}")
+    if not marks:
+        return code
+    return replace(code, version=f"{code.version}{'.' if '+' in code.version else '+'}{'.'.join(marks)}")

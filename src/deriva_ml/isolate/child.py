@@ -1,0 +1,277 @@
+"""The child's side: does the job that comes through a socket, tells what comes of it, and ends.
+
+It imports as little as it can, since its start is paid by every run: nothing of this library but the frames. What the
+job's function needs is imported by the function.
+
+1. It dies when its parent does: the kernel sees to that on Linux; anywhere, the end of the conversation does.
+2. Fatal signals leave the Python stack in a file; SIGUSR1 writes down where all threads are, and goes on.
+3. A thread beats, so that a stopped process and native code that holds the interpreter are told from slow work.
+4. Errors travel as text. What is too long for a frame goes into a file, and the frame has its checksum.
+5. At the end it waits a while for threads that were left behind, names those that go on, and ends. It then ends as any
+   interpreter does, unless a thread would keep it from that.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, NoReturn
+
+from deriva_ml.isolate.frames import PROTOCOL, Channel, Frame
+
+__all__ = ["CRASH", "RESULT", "ChildRefused", "Conversation", "main"]
+
+CRASH = "crash.txt"
+"""The file, in the folder of the job, that the fault handler writes."""
+
+RESULT = "result.json"
+"""The file, in the folder of the job, of a result that is too long for a frame."""
+
+LONGEST_RESULT = 32 * 1024
+LONGEST_TEXT = 100_000
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildRefused(Exception):
+    """The parent refused a request; the text says why."""
+
+
+class Conversation:
+    """What the function of a job says to its parent, and asks of it; several threads may use it.
+
+    Args:
+        channel: The socket.
+        folder: The job's working directory.
+    """
+
+    def __init__(self, channel: Channel, folder: Path) -> None:
+        self.folder = folder
+        self._channel = channel
+        self._answers: dict[int, Future[Frame]] = {}
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """Tell how far the work is."""
+        self._channel.send(Frame("progress", {"done": done, "total": total, "text": text}))
+
+    def status(self, text: str) -> None:
+        """Tell what is being done."""
+        self._channel.send(Frame("status", {"text": text}))
+
+    def request(self, name: str, data: dict[str, Any] | None = None, payload: bytes = b"") -> Frame:
+        """Ask the parent for something, and wait for the answer.
+
+        Args:
+            name: What is asked.
+            data: Its arguments, of JSON's kinds.
+            payload: Bytes that belong to it.
+
+        Raises:
+            ChildRefused: The parent does not do that, or could not.
+        """
+        answer: Future[Frame] = Future()
+        with self._lock:
+            self._count += 1
+            number = self._count
+            self._answers[number] = answer
+        try:
+            self._channel.send(Frame("request", {"id": number, "name": name, "data": data or {}}, payload))
+            frame = answer.result()
+        finally:
+            with self._lock:
+                self._answers.pop(number, None)
+        if frame.kind == "refusal":
+            raise ChildRefused(str(frame.data.get("text", "")))
+        return frame
+
+    def hear(self, frame: Frame) -> None:
+        """Give an answer of the parent's to whoever waits for it."""
+        with self._lock:
+            answer = self._answers.get(int(frame.data.get("id", 0)))
+        if answer is not None:
+            answer.set_result(frame)
+
+
+def main(argv: list[str]) -> None:
+    """Do the job that comes through a socket, and end the process.
+
+    Args:
+        argv: The number of the socket's file descriptor.
+    """
+    channel = Channel(socket.socket(fileno=int(argv[0])))
+    os.set_inheritable(channel.socket.fileno(), False)
+    # A copy that the function makes of this process has no part in the conversation.
+    os.register_at_fork(after_in_child=channel.close)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    channel.send(Frame("hello", {"protocol": PROTOCOL, "pid": os.getpid()}))
+    job = channel.receive()
+    if job is None or job.kind != "job":
+        os._exit(1)
+    _die_with(int(job.data["parent"]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    folder = Path(job.data["folder"])
+    crash = (folder / CRASH).open("wb", buffering=0)
+    faulthandler.enable(crash)
+    faulthandler.register(signal.SIGUSR1, crash, all_threads=True)
+    conversation = Conversation(channel, folder)
+    threading.Thread(target=_listen, args=(channel, conversation), name="deriva-ml-listen", daemon=True).start()
+    threading.Thread(target=_beat, args=(channel, float(job.data["beat"])), name="deriva-ml-beat", daemon=True).start()
+    code = _work(channel, conversation, job)
+    if _left_threads():
+        _leave(code)
+    sys.exit(code)
+
+
+def _work(channel: Channel, conversation: Conversation, job: Frame) -> int:
+    """Call the function and tell what came of it; the process's exit code."""
+    mine = os.getpid()
+    try:
+        value = _called(channel, conversation, job)
+        if os.getpid() != mine:  # a copy that the function made by forking returned too: it has nothing to tell
+            return 0
+        _result(channel, conversation.folder, value, float(job.data["grace"]))
+    except BaseException as error:
+        if os.getpid() != mine:
+            raise
+        return _failed(channel, error)
+    return 0
+
+
+def _called(channel: Channel, conversation: Conversation, job: Frame) -> Any:
+    """What the function returns; nothing, if it ends the process and says that all is well."""
+    sys.path[:] = job.data["path"]
+    os.chdir(conversation.folder)
+    function = _function(job.data["target"])
+    channel.send(Frame("ready"))
+    try:
+        return function(conversation, **job.data["arguments"])
+    except SystemExit as error:
+        if error.code is None or error.code == 0:
+            return None
+        raise
+
+
+def _function(target: str) -> Callable[..., Any]:
+    module, _colon, name = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    if not callable(found):
+        raise TypeError(f"{target} is no function")
+    return found  # type: ignore[no-any-return]
+
+
+def _result(channel: Channel, folder: Path, value: Any, grace: float) -> None:
+    """Tell the result, once the threads that the function left behind have ended or are given up."""
+    text = json.dumps(value)
+    left = _wait_for_threads(grace)
+    if len(text) <= LONGEST_RESULT:
+        channel.send(Frame("result", {"value": value, "threads": left, "memory": _memory()}))
+        return
+    import hashlib
+
+    content = text.encode("utf-8")
+    (folder / RESULT).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    channel.send(Frame("result", {"file": RESULT, "sha256": digest, "threads": left, "memory": _memory()}))
+
+
+def _memory() -> int | None:
+    """The most memory that this process had resident, in bytes; None where the system does not tell.
+
+    What it tells of a process that has ended counts the parent's too, from before it became another program.
+    """
+    try:
+        with open("/proc/self/status", "rb") as status:  # noqa: PTH123 - it is asked for once a second
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM"))
+    except (OSError, StopIteration):
+        return None
+
+
+def _left_threads() -> list[threading.Thread]:
+    """The threads that would keep the process alive."""
+    here = threading.current_thread()
+    return [thread for thread in threading.enumerate() if thread is not here and not thread.daemon]
+
+
+def _wait_for_threads(grace: float) -> list[str]:
+    """Wait for threads that were left behind; the names of those that go on."""
+    until = time.monotonic() + grace
+    for thread in _left_threads():
+        thread.join(max(0.0, until - time.monotonic()))
+    return [thread.name for thread in _left_threads()]
+
+
+def _failed(channel: Channel, error: BaseException) -> int:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    data = {"type": name, "text": _text(error), "traceback": _traceback(error), "memory": _memory()}
+    channel.send(Frame("interrupted" if isinstance(error, KeyboardInterrupt) else "error", data))
+    return 1
+
+
+def _text(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception as second:  # noqa: BLE001 - an error whose text cannot be made is told all the same
+        text = f"(its text cannot be made: {type(second).__name__})"
+    return text[:LONGEST_TEXT]
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - as above
+        text = "".join(traceback.format_tb(error.__traceback__))
+    half = LONGEST_TEXT // 2
+    return text if len(text) <= LONGEST_TEXT else f"{text[:half]}\n...\n{text[-half:]}"
+
+
+def _listen(channel: Channel, conversation: Conversation) -> None:
+    """Hear answers; at the end of the conversation the parent is gone, and nobody waits for this process."""
+    while (frame := channel.receive()) is not None:
+        conversation.hear(frame)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _beat(channel: Channel, every: float) -> None:
+    while True:
+        time.sleep(every)
+        try:
+            channel.send(Frame("heartbeat", {"memory": _memory()}))
+        except OSError:  # the parent is gone, which the listening thread notices too
+            return
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when the parent ends, whatever this process does then."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before it was asked for
+        os._exit(1)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once, though threads go on."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: BLE001, S112 - replaced or closed by the function; there is nobody to tell
+            continue
+    os._exit(code)
