@@ -145,7 +145,7 @@ VALUES = [
         "override model_config.lr=abc",
     ),
     ("", ["model_config.n=1.5"], "model_config.n takes a whole number, and 1.5 is not that", "override model_config.n"),
-    ("", ["dry_run=maybe"], "dry_run takes true or false, and 'maybe' is not that", "allowed: true, false"),
+    ("", ["dry_run=maybe"], "dry_run takes true, false or full, and 'maybe' is not that", "allowed: true, false"),
     ("", ["upload_timeout=soon"], "upload_timeout takes a number", "override upload_timeout=soon"),
     ("", ["model_config.mode=fats"], "takes Literal['fast', 'slow'], and 'fats' is not that", "allowed: fast"),
     ("", ["model_config.names=one"], "takes list[str] | None, and 'one' is not that", "override model_config.names"),

@@ -191,14 +191,14 @@ def test_everything_that_is_wrong_is_said_at_once_with_where_it_came_from(world:
     found = problems(outcome)
     assert [type(one) for one in found[:4]] == [
         DerivaMLValidationError,
-        DerivaMLValidationError,
+        DerivaMLConfigurationError,
         DerivaMLInvalidTerm,
         DerivaMLVersionNotFound,
     ]
     said = str(outcome.error)
     for text in (
         "does not take the keyword execution",
-        "takes int for its parameter width, and gets 'wide'",
+        "model_config.width takes a whole number, and 'wide' is not that",
         "model_config.width",
         "Invalid term Trainig",
         "allowed: Training",
@@ -255,7 +255,7 @@ def test_offline_no_catalog_is_asked_and_it_is_said_what_was_not_checked() -> No
     assert outcome.ahead.exists is None
     assert any("datasets and their versions" in text for text in outcome.ahead.not_checked)
     wrong = replace(asked, model_config=partial(train, lr="big"))
-    assert "takes float" in str(perform(wrong, NO_JOB, RunOptions(offline=True)).error)
+    assert "model_config.lr takes a number" in str(perform(wrong, NO_JOB, RunOptions(offline=True)).error)
 
 
 def test_a_sweep_reads_the_catalog_once_for_all_of_its_jobs(world: Any, inputs: Any) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 import pytest
 
 from deriva_ml.core.exceptions import DerivaMLProblems, DerivaMLValidationError
-from deriva_ml.execution.model_protocol import DerivaMLModel, check_model, model_name, model_problems
+from deriva_ml.execution.model_protocol import DerivaMLModel, check_model, model_name
 
 
 def train(lr: float = 0.1, steps: int = 3, *, ml_instance=None, execution=None) -> None:
@@ -68,18 +67,3 @@ def test_everything_that_is_wrong_with_a_model_is_found_at_once():
     assert "does not take the keyword execution" in said
     assert "has no parameter lrr" in said
     assert "needs a value for its parameter width" in said
-
-
-def test_a_value_of_another_type_than_the_annotation_is_named_with_its_key():
-    def typed(lr: float, mode: Literal["fast", "slow"] = "fast", sizes: list[int] = (), *, ml_instance, execution): ...
-
-    found = model_problems(typed, values={"lr": "big", "mode": "medium", "sizes": [1, "two"]})
-    assert [error.source for error in found] == [f"configuration key model_config.{n}" for n in ("lr", "mode", "sizes")]
-    assert "takes float for its parameter lr, and gets 'big'" in str(found[0])
-    assert model_problems(typed, values={"lr": 1, "mode": "slow", "sizes": (1, 2)}) == []
-
-
-def test_a_default_that_is_not_of_its_annotation_is_the_models_own_business():
-    def careless(lr: float = None, *, ml_instance, execution): ...  # noqa: RUF013  # as users write it
-
-    assert model_problems(careless, values={"lr": None}) == []

@@ -23,7 +23,6 @@ from deriva_ml.core.exceptions import DerivaMLException, DerivaMLProblems
 if TYPE_CHECKING:
     from deriva_ml.execution.dry_run import PlaceAhead
     from deriva_ml.execution.outcome import Outcome
-    from deriva_ml.execution.runner import RunPlan
     from deriva_ml.execution.sweep import SweepOutcome
 
 __all__ = ["answer", "error_document", "only_json", "outcome_document", "sweep_document", "write"]
@@ -31,31 +30,27 @@ __all__ = ["answer", "error_document", "only_json", "outcome_document", "sweep_d
 FORMAT = 1
 
 
-def answer(understand: Callable[[], RunPlan], *, offline: bool = False, debug: bool = False) -> int:
+def answer(run: Callable[[], Outcome | SweepOutcome], *, offline: bool = False, debug: bool = False) -> int:
     """Run, and print what it came to; the exit code of the command.
 
     Args:
-        understand: Gives what is to be run.
+        run: Understands the command and runs.
         offline: The catalog is not asked.
         debug: Show tracebacks on standard error.
     """
     from deriva_ml.cli.printer import outcome_code, show_failures, sweep_code
+    from deriva_ml.execution.outcome import Outcome
 
     try:
         with only_json():
-            plan = understand()
-            if plan.is_sweep:
-                from deriva_ml.execution.sweep import run_sweep
-
-                sweep = run_sweep(plan)
-                show_failures(sweep, debug=debug)
-                code = sweep_code(sweep)
-                document = sweep_document(sweep, code, offline=offline)
+            came_to = run()
+            show_failures(came_to, debug=debug)
+            if isinstance(came_to, Outcome):
+                code = outcome_code(came_to)
+                document = outcome_document(came_to, code, offline=offline)
             else:
-                outcome = plan.run()
-                show_failures(outcome, debug=debug)
-                code = outcome_code(outcome)
-                document = outcome_document(outcome, code, offline=offline)
+                code = sweep_code(came_to)
+                document = sweep_document(came_to, code, offline=offline)
     except BaseException as error:
         write(error_document(error))
         raise

@@ -12,14 +12,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deriva_ml.cli.configurations import config_folder, project
 from deriva_ml.cli.errors import guarded
 from deriva_ml.cli.hydra_flags import HydraWords, answer, options_of, search_override, set_up_completion, split_hydra
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from deriva_ml.cli.hydra_flags import HydraWords
+    from deriva_ml.execution.outcome import Outcome
     from deriva_ml.execution.runner import RunPlan
+    from deriva_ml.execution.sweep import SweepOutcome
 
 __all__ = ["main", "parser"]
 
@@ -64,9 +69,7 @@ def parser() -> argparse.ArgumentParser:
     add("--offline", action="store_true", help="check what can be known without the catalog, and run nothing")
     add("--sizes", action="store_true", help="a dry run works out how large inputs are of which it is not known")
     add(
-        "--json",
-        action="store_true",
-        help="print one JSON document and nothing else; with --list-configs, what there is",
+        "--json", action="store_true", help="print one JSON document and nothing else; of a run, or with --list-configs"
     )
     add("--debug", action="store_true", help="show tracebacks")
     add("--version", action="store_true", help="show the version and stop")
@@ -86,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"deriva-ml {version('deriva-ml')}")
         return 0
-    return guarded(partial(_answer_json if flags.json else _run, flags, rest), debug=flags.debug)
+    is_listing = flags.info or flags.list_configs  # which has a JSON of its own
+    run = _answer_json if flags.json and not is_listing else _run
+    return guarded(partial(run, flags, rest), debug=flags.debug)
 
 
 def _parts(word: str) -> list[str]:
@@ -98,19 +103,22 @@ def _parts(word: str) -> list[str]:
 
 def _run(flags: argparse.Namespace, rest: list[str]) -> int:
     hydra = split_hydra(rest, options_of(parser()), info=flags.info)
-    config_name = hydra.config_name or flags.config_name
     if hydra.shell is not None:
         return _complete(hydra.shell)
-    with project(config_folder(flags.config_dir, Path.cwd()), "--config-dir" if flags.config_dir else None) as store:
+    with _project(flags) as store:
         if (flags.info and not hydra.flags) or flags.list_configs:
             from deriva_ml.cli.listing import show_configs
 
-            show_configs(store, config_name, as_json=flags.json)
+            show_configs(store, hydra.config_name or flags.config_name, as_json=flags.json)
             return 0
         plan = _plan(flags, hydra)
         if hydra.flags:
             return answer(hydra.flags, plan)
         return _perform(plan, debug=flags.debug)
+
+
+def _project(flags: argparse.Namespace) -> AbstractContextManager[Any]:
+    return project(config_folder(flags.config_dir, Path.cwd()), "--config-dir" if flags.config_dir else None)
 
 
 def _plan(flags: argparse.Namespace, hydra: HydraWords) -> RunPlan:
@@ -135,37 +143,33 @@ def _plan(flags: argparse.Namespace, hydra: HydraWords) -> RunPlan:
 
 def _answer_json(flags: argparse.Namespace, rest: list[str]) -> int:
     """Run, and print what it came to as JSON; whatever else is printed meanwhile goes to standard error."""
-    if flags.list_configs:
-        return _run(flags, rest)
-    from deriva_ml.cli import machine
+    from deriva_ml.cli.machine import answer as answer_json
 
-    with ExitStack() as stack:
-        understand = partial(_understood, flags, rest, stack)
-        return machine.answer(understand, offline=flags.offline, debug=flags.debug)
+    return answer_json(partial(_come_to, flags, rest), offline=flags.offline, debug=flags.debug)
 
 
-def _understood(flags: argparse.Namespace, rest: list[str], stack: ExitStack) -> RunPlan:
-    """What is to be run; the project stays loaded as long as the stack.
+def _come_to(flags: argparse.Namespace, rest: list[str]) -> Outcome | SweepOutcome:
+    """Run, without a word.
 
     Raises:
-        DerivaMLConfigurationError: Nothing is, or the command is wrong.
+        DerivaMLConfigurationError: Nothing is run here.
     """
-    hydra = split_hydra(rest, options_of(parser()), info=flags.info)
-    if hydra.flags or flags.info or hydra.shell is not None:
-        raise _json_of_nothing()
-    folder = config_folder(flags.config_dir, Path.cwd())
-    stack.enter_context(project(folder, "--config-dir" if flags.config_dir else None))
-    return _plan(flags, hydra)
-
-
-def _json_of_nothing() -> Exception:
     from deriva_ml.core.exceptions import DerivaMLConfigurationError
 
-    return DerivaMLConfigurationError(
-        "--json shows what a run comes to, or with --list-configs what there is, and nothing is run here.",
-        source="command line",
-        hint="leave out --json, or --info and Hydra's own flags",
-    )
+    hydra = split_hydra(rest, options_of(parser()), info=flags.info)
+    if hydra.flags or hydra.shell is not None:
+        raise DerivaMLConfigurationError(
+            "--json shows what a run comes to, and nothing is run here.",
+            source="command line",
+            hint="leave out --json, or Hydra's own flags",
+        )
+    with _project(flags):
+        plan = _plan(flags, hydra)
+        if not plan.is_sweep:
+            return plan.run()
+        from deriva_ml.execution.sweep import run_sweep
+
+        return run_sweep(plan)
 
 
 def _complete(step: str) -> int:

@@ -72,19 +72,16 @@ class JobContext:
         if not HydraConfig.initialized():
             return cls({}, None)
         hydra = HydraConfig.get()
+        choices = {
+            str(group): str(name)
+            for group, name in hydra.runtime.choices.items()
+            if name is not None and not str(group).startswith("hydra/")
+        }
         number = OmegaConf.select(hydra, "job.num", throw_on_missing=False)
         # As they were written: read one by one, OmegaConf would fill in the interpolations in them.
         overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
         folder = OmegaConf.select(hydra, "runtime.output_dir", throw_on_missing=False)
-        return cls(_choices(hydra), Path(folder) if folder else None, tuple(map(str, overrides)), number)
-
-
-def _choices(hydra: Any) -> dict[str, str]:
-    return {
-        str(group): str(name)
-        for group, name in hydra.runtime.choices.items()
-        if name is not None and not str(group).startswith("hydra/")
-    }
+        return cls(choices, Path(folder) if folder else None, tuple(map(str, overrides)), number)
 
 
 def new_stamp(now: datetime | None = None) -> str:

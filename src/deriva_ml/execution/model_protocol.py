@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLProblems, DerivaMLValidationError
@@ -52,15 +52,12 @@ def check_model(model: Callable[..., object], parameters: Iterable[str] = ()) ->
         raise DerivaMLProblems.of(found)
 
 
-def model_problems(
-    model: Callable[..., object], parameters: Iterable[str] = (), values: Mapping[str, object] | None = None
-) -> list[DerivaMLException]:
+def model_problems(model: Callable[..., object], parameters: Iterable[str] = ()) -> list[DerivaMLException]:
     """Everything for which the call of a model would fail.
 
     Args:
         model: The callable; parameters that a partial has bound count as given.
         parameters: Names of the keywords that the run will pass besides ``ml_instance`` and ``execution``.
-        values: Values of parameters that the configuration gives; where the model says their types, they are judged.
     """
     import inspect
 
@@ -75,7 +72,7 @@ def model_problems(
         signature = inspect.signature(model)
     except ValueError:  # some built-in callables do not tell: the call itself will
         return []
-    given = [*parameters, *(values or ())]
+    given = list(parameters)
     takes = {
         parameter.name
         for parameter in signature.parameters.values()
@@ -83,13 +80,7 @@ def model_problems(
     }
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
     found: list[DerivaMLException] = [] if takes_any else _not_taken(name, takes, given)
-    found += _not_given(name, signature.parameters.values(), {*given, *RUN_KEYWORDS})
-    told = {
-        key: value
-        for key, value in (values or {}).items()
-        if key not in signature.parameters or signature.parameters[key].default is not value
-    }
-    return found + _mistyped(name, model, told)
+    return found + _not_given(name, signature.parameters.values(), {*given, *RUN_KEYWORDS})
 
 
 def _not_taken(name: str, takes: set[str], parameters: Iterable[str]) -> list[DerivaMLException]:
@@ -125,23 +116,4 @@ def _not_given(name: str, parameters: Iterable[Any], given: set[str]) -> list[De
         if parameter.default is parameter.empty
         and parameter.kind not in {parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL}
         and (parameter.kind is parameter.POSITIONAL_ONLY or parameter.name not in given)
-    ]
-
-
-def _mistyped(name: str, model: Callable[..., object], values: Mapping[str, object]) -> list[DerivaMLException]:
-    if not values:
-        return []
-    from deriva_ml.execution.environment import process_mask
-    from deriva_ml.execution.model_types import annotations_of, fits, shown_type
-
-    annotations = annotations_of(model)
-    return [
-        DerivaMLValidationError(
-            f"The model {name} takes {shown_type(annotations[parameter])} for its parameter {parameter}, and gets "
-            f"{process_mask().data(value, parameter)!r}.",
-            source=f"configuration key model_config.{parameter}",
-            hint=f"correct the value: model_config.{parameter}=...",
-        )
-        for parameter, value in values.items()
-        if parameter in annotations and not fits(value, annotations[parameter])
     ]

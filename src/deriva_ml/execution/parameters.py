@@ -8,15 +8,15 @@ for a number, a fraction for a whole number, a word for a list, something else t
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException, DerivaMLProblems
 from deriva_ml.core.files import nearest
 from deriva_ml.execution.model_types import annotations_of, fits, shown_type
 from deriva_ml.execution.overrides import source_of
 
-__all__ = ["EXAMPLES", "TYPE_WORDS", "check_fields", "check_values"]
+__all__ = ["EXAMPLES", "TYPE_WORDS", "check_fields", "check_values", "misfits"]
 
 TYPE_WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 EXAMPLES = {float: ("0.1", "1e-3"), int: ("1", "10"), bool: ("true", "false")}
@@ -32,13 +32,26 @@ def check_values(model: Any, group: str, overrides: Sequence[str] = ()) -> None:
 
     Raises:
         DerivaMLConfigurationError: A value does not fit; the error names its key and what is allowed.
+        DerivaMLProblems: Several do not.
+    """
+    if found := misfits(model, group, overrides):
+        raise DerivaMLProblems.of(found)
+
+
+def misfits(model: Any, group: str, overrides: Sequence[str] = ()) -> list[DerivaMLException]:
+    """What is wrong with values that a model's parameters cannot take; each error names a key and what is allowed.
+
+    Args:
+        model: The model, with the values that its configuration gives.
+        group: Where the configuration says so: ``model_config`` or ``script_config``.
+        overrides: The overrides that the values may come from, for the message.
     """
     given: dict[str, Any] = {}
     function: Any = model
     while hasattr(function, "func") and hasattr(function, "keywords"):
         given = {**function.keywords, **given}
         function = function.func
-    _refuse_misfits(function, given, f"{group}.", overrides)
+    return list(_misfits(function, given, f"{group}.", overrides))
 
 
 def check_fields(instance: Any, overrides: Sequence[str] = ()) -> None:
@@ -51,14 +64,19 @@ def check_fields(instance: Any, overrides: Sequence[str] = ()) -> None:
     Raises:
         DerivaMLConfigurationError: A value does not fit; the error names its key and what is allowed.
     """
-    _refuse_misfits(type(instance), vars(instance), "", overrides)
+    found = list(_misfits(type(instance), vars(instance), "", overrides))
+    if found:
+        raise DerivaMLProblems.of(found)
 
 
-def _refuse_misfits(typed: Any, given: Mapping[str, Any], above: str, overrides: Sequence[str]) -> None:
-    hints = annotations_of(typed) if callable(typed) else {}
+def _misfits(typed: Any, given: Mapping[str, Any], above: str, overrides: Sequence[str]) -> Iterator[DerivaMLException]:
+    try:
+        hints = get_type_hints(typed)
+    except (NameError, TypeError, AttributeError):  # names that only a type checker sees
+        return
     for name, value in given.items():
-        if name in hints and not fits(value, hints[name]):
-            raise DerivaMLConfigurationError(
+        if name in hints and not _fits(value, hints[name]):
+            yield DerivaMLConfigurationError(
                 f"{above}{name} takes {_shown(hints[name])}, and {value!r} is not that.",
                 source=source_of(f"{above}{name}", overrides),
                 allowed=_allowed(value, hints[name]),

@@ -20,7 +20,8 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.model_protocol import model_name, model_problems
-from deriva_ml.execution.request import RunRequest, given_values, reason, unwrap
+from deriva_ml.execution.parameters import misfits
+from deriva_ml.execution.request import RunRequest, reason, unwrap
 
 if TYPE_CHECKING:
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
@@ -154,8 +155,12 @@ def examine_request(
         broken: Arguments of which it is known that they cannot be made: they are left out.
     """
     has_model = not {"model_config", "script_config"} & set(broken)
-    function, _given = unwrap(request.model)
-    problems = model_problems(function, values=given_values(request.model)) if has_model else []
+    function, given = unwrap(request.model)
+    group = "model_config" if request.script_config is None else "script_config"
+    problems: list[DerivaMLException] = []
+    if has_model:
+        problems += model_problems(function, given)
+        problems += misfits(request.model, group, context.overrides)
     warnings: list[DerivaMLException] = []
     workflow = request.workflow
     if workflow is None or not hasattr(workflow, "resolve"):

@@ -15,19 +15,8 @@ from deriva_ml.execution.composition_errors import interpolation_error
 from deriva_ml.execution.config_text import join_text
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
 from deriva_ml.execution.overrides import LIST_GROUPS, source_of
-from deriva_ml.execution.parameters import check_values
 
-__all__ = [
-    "DryRun",
-    "RunRequest",
-    "catalog_class",
-    "given_values",
-    "instantiate",
-    "open_catalog",
-    "reason",
-    "salvage",
-    "unwrap",
-]
+__all__ = ["DryRun", "RunRequest", "instantiate", "open_catalog", "reason", "salvage", "unwrap"]
 
 DEFAULT_ML_CLASS = "deriva_ml.ml.DerivaML"
 """The class that opens a catalog unless the configuration names another. It is named as configuration names things, by
@@ -128,14 +117,14 @@ def instantiate(config: Any, overrides: Sequence[str] = ()) -> RunRequest:
             config[group] = []
     if OmegaConf.is_missing(config, "script_config") or OmegaConf.select(config, "script_config") == {}:
         config["script_config"] = None  # an optional group of which nothing was chosen, or what is stored as nothing
+    description = None
     try:
-        _refuse_missing(config)
+        _refuse_missing(sorted(OmegaConf.missing_keys(config)))
         # Read here, once: hydra-zen resolves what it is given and reads it again, and then an escaped ${ is none.
         description = OmegaConf.select(config, "description")
         if description is not None:
             config["description"] = ""
         request: RunRequest = zen(RunRequest)(config)
-        check_values(request.model, "model_config" if request.script_config is None else "script_config", overrides)
     except Exception as error:  # whatever the user's classes raise, in Hydra's wrapping or as it is
         _parts, broken = _parts_of(config, overrides)
         raise DerivaMLProblems.of([*broken.values()] or [_not_made(error, overrides)]) from error
@@ -159,6 +148,7 @@ def salvage(config: Any, overrides: Sequence[str] = ()) -> tuple[RunRequest | No
         parts.setdefault(name, [])
     for name in ("workflow", "model_config"):
         parts.setdefault(name, None)
+    parts["description"] = join_text(parts.get("description") or "")
     needed = {item.name for item in fields(RunRequest) if item.default is MISSING}
     if not needed <= parts.keys() or broken.keys() & {"deriva_ml", "ml_class", "dry_run"}:
         return None, broken
@@ -172,20 +162,22 @@ def _parts_of(config: Any, overrides: Sequence[str]) -> tuple[dict[str, Any], di
 
     parts: dict[str, Any] = {}
     broken: dict[str, DerivaMLException] = {}
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+    except OmegaConfBaseException as error:  # an interpolation that names nothing, wherever it is
+        return parts, {"": _not_made(error, overrides)}
     for name in (item.name for item in fields(RunRequest) if item.name in config):
         try:
+            _refuse_missing([key for key in missing if key.partition(".")[0] == name])
             value = config[name]
             parts[name] = make(value) if OmegaConf.is_config(value) else value
-        except Exception as error:  # noqa: BLE001  # whatever the user's classes raise: it is told with the others
+        except Exception as error:  # noqa: BLE001  # whatever the user's classes raise is what is wrong with it
             broken[name] = _not_made(error, overrides, name)
     return parts, broken
 
 
-def _refuse_missing(config: Any) -> None:
-    """Refuse a configuration with values that somebody has to give; a model would get the text ``???`` for them."""
-    from omegaconf import OmegaConf
-
-    missing = sorted(OmegaConf.missing_keys(config))
+def _refuse_missing(missing: Sequence[str]) -> None:
+    """Refuse that nobody has given some values; a model would get the text ``???`` for them."""
     if missing:
         top = missing[0].partition(".")[0]
         raise DerivaMLConfigurationError(
@@ -264,12 +256,3 @@ def unwrap(model: Any) -> tuple[Any, list[str]]:
         given += [name for name in model.keywords if name not in RUN_KEYWORDS]
         model = model.func
     return model, given
-
-
-def given_values(model: Any) -> dict[str, Any]:
-    """The values that partials give to a function's parameters; the outermost one's count."""
-    values: dict[str, Any] = {}
-    while hasattr(model, "func") and hasattr(model, "keywords"):
-        values = {**{name: value for name, value in model.keywords.items() if name not in RUN_KEYWORDS}, **values}
-        model = model.func
-    return values

@@ -97,16 +97,12 @@ def run_sweep(plan: RunPlan) -> SweepOutcome:
 def _run_sweep(plan: RunPlan) -> SweepOutcome:
     with composition.hydra_session(JOB_NAME) as hydra:
         jobs = expand(plan.overrides, hydra.config_loader)
-        try:
-            with told_of(plan.spec):  # a mistake in any of them is found before the first starts
-                first = composition.compose_jobs(hydra, plan.config_name, plan.all_overrides, jobs)
-        except DerivaMLException:
-            if not plan.options.offline and _dryness(plan, jobs[0]) is DryRun.off:
-                raise
-            return _dry(hydra, plan, jobs)  # which tells what is wrong with each
+        if plan.options.offline or _says_dry(plan.overrides):
+            return _dry(hydra, plan, jobs)
+        first = _compose_all(hydra, plan, jobs)
         dry = DryRun.read(first.get("dry_run", False), jobs[0])
         plan.options.check(dry)
-        if plan.options.offline or dry is not DryRun.off:
+        if dry is not DryRun.off:  # a configuration says so
             return _dry(hydra, plan, jobs)
         request = instantiate(first, jobs[0])
         checked = check_request(request, JobContext({}, None), allow_dirty=plan.options.allow_dirty)
@@ -116,13 +112,21 @@ def _run_sweep(plan: RunPlan) -> SweepOutcome:
             return replace(_record(hydra, plan, ml, request, checked, len(jobs)), made_catalog=made)
 
 
-def _dryness(plan: RunPlan, job: Sequence[str]) -> DryRun:
-    return DryRun.read(composition.compose(plan.config_name, job).get("dry_run", False), job)
+def _says_dry(overrides: Sequence[str]) -> bool:
+    """Whether the command itself says that the sweep is dry, so that nothing of it has to be composed before."""
+    said = [text.partition("=")[2] for text in overrides if text.partition("=")[0].lstrip("+") == "dry_run"]
+    return bool(said) and DryRun.read(said[-1].strip("'\""), overrides) is not DryRun.off
+
+
+def _compose_all(hydra: Any, plan: RunPlan, jobs: Sequence[Sequence[str]]) -> Any:
+    """Compose every job, so that a mistake in any of them is found before the first; the first one."""
+    with told_of(plan.spec):
+        return composition.compose_jobs(hydra, plan.config_name, plan.all_overrides, jobs)
 
 
 def _dry(hydra: Any, plan: RunPlan, jobs: Sequence[Sequence[str]]) -> SweepOutcome:
     """Look at every job; if the sweep is fully dry and nothing is wrong, go the whole way in a copy of the catalog."""
-    asked = ask_all(plan.config_name, jobs, plan.home / "hydra-sweep" / plan.stamp)
+    asked = ask_all(plan.config_name, jobs, plan.home / "hydra-sweep" / plan.stamp, plan.spec)
     ahead = look_ahead(asked, plan.options, is_sweep=True)
     answer = SweepOutcome(
         ahead.jobs,
