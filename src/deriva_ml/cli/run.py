@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.cli.configurations import config_folder, project
 from deriva_ml.cli.errors import guarded
-from deriva_ml.cli.hydra_flags import HydraWords, answer, options_of, search_override, set_up_completion, split_hydra
+from deriva_ml.cli.hydra_flags import answer, options_of, search_override, set_up_completion, split_hydra
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -13,13 +13,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException, DerivaMLProblems
 from deriva_ml.core.files import nearest
-from deriva_ml.execution.model_types import annotations_of, fits, shown_type
 from deriva_ml.execution.overrides import source_of
 
 __all__ = ["EXAMPLES", "TYPE_WORDS", "check_fields", "check_values", "misfits"]
 
 TYPE_WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 EXAMPLES = {float: ("0.1", "1e-3"), int: ("1", "10"), bool: ("true", "false")}
+
+_NUMBERS: dict[type, tuple[type, ...]] = {bool: (int,), int: (int,), float: (int, float)}
 
 
 def check_values(model: Any, group: str, overrides: Sequence[str] = ()) -> None:
@@ -84,8 +85,27 @@ def _misfits(typed: Any, given: Mapping[str, Any], above: str, overrides: Sequen
             )
 
 
+def _fits(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if hint is type(None):
+        return value is None
+    if hint in _NUMBERS:
+        return not isinstance(value, str | float | int | bool | list | dict) or isinstance(value, _NUMBERS[hint])
+    if (origin or hint) in (list, tuple, set, frozenset, dict) or getattr(
+        origin, "__module__", ""
+    ) == "collections.abc":
+        return not isinstance(value, str | int | float)
+    return True
+
+
 def _shown(hint: Any) -> str:
-    return TYPE_WORDS[hint] if isinstance(hint, type) and hint in TYPE_WORDS else shown_type(hint)
+    if hint in TYPE_WORDS:
+        return TYPE_WORDS[hint]
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
 
 
 def _allowed(value: Any, hint: Any) -> list[str]:

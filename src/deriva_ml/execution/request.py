@@ -16,7 +16,7 @@ from deriva_ml.execution.config_text import join_text
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS
 from deriva_ml.execution.overrides import LIST_GROUPS, source_of
 
-__all__ = ["DryRun", "RunRequest", "instantiate", "open_catalog", "reason", "salvage", "unwrap"]
+__all__ = ["DryRun", "RunRequest", "catalog_class", "instantiate", "open_catalog", "reason", "salvage", "unwrap"]
 
 DEFAULT_ML_CLASS = "deriva_ml.ml.DerivaML"
 """The class that opens a catalog unless the configuration names another. It is named as configuration names things, by
@@ -159,6 +159,7 @@ def _parts_of(config: Any, overrides: Sequence[str]) -> tuple[dict[str, Any], di
     """The arguments of a run, each made by itself, and why those that cannot be made cannot."""
     from hydra_zen import instantiate as make
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     parts: dict[str, Any] = {}
     broken: dict[str, DerivaMLException] = {}

@@ -21,6 +21,7 @@ from deriva_ml.core.exceptions import DerivaMLException
 from deriva_ml.execution import composition
 from deriva_ml.execution.base_config import base_defaults
 from deriva_ml.execution.composition import JobContext, reset_multirun_state
+from deriva_ml.execution.isolation import Isolation, prepare
 from deriva_ml.execution.multirun_config import MultirunSpec
 from deriva_ml.execution.outcome import Child, Outcome, RunOptions
 from deriva_ml.execution.overrides import check_overrides, literal_descriptions, take_multirun
@@ -28,6 +29,7 @@ from deriva_ml.execution.preflight import check_catalog, check_request
 from deriva_ml.execution.registry import Registry, register
 from deriva_ml.execution.request import DryRun, RunRequest, instantiate, open_catalog
 from deriva_ml.execution.running import record_run
+from deriva_ml.isolate.job import Limits
 
 if TYPE_CHECKING:
     from deriva_ml.core.ermrest import UploadCallback
@@ -151,7 +153,8 @@ class Job:
             outcome = replace(outcome, skipped=True)
         else:
             try:
-                outcome = self._perform(config, context)
+                with prepare(config, alone=self.child is None) as isolation:
+                    outcome = self._perform(config, context, isolation)
             except Exception as error:  # noqa: BLE001  # recorded as the job's result: the sweep goes on
                 outcome = replace(outcome, error=error)
         if outcome.failed and self.child is not None and self.options.fail_fast:

@@ -20,6 +20,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLUploadError,
 )
 from deriva_ml.execution.config_sources import user_line
+from deriva_ml.execution.isolation import Isolation, call_isolated
 from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.outcome import Child, Outcome, RunOptions
 
