@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -148,7 +149,7 @@ def _in_quotes(value: bool | str) -> Json:
 # ---------------------------------------------------------------------------------------------- by context
 
 
-class _ByContext:
+class _ByContext(ABC):
     """An annotation that says something for each of several contexts.
 
     Args:
@@ -194,8 +195,9 @@ class _ByContext:
     def _has(self, context: object) -> bool:
         return context in self.contexts
 
+    @abstractmethod
     def _checked(self, context: str, value: Any) -> Json:
-        raise NotImplementedError
+        """What is said, as the annotation holds it; refused if it is nothing for that context."""
 
     def default(self, value: Any) -> Self:
         """Say something for every context that nothing else is said for."""
@@ -213,8 +215,9 @@ class _ByContext:
 class _Lists(_ByContext):
     """An annotation that lists something for each context."""
 
+    @abstractmethod
     def _item_is_good(self, item: object) -> bool:
-        raise NotImplementedError
+        """Whether something may stand in the list."""
 
     def _checked(self, context: str, value: Any) -> Json:
         if isinstance(value, Mapping) or not isinstance(value, Iterable):
