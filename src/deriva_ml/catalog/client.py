@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
+from deriva_ml.catalog import model_changes
 from deriva_ml.catalog.batches import Document, batches, by_changes, defaulted_columns, value_parts
 from deriva_ml.catalog.drafts import Drafts
 from deriva_ml.catalog.exchange import check, json_body, read_whole
@@ -24,7 +25,7 @@ from deriva_ml.core.files import nearest
 from deriva_ml.wire import targets
 from deriva_ml.wire.batch import Member
 from deriva_ml.wire.http import Request, Response
-from deriva_ml.wire.model import ForeignKey, Json, Model, Table
+from deriva_ml.wire.model import Json, Model, Table
 from deriva_ml.wire.model_documents import model_from_document, rights_of
 from deriva_ml.wire.path import ColumnLike, Path, any_of, table
 from deriva_ml.wire.syntax import Bin, Call, Filter
@@ -139,7 +140,7 @@ class CatalogClient:
         """The JSON document at a target below the catalog."""
         return json.loads(self.send("GET", target).read())
 
-    def _change(self, method: str, target: str, document: Any = None) -> Any:
+    def change_model(self, method: str, target: str, document: Any = None) -> Any:
         """Change the model; give the document that the catalog answers, if any."""
         self._model_is_current = False
         content = self.send(method, target, document=document).read()
@@ -426,81 +427,16 @@ class CatalogClient:
 
     # ------------------------------------------------------------------------------------------ changing the model
 
-    def create_schema(self, name: str, comment: str | None = None) -> None:
-        """Add an empty schema."""
-        self._change("POST", targets.schema(), [{"schema_name": name, "comment": comment}])
-
-    def create_table(self, schema: str, document: Document) -> Table:
-        """Add a table.
-
-        Args:
-            schema: Its schema.
-            document: Its definition, as ERMrest writes it.
-        """
-        made = self._change("POST", targets.table(schema), dict(document))
-        return self.table(schema, str(made["table_name"]))
-
-    def create_tables(self, documents: Sequence[Document]) -> list[Table]:
-        """Add schemas and tables, with references among them in any order, in one request.
-
-        Args:
-            documents: Definitions of schemas (``schema_name`` and perhaps ``tables``) and of tables.
-
-        Returns:
-            The tables, in the order of the catalog's answer.
-        """
-        made = self._change("POST", targets.schema(), [dict(document) for document in documents])
-        names: list[tuple[str, str]] = []
-        for document in made:
-            for name, member in dict(document.get("tables") or {}).items():
-                names.append((str(member.get("schema_name") or document["schema_name"]), name))
-            if "table_name" in document:
-                names.append((str(document["schema_name"]), str(document["table_name"])))
-        return [self.table(schema, name) for schema, name in names]
-
-    def create_column(self, schema: str, table_name: str, document: Document) -> None:
-        """Add a column to a table."""
-        self._change("POST", targets.column(schema, table_name), dict(document))
-
-    def create_key(self, schema: str, table_name: str, document: Document) -> None:
-        """Add a unique key to a table."""
-        self._change("POST", targets.key(schema, table_name), dict(document))
-
-    def create_foreign_key(self, schema: str, table_name: str, document: Document) -> None:
-        """Add a foreign key to a table."""
-        self._change("POST", targets.foreign_key(schema, table_name), dict(document))
-
-    def alter(self, changes: Document, schema: str, table_name: str | None = None, column: str | None = None) -> None:
-        """Change a schema, a table or a column: what the document names, nothing else."""
-        self._change("PUT", targets.element(schema, table_name, column), dict(changes))
-
-    def drop_schema(self, schema: str) -> None:
-        """Remove an empty schema."""
-        self._change("DELETE", targets.schema(schema))
-
-    def drop_table(self, schema: str, table_name: str) -> None:
-        """Remove a table to which nothing refers."""
-        self._change("DELETE", targets.table(schema, table_name))
-
-    def drop_column(self, schema: str, table_name: str, column: str) -> None:
-        """Remove a column."""
-        self._change("DELETE", targets.column(schema, table_name, column))
-
-    def drop_key(self, schema: str, table_name: str, columns: Sequence[str]) -> None:
-        """Remove a unique key."""
-        self._change("DELETE", targets.key(schema, table_name, columns))
-
-    def drop_foreign_key(self, fk: ForeignKey) -> None:
-        """Remove a foreign key."""
-        target = targets.foreign_key(*fk.table, fk.columns, fk.referenced_table, fk.referenced_columns)
-        self._change("DELETE", target)
-
-    def set_annotation(
-        self, name: str, value: Json, schema: str | None = None, table: str | None = None, column: str | None = None
-    ) -> None:
-        """Annotate the catalog, or the schema, the table or the column that is named; None removes the annotation."""
-        target = targets.annotation(targets.element(schema, table, column), name)
-        if value is None:
-            self._change("DELETE", target)
-        else:
-            self._change("PUT", target, value)
+    create_schema = model_changes.create_schema
+    create_table = model_changes.create_table
+    create_tables = model_changes.create_tables
+    create_column = model_changes.create_column
+    create_key = model_changes.create_key
+    create_foreign_key = model_changes.create_foreign_key
+    alter = model_changes.alter
+    drop_schema = model_changes.drop_schema
+    drop_table = model_changes.drop_table
+    drop_column = model_changes.drop_column
+    drop_key = model_changes.drop_key
+    drop_foreign_key = model_changes.drop_foreign_key
+    set_annotation = model_changes.set_annotation
