@@ -41,6 +41,11 @@ def catalog(ml, execution):
         metrics.write('{"loss": 1}\\n')
 
 
+def tells_secret(ml, execution):
+    print("the key is", os.environ["FAKE_TOKEN"], flush=True)
+    raise ValueError("refused: " + os.environ["FAKE_TOKEN"])
+
+
 def segfault(ml, execution):
     ctypes.string_at(0)
 
@@ -210,6 +215,16 @@ def test_what_a_model_may_do_to_its_process_does_not_harm_the_run(odd: Any, kind
     if kind == "leaves":
         notes = json.loads(metadata(odd, report, "resources.json"))["notes"]
         assert notes == ["a thread was left behind: busy", "1 processes were left behind, and ended"]
+
+
+def test_a_secret_that_the_model_prints_is_written_nowhere(odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_TOKEN", "planted-secret-4711")
+    done, report = run(odd, "tells_secret")
+    assert done.code == 1
+    assert report["record"]["status"] == "Failed"
+    assert b"the key is ***" in metadata(odd, report, "stdout.txt")
+    found = [path for path in odd.home.rglob("*") if path.is_file() and b"planted-secret-4711" in path.read_bytes()]
+    assert found == []
 
 
 def test_inline_is_the_process_of_the_command(odd: Any) -> None:

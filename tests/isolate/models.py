@@ -164,6 +164,14 @@ def prints_binary(parent: Conversation) -> None:
     sys.stderr.buffer.write(b"\xff\xfe complaint\n")
 
 
+def prints_parts(parent: Conversation) -> None:
+    for part in (b"one sec", b"ret two\n", *[b"x" * 1_000_000] * 3, b"\nsecret"):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(1, view) :]
+        time.sleep(0.05)
+
+
 def replaces_stdout(parent: Conversation) -> None:
     sys.stdout.close()
     sys.stdout = None  # type: ignore[assignment]

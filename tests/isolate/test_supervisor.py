@@ -26,7 +26,11 @@ def run(tmp_path, request):
     """Runs one of the models in a child: in a new interpreter, and in a copy of this process."""
 
     def call(name: str, /, *, limits: Limits | None = None, environ=None, beat: float = 0.1, **options):
-        arguments = {key: options.pop(key) for key in list(options) if key not in {"handlers", "observer", "cancel"}}
+        arguments = {
+            key: options.pop(key)
+            for key in list(options)
+            if key not in {"handlers", "observer", "cancel", "echo", "veil"}
+        }
         limits = limits or Limits(wall=60, grace=1)
         job = Job(f"tests.isolate.models:{name}", tmp_path, arguments, limits, [ROOT, *sys.path], environ or {}, beat)
         if request.param == "copy":
@@ -94,6 +98,16 @@ def test_what_it_prints_is_kept_byte_for_byte(run, tmp_path):
     assert verdict.output[-2].endswith("last words")
     assert verdict.output[-1] == "\ufffd\ufffd complaint"
     assert run("replaces_stdout").outcome is Outcome.completed
+
+
+def test_what_must_not_be_kept_is_left_out_line_by_line(run, tmp_path):
+    shown = []
+    verdict = run(
+        "prints_parts", veil=lambda line: line.replace(b"secret", b"***"), echo=lambda name, part: shown.append(part)
+    )
+    assert verdict.outcome is Outcome.completed
+    assert (tmp_path / STDOUT).read_bytes() == b"one *** two\n" + b"x" * 3_000_000 + b"\n***"
+    assert b"".join(shown).startswith(b"one secret two")
 
 
 # ----------------------------------------------------------------------------------------------- how it can end

@@ -124,6 +124,7 @@ def call_isolated(
         KeyboardInterrupt: The user stopped it.
     """
     from deriva_ml.catalog.piped import answering
+    from deriva_ml.execution.environment import process_mask
     from deriva_ml.execution.handover import facts_of
     from deriva_ml.isolate.supervisor import run_isolated
 
@@ -142,7 +143,9 @@ def call_isolated(
         directory=Path.cwd(),
     )
     handlers = {name: _framed(handler) for name, handler in answering(ml.connection.transport).items()}
-    verdict = run_isolated(job, handlers=handlers, echo=echo or _pass_on, started=isolation.started)
+    verdict = run_isolated(
+        job, handlers=handlers, echo=echo or _pass_on, veil=process_mask().line, started=isolation.started
+    )
     execution.catch_up()
     with contextlib.suppress(Exception):  # the verdict is the news, whatever becomes of the files about it
         _keep(execution, folder, verdict)
@@ -232,7 +235,12 @@ def _keep(execution: Execution, folder: Path, verdict: Verdict) -> None:
 
     mask = process_mask()
     resources = {name: value for name, value in verdict.to_dict().items() if name not in {"output", "error", "stack"}}
-    _register(execution, "resources.json", json.dumps(resources, indent=2).encode(), "what the model's process took")
+    _register(
+        execution,
+        "resources.json",
+        json.dumps(mask.data(resources), indent=2).encode(),
+        "what the model's process took",
+    )
     if verdict.error is not None:
         raised = mask.text(verdict.error.traceback).encode("utf-8", "backslashreplace")
         _register(execution, "traceback.txt", raised, "what the model raised")

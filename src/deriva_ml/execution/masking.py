@@ -140,6 +140,10 @@ class Mask:
             text = shape.sub(lambda match: match[0] if match[0] == "git" else MASK, text)
         return _LITERAL.sub(_mask_member, text).encode("utf-8", "surrogateescape")
 
+    def line(self, content: bytes) -> bytes:
+        """A line of what a program prints, with every secret in it replaced; any bytes are a line."""
+        return self.text(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
     def argv(self, arguments: Iterable[str]) -> list[str]:
         """Arguments of a command; the one after an option with a secret's name is masked too."""
         masked: list[str] = []

@@ -29,7 +29,7 @@ from deriva_ml.core.error_text import error_text
 from deriva_ml.isolate.child import CRASH
 from deriva_ml.isolate.frames import PROTOCOL, BrokenFrame, Frame
 from deriva_ml.isolate.job import Job, Limits
-from deriva_ml.isolate.printed import Echo, Printed
+from deriva_ml.isolate.printed import Echo, Printed, Veil
 from deriva_ml.isolate.processes import Session, tail
 from deriva_ml.isolate.starting import Started, module_path, spawn
 from deriva_ml.isolate.verdict import ChildError, Evidence, Usage, Verdict, judge
@@ -81,6 +81,7 @@ def run_isolated(
     observer: Observer | None = None,
     cancel: Cancel | None = None,
     echo: Echo | None = None,
+    veil: Veil | None = None,
     started: Started | None = None,
 ) -> Verdict:
     """Call a function in a child process, and say what became of it.
@@ -93,6 +94,7 @@ def run_isolated(
         observer: Is told what the child says of itself.
         cancel: Ends the child when it is called.
         echo: Is given what the child prints.
+        veil: Changes what is kept of what it prints, line by line.
         started: A child that waits for a job (``copy_process``); by default a new interpreter is started.
 
     Raises:
@@ -100,7 +102,7 @@ def run_isolated(
     """
     child = started or spawn(job)
     try:
-        with Printed(job.folder, (STDOUT, STDERR), child.printed, echo) as printed:
+        with Printed(job.folder, (STDOUT, STDERR), child.printed, echo, veil) as printed:
             return _Watch(job, child, dict(handlers or {}), observer, cancel, printed).until_the_end()
     finally:
         child.close()
