@@ -72,8 +72,13 @@ def apply_logger_overrides(overrides: Mapping[str, int]) -> None:
 
 @contextmanager
 def logging_kept() -> Iterator[None]:
-    """Whatever is done to the root logger, Hydra's and ours within the block, they are as before at its end."""
-    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in (*_HYDRA, LOGGER_NAME))]
+    """Whatever is done within the block to the root logger and to those that exist, they are as before at its end.
+
+    A configuration that says nothing of it disables every logger that it does not name, those of modules included.
+    """
+    named = [logging.getLogger(name) for name in (*_HYDRA, LOGGER_NAME)]
+    existing = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    loggers = list(dict.fromkeys([logging.getLogger(), *named, *existing]))
     before = [(logger, logger.handlers[:], logger.level, logger.propagate, logger.disabled) for logger in loggers]
     try:
         yield
