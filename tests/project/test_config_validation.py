@@ -74,7 +74,7 @@ MISTAKES = [
     ("multiruns.py", 'multirun_config("NAME", [\n"a=[",\n])\n', "unknown-name", 2, "'a=['"),
     ("model.py", 'model_store(FitMoons, rate="${model_config.nois}", name="NAME")\n', "interpolation", 1, ".nois"),
     ("model.py", 'model_store(FitMoons, seed="???", name="NAME")\n', "missing-value", 1, "seed has no value"),
-    ("model.py", 'def f(x): ...\nmodel_store(builds(f, zen_partial=True), name="NAME")\n', "model", 2, "ml_instance"),
+    ("model.py", 'def f(): ...\nmodel_store(builds(f, zen_partial=True), name="NAME")\n', "model", 2, "ml_instance"),
     ("model.py", 'GONE = {"_target_": "gone"}\nmodel_store(GONE, name="NAME")\n', "configuration", 2, "'gone'"),
     ("workflow.py", 'workflow_store({"a": 1}, name="NAME")\n', "workflow", 1, "has no workflow"),
     ("assets.py", 'assets_store(["./gone.csv"], name="NAME")\n', "input", 1, "gone.csv"),
@@ -332,3 +332,11 @@ def _text_file(folder: Path) -> Path:
     (folder / "base.py").touch()
     (folder / "notes.txt").touch()
     return folder / "notes.txt"
+
+
+def test_each_thing_that_is_wrong_with_a_model_is_a_problem_of_its_own(project: Any) -> None:
+    project.add("model.py", 'def f(x): ...\nmodel_store(builds(f, zen_partial=True), name="two")\n')
+    problems = check(project).problems
+    assert [each.kind for each in problems] == ["model", "model"]
+    assert "ml_instance" in problems[0].message
+    assert "x" in problems[1].message

@@ -16,7 +16,7 @@ from typing import Any
 
 from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.error_text import error_text
-from deriva_ml.core.exceptions import DerivaMLException
+from deriva_ml.core.exceptions import DerivaMLException, DerivaMLProblems
 from deriva_ml.core.files import nearest
 from deriva_ml.execution import composition
 from deriva_ml.execution.model_protocol import check_model
@@ -292,6 +292,8 @@ def _make(config: Any, made: Composition) -> None:
 def _check(kind: str, group: str, made: Composition, check: Any) -> None:
     try:
         check()
+    except DerivaMLProblems as several:
+        made.findings += [_finding(kind, error, _owner(made, group)) for error in several.errors]
     except DerivaMLException as error:
         made.findings.append(_finding(kind, error, _owner(made, group)))
 
