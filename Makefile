@@ -2,6 +2,7 @@
 #
 #   make demo    set up, run a real model on a local catalog and show what was recorded
 #   make test    set up and run the tests
+#   make slow    set up and run the tests that take long
 #   make lint    set up and check format, rules, types and the direction of imports
 
 PYTHON ?= python3
@@ -9,12 +10,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SCALE  := 0.1
 
-.PHONY: help demo sweep test lint format bench clean
+.PHONY: help demo sweep test slow lint format bench clean
 
 help:
 	@echo "make demo    set up, run a real model on a local catalog and show what was recorded"
 	@echo "make sweep   run the demo's sweep: one parent, three children"
 	@echo "make test    set up and run the tests"
+	@echo "make slow    set up and run the tests that take long"
 	@echo "make lint    set up and check format, rules, types and the direction of imports"
 	@echo "make format  put the code into its format"
 	@echo "make bench   measure speed and memory (ratios to a stated baseline); SCALE=1 for the large catalog and bags in full"
@@ -54,7 +56,11 @@ sweep: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+slow: $(VENV)/.dev
+	@echo "==> Running the tests that take long"
+	@$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 lint: $(VENV)/.dev
 	@echo "==> Format"

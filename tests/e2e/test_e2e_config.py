@@ -91,6 +91,7 @@ def test_a_run_is_composed_exactly_once(run: Callable[..., str]) -> None:
     assert found == [1]
 
 
+@pytest.mark.slow
 def test_each_job_of_a_sweep_is_composed_exactly_once(run: Callable[..., str]) -> None:
     counts = []
     for rates in ("1,2", "1,2,3,4"):

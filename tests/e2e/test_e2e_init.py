@@ -36,6 +36,7 @@ def commands(said: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
+@pytest.mark.slow
 def test_every_command_that_the_message_names_works(tmp_path: Path, home: Path) -> None:
     said = run(tmp_path, home, "deriva-ml-init", 'Zoë\'s 1st "net"')
     (_cd, folder), *rest = commands(said)
@@ -97,6 +98,7 @@ def test_a_dry_run_lists_the_files_and_makes_none(tmp_path: Path, home: Path) ->
     assert "Replaced: README.md" in forced
 
 
+@pytest.mark.slow
 def test_the_validation_says_by_its_exit_code_what_it_found(tmp_path: Path, home: Path) -> None:
     run(tmp_path, home, "deriva-ml-init", "x")
     project = tmp_path / "x"

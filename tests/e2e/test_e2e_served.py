@@ -53,6 +53,7 @@ def test_a_run_through_a_served_folder_is_read_by_the_public_client(project: Any
     assert "not authorized" in refused.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fail_at", "code"), [("-1", 5), ("0.1", 1)])
 def test_a_server_that_is_lost_while_the_model_runs_costs_nothing(
     project: Any, server: Any, fail_at: str, code: int

@@ -179,6 +179,7 @@ def test_a_server_that_is_told_twice_ends_at_once_and_quietly(folder: Path) -> N
             connection.close()
 
 
+@pytest.mark.slow
 def test_who_sends_much_in_vain_is_told_why(tmp_path: Path) -> None:
     """Also over TLS, where a connection that is closed on its sender loses the answer."""
     create_folder(tmp_path / "folder")

@@ -67,7 +67,7 @@ def test_a_function_is_called_with_its_arguments_and_its_value_comes_back(run):
     assert [frame.kind for frame in said] == ["ready", "status", "progress"]
     assert said[2].data == {"done": 1, "total": 2, "text": "half"}
     assert verdict.usage.peak_memory > 1 << 20
-    assert verdict.usage.user > 0
+    assert verdict.usage.user + verdict.usage.system > 0  # the kernel may count a short life as one of them alone
 
 
 def test_it_works_in_its_folder_with_the_modules_and_variables_that_it_is_given(run, tmp_path):
