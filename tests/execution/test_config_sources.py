@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from deriva_ml.execution.config_sources import stored_at, stored_in, written_at
+from deriva_ml.execution.config_sources import is_users, stored_at, stored_in, written_at
 
 MODULE = """\
 from hydra_zen import ZenStore
@@ -78,3 +78,9 @@ def test_a_file_that_has_gone_is_passed_over(mark: tuple[str, Path]) -> None:
     assert stored_at(None, f"{text}_main") == [f"{file}:8"]
     file.unlink()
     assert stored_at(None, f"{text}_main") == []
+
+
+def test_an_installed_command_is_no_file_of_the_user_s(tmp_path: Path) -> None:
+    assert not is_users(str(Path(sys.prefix) / "bin" / "deriva-ml-run"))
+    assert not is_users(__import__("json").__file__)
+    assert is_users(str(tmp_path / "model.py"))

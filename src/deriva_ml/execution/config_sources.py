@@ -17,11 +17,12 @@ __all__ = ["is_users", "stored_at", "stored_in", "user_line", "written_at"]
 
 _OWN = str(Path(__file__).resolve().parents[1])
 _STDLIB = str(Path(re.__file__).resolve().parents[1])
+_COMMANDS = str(Path(sys.prefix) / "bin") + "/"
 
 
 def is_users(filename: str) -> bool:
-    """Whether a file is the user's: not of an installed package, the standard library or this package."""
-    return not (filename.startswith(("<", _OWN, _STDLIB)) or "site-packages" in filename)
+    """Whether a file is the user's: not of an installed package or command, the standard library or this package."""
+    return not (filename.startswith(("<", _OWN, _STDLIB, _COMMANDS)) or "site-packages" in filename)
 
 
 def user_line(error: BaseException) -> str | None:
