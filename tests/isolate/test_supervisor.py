@@ -273,17 +273,17 @@ from pathlib import Path
 from deriva_ml.isolate import Job, Limits, run_isolated
 folder = Path(sys.argv[1])
 def seen(frame):
-    if frame.kind == "ready":
+    if frame.kind == sys.argv[3]:
         (folder / "ready").touch()
 verdict = run_isolated(Job(f"tests.isolate.models:{sys.argv[2]}", folder, limits=Limits(grace=2)), observer=seen)
 print(verdict.outcome.value, verdict.reason, sep=": ")
 """
 
 
-def parent(folder: Path, name: str) -> subprocess.Popen[str]:
+def parent(folder: Path, name: str, said: str = "ready") -> subprocess.Popen[str]:
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])}
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PARENT), str(folder), name],
+        [sys.executable, "-c", textwrap.dedent(PARENT), str(folder), name, said],
         env=environ,
         stdout=subprocess.PIPE,
         text=True,
@@ -299,7 +299,7 @@ def children(pid: int) -> list[int]:
 
 
 def test_ctrl_c_ends_the_child_in_order_and_it_is_aborted(tmp_path):
-    process = parent(tmp_path, "unwinds")
+    process = parent(tmp_path, "unwinds", "status")
     process.send_signal(signal.SIGINT)
     out, _err = process.communicate(timeout=30)
     assert out == "aborted: It was interrupted (Ctrl-C).\n"

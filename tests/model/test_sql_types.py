@@ -22,12 +22,14 @@ def through(name: str, *values: Any) -> tuple[list[Any], list[Any]]:
     assert kind is not None
     table = sa.Table("t", sa.MetaData(), sa.Column("n", sa.Integer, primary_key=True), sa.Column("x", sql_type(kind)))
     engine = sa.create_engine("sqlite://")
-    with engine.begin() as connection:
-        table.create(connection)
-        connection.execute(table.insert(), [{"n": n, "x": value} for n, value in enumerate(values)])
-        read = list(connection.scalars(sa.select(table.c.x).order_by(table.c.n)))
-        held = list(connection.scalars(sa.text("SELECT x FROM t ORDER BY n")))
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            table.create(connection)
+            connection.execute(table.insert(), [{"n": n, "x": value} for n, value in enumerate(values)])
+            read = list(connection.scalars(sa.select(table.c.x).order_by(table.c.n)))
+            held = list(connection.scalars(sa.text("SELECT x FROM t ORDER BY n")))
+    finally:
+        engine.dispose()
     return read, held
 
 
