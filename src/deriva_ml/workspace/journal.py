@@ -214,6 +214,15 @@ class Journal:
             if row is not None:
                 sql.execute("DELETE FROM run WHERE id = ?", (row["id"],))
 
+    def forget_unchanged(self, seen: Run) -> bool:
+        """Remove a run unless something became of it since it was read; whether it was removed."""
+        with self._transaction() as sql:
+            row = self._row(sql, seen.execution)
+            if row is None or _run(row) != seen:
+                return False
+            sql.execute("DELETE FROM run WHERE id = ?", (row["id"],))
+            return True
+
     def run(self, execution: str) -> Run:
         """One run.
 
