@@ -88,6 +88,17 @@ def test_of_a_run_that_was_found_dead_only_the_outputs_are_finished(ml, configur
     assert [use.file_name for use in again.describe().output_assets] == ["a.txt"]
 
 
+def test_a_run_that_is_gone_on_with_is_not_aborted_by_who_saw_it_dead_before(ml, configuration):
+    rid = leave(ml, Execution(configuration, ml))
+    with open_journal(ml.session) as journal:
+        (dead,) = journal.dead_runs()
+        again = ml.resume_execution(rid)
+        assert journal.end_dead(dead, "Aborted", detail="", error="", upload_state="none") is None
+    with again:
+        pass
+    assert ml.lookup_execution(rid).status is Status.completed
+
+
 def test_a_run_that_nobody_knows_is_named_with_the_nearest(ml, configuration):
     known = Execution(configuration, ml).execution_rid
     with pytest.raises(DerivaMLNotFoundError, match=f"There is no execution {known}X") as caught:

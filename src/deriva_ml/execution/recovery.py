@@ -82,25 +82,27 @@ def reconcile_dead_runs(owner: HasSession | Session) -> list[Run]:
             return []
         rids = list(dict.fromkeys([*dead, *(run.execution for run in behind)]))
         rows = {str(row["RID"]): row for row in session.catalog.rows_by(session.ml_schema, EXECUTION, "RID", rids)}
-        ended = [_end(session, journal, run, rows) for run in dead.values()]
+        found = [_end(session, journal, run, rows) for run in dead.values()]
+        ended = [run for run in found if run is not None]
         level = ended + [run for run in behind if run.execution not in dead]
         _tell(session, journal, [run for run in level if run.execution in rows], rows)
         return ended
 
 
-def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mapping[str, Any]]) -> Run:
-    """Note in the journal that a dead run was aborted, and make its row if it has none."""
+def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mapping[str, Any]]) -> Run | None:
+    """Note in the journal that a dead run was aborted, and make its row if it has none.
+
+    None if another process has noted that meanwhile, or goes on with the run.
+    """
     process = run.process
     last = f" ({run.detail})" if run.detail and run.status != Status.created.value else ""
     detail = (
         f"Aborted: its process {process.pid} on {process.host} is gone. It was {run.status} and last seen at "
         f"{run.heartbeat}{last}."
     )
-    ended = journal.close_run(run.execution, Status.aborted.value, detail=detail, error="process gone")
-    if _has_pending(run) and run.upload_state != Upload.pending.value:
-        journal.set_upload(run.execution, Upload.pending.value)
-        ended = journal.run(run.execution)
-    if run.execution not in rows:
+    upload = Upload.pending.value if _has_pending(run) else run.upload_state
+    ended = journal.end_dead(run, Status.aborted.value, detail=detail, error="process gone", upload_state=upload)
+    if ended is not None and run.execution not in rows:
         insert_execution(
             session,
             {
