@@ -273,28 +273,7 @@ class Execution:
         recorded.declare_dataset(self, dataset)
         return self._inputs.bring_dataset(dataset)
 
-    def download_asset(
-        self,
-        asset_rid: str,
-        dest_dir: Path | str | None = None,
-        update_catalog: bool = True,
-        use_cache: bool = False,
-    ) -> AssetFilePath:
-        """Bring another asset during the run, to ``<dest_dir>/<RID>/<name>``.
-
-        Args:
-            asset_rid: The asset.
-            dest_dir: Where to; by default the run's inputs.
-            update_catalog: Record that the run consumed it; never in a dry run.
-            use_cache: Keep the file in the cache for other runs.
-        """
-        path = self._inputs.bring_asset(asset_rid, dest_dir, use_cache=use_cache)
-        if update_catalog and not self.dry_run:
-            from deriva_ml.asset.download import link_inputs
-
-            link_inputs(self._session, self.execution_rid, [asset_rid])
-        return path
-
+    download_asset = of_owner(lambda: recorded.download_asset)
     add_input_dataset = of_owner(lambda: recorded.add_input_dataset)
     list_input_datasets = of_owner(lambda: recorded.list_input_datasets)
     list_assets = of_owner(lambda: recorded.list_assets)
