@@ -31,7 +31,18 @@ if TYPE_CHECKING:
         members,
         referencing,
     )
-    from deriva_ml.execution import execution, execution_record, experiment, resume, storage, workflow
+    from deriva_ml.execution import (
+        collecting,
+        committing,
+        execution,
+        execution_record,
+        experiment,
+        local_runs,
+        pending,
+        resume,
+        storage,
+        workflow,
+    )
     from deriva_ml.execution import validation as run_validation
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
     from deriva_ml.execution.inputs import DownloadNotice, InputSource
@@ -53,6 +64,8 @@ else:
     bootstrap = Room("deriva_ml.project.bootstrap")
     cached = Room("deriva_ml.asset.cached")
     chaise = Room("deriva_ml.schema.chaise")
+    collecting = Room("deriva_ml.execution.collecting")
+    committing = Room("deriva_ml.execution.committing")
     config_validation = Room("deriva_ml.project.config_validation")
     clones = Room("deriva_ml.dataset.clones")
     execution = Room("deriva_ml.execution.execution")
@@ -63,7 +76,9 @@ else:
     frames = Room("deriva_ml.feature.frames")
     files = Room("deriva_ml.dataset.files")
     live_denormalize = Room("deriva_ml.dataset.live_denormalize")
+    local_runs = Room("deriva_ml.execution.local_runs")
     members = Room("deriva_ml.dataset.members")
+    pending = Room("deriva_ml.execution.pending")
     provenance = Room("deriva_ml.schema.provenance")
     references = Room("deriva_ml.schema.references")
     referencing = Room("deriva_ml.dataset.referencing")
@@ -384,6 +399,12 @@ class DerivaML:
     find_executions_consuming = of_session(lambda: execution_record.find_executions_consuming)
 
     restore_execution = of_owner(lambda: resume.restore_execution)
+    resume_execution = of_owner(lambda: resume.resume_execution)
+    list_executions = of_session(lambda: local_runs.list_executions)
+    find_incomplete_executions = of_session(lambda: local_runs.find_incomplete_executions)
+    pending_summary = of_session(lambda: pending.pending_summary)
+    commit_pending_executions = of_session(lambda: committing.commit_pending_executions)
+    gc_executions = of_session(lambda: collecting.gc_executions)
     lookup_experiment = of_owner(lambda: experiment.lookup_experiment)
     find_experiments = of_owner(lambda: experiment.find_experiments)
 

@@ -38,7 +38,7 @@ def add_run(ml, rid, *, running=False):
     with Journal(path, catalog=ml.session.identity, catalog_id=ml.session.catalog_id) as journal:
         journal.open_run(rid, status="Running", directory=folder)
         if not running:
-            journal.close_run(rid, "Completed")
+            journal.move(rid, "Completed")
 
 
 def test_nothing_is_said_to_be_nothing(settings, capsys):

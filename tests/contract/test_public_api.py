@@ -69,6 +69,12 @@ validate_dataset_specs(specs)
 validate_execution_configuration(config)
 lookup_execution(rid)
 restore_execution(execution_rid=None)
+resume_execution(_rid)
+list_executions(*, status=None, workflow_rid=None, mode=None, since=None)
+find_incomplete_executions()
+pending_summary()
+commit_pending_executions(*, execution_rids=None, clean_folder=False)
+gc_executions(*, older_than=None, status=None, delete_working_dir=False)
 find_executions(workflow=None, workflow_type=None, status=None, *, dataset=None, dataset_role="any", sort=True)
 find_executions_consuming(rid)
 lookup_experiment(_rid)
@@ -301,6 +307,9 @@ execution_start()
 execution_stop()
 update_status(status, msg)
 upload_execution_outputs(clean_folder=None, progress_callback=None, max_retries=3, retry_delay=5.0, timeout=None, chunk_size=None)
+commit_output_assets(clean_folder=None, progress_callback=None)
+pending_summary()
+abort()
 download_dataset_bag(_spec)
 download_asset(asset_rid, dest_dir, update_catalog=True, use_cache=False)
 asset_file_path(asset_name, file_name, asset_types=None, copy_file=False, rename_file=None, metadata=None, description=None)
@@ -529,13 +538,14 @@ VocabularyTerm VocabularyTermHandle ColumnDef KeyDef ForeignKeyDef TableDef
     "deriva_ml.core.exceptions": (
         "DerivaMLRidsNotFound NoAssociationException AmbiguousAssociationException DerivaMLDenormalizeError "
         "DerivaMLDenormalizeAmbiguousPath DerivaMLDenormalizeUnrelatedAnchor DerivaMLDenormalizeDownstreamLeaf "
-        "DerivaMLMaterializeLimitExceeded DerivaMLUploadError"
+        "DerivaMLMaterializeLimitExceeded DerivaMLUploadError DerivaMLStateInconsistency"
     ),
     "deriva_ml.execution": (
         "Execution ExecutionConfiguration Workflow AssetRID AssetSpec AssetSpecConfig run_model create_model_config "
         "reset_multirun_state DerivaMLModel BaseConfig DerivaBaseConfig base_defaults get_notebook_configuration "
         "notebook_config run_notebook load_configs DescribedList with_description MultirunSpec multirun_config get_multirun_config "
-        "list_multirun_configs get_all_multirun_configs DatasetCollection LocalFile LocalFileConfig"
+        "list_multirun_configs get_all_multirun_configs DatasetCollection LocalFile LocalFileConfig "
+        "ExecutionSnapshot PendingSummary WorkspacePendingSummary UploadReport GcReport"
     ),
     "deriva_ml.execution.base_config": (
         "BaseConfig DerivaBaseConfig base_defaults DescribedList with_description load_configs notebook_config "

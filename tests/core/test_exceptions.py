@@ -35,6 +35,7 @@ MADE = [
     ex.DerivaMLWorkflowError("code"),
     ex.DerivaMLDirtyWorkflowError(Path("a.py"), ["a.py", "b.py"]),
     ex.DerivaMLInvalidTransition("Completed", "Running", ["Completed"]),
+    ex.DerivaMLStateInconsistency("1-AB", "Aborted", "Completed", hint="look"),
     ex.DerivaMLSelectionError("cannot be divided", hint="h"),
     ex.DerivaMLModelError("model"),
     ex.DerivaMLUploadError("upload"),

@@ -63,7 +63,7 @@ def test_a_run_from_beginning_to_end(journal: Journal, tmp_path: Path) -> None:
     assert not run.synced
     journal.mark_synced("1-ABCD", "Running")
     assert journal.run("1-ABCD").synced
-    journal.close_run("1-ABCD", "Completed")
+    journal.move("1-ABCD", "Completed")
     journal.set_upload("1-ABCD", "failed", "no room")
     run = journal.run("1-ABCD")
     assert (run.status, run.upload_state, run.error) == ("Completed", "failed", "no room")
@@ -115,7 +115,7 @@ def test_a_run_of_a_killed_process_is_found_dead_and_can_be_taken_over(journal: 
         journal = Journal(sys.argv[1], catalog="id", catalog_id="1")
         journal.open_run("1-ABCD", directory="/run", status="Running")
         journal.open_run("1-DONE", directory="/run", status="Running")
-        journal.close_run("1-DONE", "Completed")
+        journal.move("1-DONE", "Completed")
         print("ready", flush=True)
         sys.stdin.read()
     """
@@ -146,7 +146,7 @@ def test_processes_that_write_at_once_lose_nothing(path: Path) -> None:
             journal.open_run(rid, directory="/run")
             journal.move(rid, "Running")
             journal.heartbeat(rid)
-            journal.close_run(rid, "Completed")
+            journal.move(rid, "Completed")
         journal.close()
     """
     children = [start(code, str(path), name) for name in "ABCDEF"]
@@ -204,3 +204,22 @@ def test_a_place_where_no_journal_can_be_is_named(tmp_path: Path, way: str) -> N
         (work / "journal.db").mkdir(parents=True)
     with Journal(work / "journal.db") as journal, pytest.raises(DerivaMLConfigurationError, match=str(work)):
         journal.runs()
+
+
+def test_an_end_or_a_removal_that_rests_on_old_news_is_none(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    seen = journal.open_run("1-ABCD", directory=tmp_path)
+    journal.move("1-ABCD", "Initializing")
+    assert journal.end_dead(seen, "Aborted", detail="gone", error="gone", upload_state="pending") is None
+    assert not journal.forget_unchanged(seen)
+    assert journal.run("1-ABCD").status == "Initializing"
+    ended = journal.end_dead(
+        journal.run("1-ABCD"), "Aborted", detail="gone", error="it is gone", upload_state="pending"
+    )
+    assert ended is not None
+    assert (ended.status, ended.detail, ended.error, ended.upload_state) == ("Aborted", "gone", "it is gone", "pending")
+    assert not ended.synced
+    assert ended.stopped is not None
+    assert journal.forget_unchanged(ended)
+    assert journal.runs() == []
+    assert not journal.forget_unchanged(ended)

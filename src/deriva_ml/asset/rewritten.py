@@ -14,7 +14,7 @@ from deriva_ml.core.files import hash_file
 from deriva_ml.workspace.entries import PENDING, UPLOADED, AssetEntry, new_key
 from deriva_ml.workspace.manifest import Manifest
 
-__all__ = ["stage_rewritten"]
+__all__ = ["rewritten_outputs", "stage_rewritten"]
 
 SLACK_S = 2.0
 """A file that was last written so long before its upload is not read again: clocks and file systems are not exact."""
@@ -27,12 +27,13 @@ def stage_rewritten(manifest: Manifest, paths: Collection[str] | None = None) ->
         manifest: The run's manifest.
         paths: These files only, named as entries name them.
     """
-    entries = [entry for entry in _rewritten(manifest) if paths is None or entry.path in paths]
+    entries = [entry for entry in rewritten_outputs(manifest) if paths is None or entry.path in paths]
     manifest.add_many(entries)
     return len(entries)
 
 
-def _rewritten(manifest: Manifest) -> Iterator[AssetEntry]:
+def rewritten_outputs(manifest: Manifest) -> Iterator[AssetEntry]:
+    """The present content of each uploaded file that has changed since, as an entry that is not registered yet."""
     last: dict[str, AssetEntry] = {entry.path: entry for entry in manifest.assets.values()}
     for entry in last.values():
         if entry.status == UPLOADED and _has_changed(manifest, entry):
@@ -61,4 +62,7 @@ def _has_changed(manifest: Manifest, entry: AssetEntry) -> bool:
         uploaded = datetime.fromisoformat(entry.uploaded_at).timestamp()
         if max(found.st_mtime, found.st_ctime) < uploaded - SLACK_S:
             return False
-    return hash_file(path).md5 != entry.md5
+    try:
+        return hash_file(path).md5 != entry.md5
+    except FileNotFoundError:
+        return False  # another process cleans it away at this moment

@@ -23,6 +23,7 @@ def existing_catalog(flags: argparse.Namespace) -> DerivaML:
     """Open the catalog that the flags name; one that does not exist is not made.
 
     A command that has ``--domain-schema`` says with it which schemas are the project's.
+    One that has ``--working-dir`` says with it where runs worked.
 
     Raises:
         DerivaMLConfigurationError: There is no such catalog.
@@ -39,4 +40,9 @@ def existing_catalog(flags: argparse.Namespace) -> DerivaML:
             source=f"--host {flags.host} --catalog {flags.catalog}",
             hint="name one that exists, or make one: deriva-ml-run, create-demo-catalog",
         )
-    return DerivaML(flags.host, flags.catalog, domain_schemas=getattr(flags, "domain_schema", None))
+    return DerivaML(
+        flags.host,
+        flags.catalog,
+        domain_schemas=getattr(flags, "domain_schema", None),
+        working_dir=getattr(flags, "working_dir", None),
+    )

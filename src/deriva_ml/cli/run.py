@@ -38,6 +38,7 @@ dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hy
   deriva-ml-run +experiment=NAME model_config.lr=1   run and record
   deriva-ml-run +multirun=NAME                       a named sweep
   deriva-ml-run --multirun model_config.lr=1,2,3     a sweep
+  deriva-ml-run --resume RID                         do anew what a run was to do that failed or was aborted
 
 Exit codes: 0 done, 1 the run or some job failed, 2 the request was wrong, 4 the upload is incomplete (finish it with
 deriva-ml-upload), 5 the catalog cannot be reached, 130 interrupted,
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     add("--list-configs", action="store_true", help="show groups, names and descriptions, and stop")
     add("--multirun", "-m", action="store_true", help="run a sweep: one job for each combination of values")
     add("--fail-fast", action="store_true", help="stop a sweep at its first failing job")
+    add("--resume", metavar="RID", help="do anew what a run was to do that failed or was aborted, as it was configured")
     add("--allow-dirty", action="store_true", help="run code with uncommitted changes")
     add("--offline", action="store_true", help="check what can be known without the catalog, and run nothing")
     add("--sizes", action="store_true", help="a dry run works out how large inputs are of which it is not known")
@@ -131,6 +133,10 @@ def _plan(flags: argparse.Namespace, hydra: HydraWords) -> RunPlan:
         sizes=flags.sizes,
         on_outcome=show_job,
     )
+    if flags.resume is not None:
+        from deriva_ml.cli.resumed import resumed_plan
+
+        return resumed_plan(flags, hydra, options, _with_place(flags, ()))
     return plan_run(
         [*_with_place(flags, hydra.overrides), *search_override(hydra.folders)],
         config_name=hydra.config_name or flags.config_name,
@@ -188,6 +194,10 @@ def _perform(plan: RunPlan, *, debug: bool) -> int:
     if not plan.is_sweep:
         with transfer_bar() as bar:
             outcome = (plan if bar is None else plan.shown(bar.on_download, bar.on_upload)).run()
+        if plan.options.earlier is not None:
+            from deriva_ml.cli.resumed import say_resumed
+
+            say_resumed(plan.options.earlier, outcome)
         return show_outcome(outcome, debug=debug)
     from deriva_ml.execution.sweep import run_sweep
 

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deriva_ml.cli.command import Command
-from deriva_ml.cli.errors import exit_code, show_error
+from deriva_ml.cli.errors import show_error
 from deriva_ml.cli.place import add_place, existing_catalog
 
 if TYPE_CHECKING:
+    from deriva_ml.core.exceptions import DerivaMLException
     from deriva_ml.execution.outputs import CommitReport
-    from deriva_ml.ml import DerivaML
 
 __all__ = ["main"]
+
+STILL_PENDING = 4
+WRONG_REQUEST = 2
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's flags."""
     out = argparse.ArgumentParser(
         prog="deriva-ml-upload",
-        description="Finish the uploads of runs of this machine: what was registered and is not in the catalog yet.",
+        description="Finish the uploads of runs of this machine: what was registered and is not in the catalog yet. "
+        "Runs that go on are left to themselves. It can be repeated, and run twice at once.",
         epilog="Exit codes: 0 done, 2 the request was wrong, 4 something is still missing, 5 the catalog cannot be "
         "reached.",
         allow_abbrev=False,
@@ -37,42 +42,57 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="give up the outputs of these runs that were registered and never written (needs --execution)",
     )
+    out.add_argument(
+        "--clean", action="store_true", help="remove inputs and staged files of the runs that are whole in the catalog"
+    )
+    out.add_argument("--working-dir", metavar="DIR", help="where the runs worked (default: as for a run)")
     add_place(out)
     out.add_argument("--debug", action="store_true", help="show tracebacks")
     return out
 
 
 def _upload(flags: argparse.Namespace) -> int:
+    from deriva_ml.cli.transfer_bar import transfer_bar
     from deriva_ml.core.exceptions import DerivaMLConfigurationError
-    from deriva_ml.execution.recovery import incomplete_runs, reconcile_dead_runs
+    from deriva_ml.execution.committing import commit_each, waiting_runs
+    from deriva_ml.execution.recovery import reconcile_dead_runs
 
     if flags.abandon and not flags.execution:
         raise DerivaMLConfigurationError("--abandon is for runs that are named.", hint="add --execution RID")
-    with existing_catalog(flags) as ml:
+    if flags.working_dir is not None and not Path(flags.working_dir).expanduser().is_dir():
+        raise DerivaMLConfigurationError(
+            f"There is no directory {flags.working_dir}.", source="--working-dir", hint="name the one that the runs had"
+        )
+    codes = [0]
+
+    def told(rid: str, outcome: CommitReport | DerivaMLException) -> None:
+        codes.append(_tell(rid, outcome, debug=flags.debug))
+
+    with existing_catalog(flags) as ml, transfer_bar() as bar:
         for run in reconcile_dead_runs(ml):
             print(f"{run.execution}: {run.detail or run.status}")
-        waiting = [item for item in incomplete_runs(ml) if not item.is_running]
-        rids = flags.execution or [item.run.execution for item in waiting]
+        rids = flags.execution or waiting_runs(ml.session)
         if not rids:
             print("Nothing to upload: every run of this machine has its outputs in the catalog.")
             return 0
-        return max(_one(ml, rid, abandon=flags.abandon, debug=flags.debug) for rid in rids)
+        progress = None if bar is None else bar.on_upload
+        commit_each(ml.session, rids, clean_folder=flags.clean, abandon=flags.abandon, progress=progress, told=told)
+    return max(codes)
 
 
-def _one(ml: DerivaML, rid: str, *, abandon: bool, debug: bool) -> int:
-    from deriva_ml.asset.upload import Patience
-    from deriva_ml.core.exceptions import DerivaMLException, DerivaMLUnreachable
-    from deriva_ml.execution.outputs import commit_run
+def _tell(rid: str, outcome: CommitReport | DerivaMLException, *, debug: bool) -> int:
+    """Say what became of a run; the exit code that this means."""
+    from deriva_ml.core.exceptions import DerivaMLException, DerivaMLNotFoundError
 
+    if isinstance(outcome, DerivaMLException):
+        show_error(outcome, debug=debug)
+        return WRONG_REQUEST if isinstance(outcome, DerivaMLNotFoundError) else STILL_PENDING
+    print(f"{rid}: {_summary(outcome)}")
     try:
-        report = commit_run(ml, rid, abandon=abandon, patience=Patience(max_retries=3))
-        print(f"{rid}: {_summary(report)}")
-        report.require_complete()
-    except DerivaMLUnreachable:
-        raise
+        outcome.require_complete()
     except DerivaMLException as error:
         show_error(error, debug=debug)
-        return exit_code(error)
+        return STILL_PENDING
     return 0
 
 

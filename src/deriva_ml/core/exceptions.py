@@ -30,6 +30,7 @@ The branches follow what the caller can do about it:
     │   ├── DerivaMLWorkflowError
     │   │   └── DerivaMLDirtyWorkflowError
     │   ├── DerivaMLInvalidTransition
+    │   ├── DerivaMLStateInconsistency     this machine and the catalog say different things of a run
     │   ├── DerivaMLModelError             the user's model raised
     │   └── DerivaMLUploadError            the upload is incomplete and can be resumed
     ├── DerivaMLReadOnlyError
@@ -76,6 +77,7 @@ __all__ = [
     "DerivaMLRidsNotFound",
     "DerivaMLSchemaError",
     "DerivaMLSelectionError",
+    "DerivaMLStateInconsistency",
     "DerivaMLTableNotFound",
     "DerivaMLTableTypeError",
     "DerivaMLUnreachable",
@@ -390,6 +392,25 @@ class DerivaMLInvalidTransition(DerivaMLExecutionError):
         super().__init__(f"An execution that is {start} cannot become {finish}.", allowed=allowed)
         self.start = start
         self.finish = finish
+
+
+class DerivaMLStateInconsistency(DerivaMLExecutionError):
+    """The journal of this machine and the catalog say things of a run that cannot both be true.
+
+    Attributes:
+        execution_rid: The run.
+        here: What the journal says.
+        there: What the catalog says; None if it has no row of the run.
+    """
+
+    def __init__(self, execution_rid: str, here: str, there: str | None, *, hint: str | None = None) -> None:
+        said = "has no row of it" if there is None else f"says {there}"
+        super().__init__(
+            f"Of execution {execution_rid} the journal of this machine says {here}, and the catalog {said}.", hint=hint
+        )
+        self.execution_rid = execution_rid
+        self.here = here
+        self.there = there
 
 
 class DerivaMLModelError(DerivaMLExecutionError):

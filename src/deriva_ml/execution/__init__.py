@@ -20,10 +20,13 @@ if TYPE_CHECKING:
         notebook_config,
         with_description,
     )
+    from deriva_ml.execution.collecting import GcReport
+    from deriva_ml.execution.committing import UploadReport
     from deriva_ml.execution.execution import Execution
     from deriva_ml.execution.execution_configuration import AssetRID, ExecutionConfiguration
     from deriva_ml.execution.execution_record import ExecutionRecord
     from deriva_ml.execution.inputs import DatasetCollection
+    from deriva_ml.execution.local_runs import ExecutionSnapshot
     from deriva_ml.execution.model_protocol import DerivaMLModel
     from deriva_ml.execution.multirun_config import (
         MultirunSpec,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
         multirun_config,
     )
     from deriva_ml.execution.notebook import run_notebook
+    from deriva_ml.execution.pending import PendingSummary, WorkspacePendingSummary
     from deriva_ml.execution.runner import create_model_config, reset_multirun_state, run_model
     from deriva_ml.execution.workflow import Workflow
 
@@ -48,10 +52,15 @@ __all__ = [
     "Execution",
     "ExecutionConfiguration",
     "ExecutionRecord",
+    "ExecutionSnapshot",
+    "GcReport",
     "LocalFile",
     "LocalFileConfig",
     "MultirunSpec",
+    "PendingSummary",
+    "UploadReport",
     "Workflow",
+    "WorkspacePendingSummary",
     "base_defaults",
     "create_model_config",
     "get_all_multirun_configs",
@@ -82,10 +91,13 @@ _HOMES = MappingProxyType(
             "notebook_config",
             "with_description",
         ),
+        "deriva_ml.execution.collecting": ("GcReport",),
+        "deriva_ml.execution.committing": ("UploadReport",),
         "deriva_ml.execution.execution": ("Execution",),
         "deriva_ml.execution.execution_configuration": ("AssetRID", "ExecutionConfiguration"),
         "deriva_ml.execution.execution_record": ("ExecutionRecord",),
         "deriva_ml.execution.inputs": ("DatasetCollection",),
+        "deriva_ml.execution.local_runs": ("ExecutionSnapshot",),
         "deriva_ml.execution.model_protocol": ("DerivaMLModel",),
         "deriva_ml.execution.multirun_config": (
             "MultirunSpec",
@@ -95,6 +107,7 @@ _HOMES = MappingProxyType(
             "multirun_config",
         ),
         "deriva_ml.execution.notebook": ("run_notebook",),
+        "deriva_ml.execution.pending": ("PendingSummary", "WorkspacePendingSummary"),
         "deriva_ml.execution.runner": ("create_model_config", "reset_multirun_state", "run_model"),
         "deriva_ml.execution.workflow": ("Workflow",),
     }

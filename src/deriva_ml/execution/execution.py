@@ -25,7 +25,7 @@ from deriva_ml.asset.upload import Patience
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
-from deriva_ml.execution import recorded
+from deriva_ml.execution import committing, pending, recorded
 from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
@@ -231,7 +231,8 @@ class Execution:
         if self.status is Status.initializing:
             self._ledger.move(Status.pending, "Ready to start.")
         self._inputs.bring()
-        self.start_time = self._now()
+        if self.start_time is None or self.status is not Status.running:  # a run that is gone on with began before
+            self.start_time = self._now()
         self._ledger.move(Status.running, "The model runs.", Start_Time=self.start_time.isoformat())
 
     def execution_stop(self) -> None:
@@ -272,28 +273,7 @@ class Execution:
         recorded.declare_dataset(self, dataset)
         return self._inputs.bring_dataset(dataset)
 
-    def download_asset(
-        self,
-        asset_rid: str,
-        dest_dir: Path | str | None = None,
-        update_catalog: bool = True,
-        use_cache: bool = False,
-    ) -> AssetFilePath:
-        """Bring another asset during the run, to ``<dest_dir>/<RID>/<name>``.
-
-        Args:
-            asset_rid: The asset.
-            dest_dir: Where to; by default the run's inputs.
-            update_catalog: Record that the run consumed it; never in a dry run.
-            use_cache: Keep the file in the cache for other runs.
-        """
-        path = self._inputs.bring_asset(asset_rid, dest_dir, use_cache=use_cache)
-        if update_catalog and not self.dry_run:
-            from deriva_ml.asset.download import link_inputs
-
-            link_inputs(self._session, self.execution_rid, [asset_rid])
-        return path
-
+    download_asset = of_owner(lambda: recorded.download_asset)
     add_input_dataset = of_owner(lambda: recorded.add_input_dataset)
     list_input_datasets = of_owner(lambda: recorded.list_input_datasets)
     list_assets = of_owner(lambda: recorded.list_assets)
@@ -422,27 +402,35 @@ class Execution:
             DerivaMLUploadError: Some did not get there; the rest did, and the call can be repeated.
             DerivaMLUnreachable: The catalog cannot be reached.
         """
+        patience = Patience(max_retries, retry_delay, timeout, chunk_size)
+        self.bring_outputs(progress_callback, patience, clean_folder=clean_folder).require_complete()
+        return self.uploaded_assets or {}
+
+    def bring_outputs(
+        self, progress: UploadCallback | None, patience: Patience, *, clean_folder: bool | None
+    ) -> CommitReport:
+        """Bring what the run has registered into the catalog; outputs that did not get there are in the report."""
+        self.uploaded_assets = {}
         if self.dry_run:
             if is_final(self.status):  # inside the block the model goes on to use the directory
                 self._close()
-            self.uploaded_assets = {}
-            return {}
+            return CommitReport(self.execution_rid)
         try:
-            patience = Patience(max_retries, retry_delay, timeout, chunk_size)
-            report = commit(self._session, self._manifest, self._ledger, progress=progress_callback, patience=patience)
+            report = commit(self._session, self._manifest, self._ledger, progress=progress, patience=patience)
         finally:
             self._close()
         self.reports.append(report)
-        uploaded: dict[str, list[AssetFilePath]] = {}
         for entry in report.done:
-            uploaded.setdefault(f"{entry.schema}/{entry.asset_table}", []).append(self._assets.path_of(entry))
-        self.uploaded_assets = uploaded
-        report.require_complete()
+            table = f"{entry.schema}/{entry.asset_table}"
+            self.uploaded_assets.setdefault(table, []).append(self._assets.path_of(entry))
         if clean_folder is None:
             clean_folder = bool(getattr(self._ml_object, "clean_execution_dir", False))
-        if clean_folder and is_final(self.status):
+        if clean_folder and report.complete and is_final(self.status):
             clean_run_directory(self.working_dir)
-        return uploaded
+        return report
+
+    commit_output_assets = of_owner(lambda: committing.commit_output_assets)
+    pending_summary = of_owner(lambda: pending.execution_summary)
 
     # -- relatives -------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from deriva_ml.execution.request import DryRun
 
 if TYPE_CHECKING:
     from deriva_ml.core.ermrest import UploadCallback
+    from deriva_ml.execution.anew import Earlier
     from deriva_ml.execution.dry_run import PlaceAhead
     from deriva_ml.execution.inputs import DownloadNotice
     from deriva_ml.execution.preflight import Checked
@@ -33,6 +34,7 @@ class RunOptions:
         on_outcome: Is told the outcome of each job of a sweep as it ends.
         on_download: Is told how far inputs are.
         on_upload: Is told how far outputs are.
+        earlier: The run that is done anew, as it was recorded.
     """
 
     allow_dirty: bool | None = None
@@ -42,6 +44,7 @@ class RunOptions:
     on_outcome: Callable[[Outcome], None] | None = None
     on_download: DownloadNotice | None = None
     on_upload: UploadCallback | None = None
+    earlier: Earlier | None = None
 
     def check(self, dry: DryRun) -> None:
         """Refuse what would have no effect.

@@ -233,6 +233,7 @@ def commit_run(
     progress: UploadCallback | None = None,
     abandon: bool = False,
     patience: Patience | None = None,
+    clean_folder: bool = False,
 ) -> CommitReport:
     """Bring the outputs of a run of this machine into the catalog, from this or another process.
 
@@ -242,6 +243,7 @@ def commit_run(
         progress: Is told of each file that has been sent.
         abandon: Give up the outputs that were registered and never written; what was written is never given up.
         patience: How to meet a service that is slow or away.
+        clean_folder: Remove inputs and staged files afterwards, if everything is uploaded.
 
     Raises:
         DerivaMLNotFoundError: This machine has no directory of the run, or the catalog does not know it.
@@ -260,7 +262,10 @@ def commit_run(
             )
         if abandon:
             give_up_unwritten(manifest)
-        return commit(session, manifest, ledger, progress=progress, patience=patience)
+        report = commit(session, manifest, ledger, progress=progress, patience=patience)
+    if clean_folder and report.complete:
+        clean_run_directory(directory)
+    return report
 
 
 def give_up_unwritten(manifest: Manifest) -> None:
@@ -317,12 +322,14 @@ def clean_run_directory(run_dir: Path) -> None:
     """Remove what the catalog has by now from a run's directory: inputs, staged outputs and values.
 
     The manifest and the configuration stay: they are small, say what became of each output, and let more be added.
+    Another process that uploads, or cleans, is waited for.
     """
-    for entry in run_dir.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            if entry.name == FOLDER:
-                for file in entry.iterdir():
-                    if file.name != CONFIGURATION:
-                        file.unlink()
-            else:
-                shutil.rmtree(entry)
+    with file_lock((run_dir / MANIFEST_NAME).with_suffix(".lock")):
+        for entry in run_dir.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                if entry.name == FOLDER:
+                    for file in entry.iterdir():
+                        if file.name != CONFIGURATION:
+                            file.unlink()
+                else:
+                    shutil.rmtree(entry)

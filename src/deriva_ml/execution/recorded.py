@@ -1,12 +1,13 @@
 """What the catalog holds of a run beside its outputs: the methods of ``Execution`` that write and read it at once.
 
-Inputs that are declared later, datasets and files that it makes, and its relatives. In a dry run there is nothing to
-read, and nothing is written.
+Inputs that are declared or brought later, datasets and files that it makes, and its relatives. In a dry run there is
+nothing to read, and nothing is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deriva_ml.core.constants import DRY_RUN_RID
@@ -16,12 +17,13 @@ from deriva_ml.execution import report, uses
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
 from deriva_ml.execution.input_check import check_inputs
-from deriva_ml.execution.inputs import record_datasets
+from deriva_ml.execution.inputs import RunInputs, record_datasets
 from deriva_ml.execution.report import RunReport
 from deriva_ml.schema.session import HasSession, Session, session_of
 
 if TYPE_CHECKING:
     from deriva_ml.asset.asset import Asset
+    from deriva_ml.asset.aux_classes import AssetFilePath
     from deriva_ml.core.filespec import FileSpec
     from deriva_ml.dataset.aux_classes import DatasetSpec, DatasetVersion
     from deriva_ml.dataset.dataset import Dataset
@@ -34,6 +36,7 @@ __all__ = [
     "create_dataset",
     "declare_dataset",
     "describe",
+    "download_asset",
     "is_nested",
     "is_parent",
     "list_assets",
@@ -60,6 +63,10 @@ class RunRef(Protocol):
     @property
     def catalog(self) -> HasSession | Session:
         """The catalog that the run was made with."""
+
+    @property
+    def inputs(self) -> RunInputs:
+        """What the run consumes, and what of it is on this machine."""
 
 
 def describe(run: RunRef) -> RunReport:
@@ -97,6 +104,30 @@ def declare_dataset(run: RunRef, dataset: DatasetSpec) -> None:
     (item,) = check_inputs(session_of(run.catalog), ExecutionConfiguration(datasets=[dataset])).datasets
     if not run.dry_run:
         record_datasets(session_of(run.catalog), run.execution_rid, [item])
+
+
+def download_asset(
+    run: RunRef,
+    asset_rid: str,
+    dest_dir: Path | str | None = None,
+    update_catalog: bool = True,
+    use_cache: bool = False,
+) -> AssetFilePath:
+    """Bring another asset during the run, to ``<dest_dir>/<RID>/<name>``.
+
+    Args:
+        run: The run.
+        asset_rid: The asset.
+        dest_dir: Where to; by default the run's inputs.
+        update_catalog: Record that the run consumed it; never in a dry run.
+        use_cache: Keep the file in the cache for other runs.
+    """
+    path = run.inputs.bring_asset(asset_rid, dest_dir, use_cache=use_cache)
+    if update_catalog and not run.dry_run:
+        from deriva_ml.asset.download import link_inputs
+
+        link_inputs(session_of(run.catalog), run.execution_rid, [asset_rid])
+    return path
 
 
 def list_input_datasets(run: RunRef) -> list[Dataset]:

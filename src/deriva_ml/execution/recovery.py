@@ -25,7 +25,7 @@ from deriva_ml.workspace.evidence import Sign
 from deriva_ml.workspace.journal import JOURNAL_NAME, Journal, Run
 from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 
-__all__ = ["IncompleteRun", "incomplete_run", "incomplete_runs", "reconcile_dead_runs"]
+__all__ = ["IncompleteRun", "begun_for", "has_journal", "incomplete_run", "incomplete_runs", "reconcile_dead_runs"]
 
 EXECUTION = str(MLTable.execution)
 
@@ -58,7 +58,8 @@ class IncompleteRun:
         return not is_final(parse_status(self.run.status)) and self.run.process.sign() is not Sign.gone
 
 
-def _has_journal(session: Session) -> bool:
+def has_journal(session: Session) -> bool:
+    """Whether runs of the catalog were begun on this machine."""
     # os.path.exists: where the home cannot even be looked into, there are no runs of ours, and reading goes on
     return os.path.exists(session.records_dir / JOURNAL_NAME)  # noqa: PTH110
 
@@ -72,7 +73,7 @@ def reconcile_dead_runs(owner: HasSession | Session) -> list[Run]:
         The runs that were found dead, as the journal knows them now.
     """
     session = session_of(owner)
-    if session.is_snapshot or not _has_journal(session):
+    if session.is_snapshot or not has_journal(session):
         return []
     with open_journal(session) as journal:
         dead = {run.execution: run for run in journal.dead_runs()}
@@ -81,31 +82,33 @@ def reconcile_dead_runs(owner: HasSession | Session) -> list[Run]:
             return []
         rids = list(dict.fromkeys([*dead, *(run.execution for run in behind)]))
         rows = {str(row["RID"]): row for row in session.catalog.rows_by(session.ml_schema, EXECUTION, "RID", rids)}
-        ended = [_end(session, journal, run, rows) for run in dead.values()]
+        found = [_end(session, journal, run, rows) for run in dead.values()]
+        ended = [run for run in found if run is not None]
         level = ended + [run for run in behind if run.execution not in dead]
         _tell(session, journal, [run for run in level if run.execution in rows], rows)
         return ended
 
 
-def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mapping[str, Any]]) -> Run:
-    """Note in the journal that a dead run was aborted, and make its row if it has none."""
+def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mapping[str, Any]]) -> Run | None:
+    """Note in the journal that a dead run was aborted, and make its row if it has none.
+
+    None if another process has noted that meanwhile, or goes on with the run.
+    """
     process = run.process
     last = f" ({run.detail})" if run.detail and run.status != Status.created.value else ""
     detail = (
         f"Aborted: its process {process.pid} on {process.host} is gone. It was {run.status} and last seen at "
         f"{run.heartbeat}{last}."
     )
-    ended = journal.close_run(run.execution, Status.aborted.value, detail=detail, error="process gone")
-    if _has_pending(run) and run.upload_state != Upload.pending.value:
-        journal.set_upload(run.execution, Upload.pending.value)
-        ended = journal.run(run.execution)
-    if run.execution not in rows:
+    upload = Upload.pending.value if _has_pending(run) else run.upload_state
+    ended = journal.end_dead(run, Status.aborted.value, detail=detail, error="process gone", upload_state=upload)
+    if ended is not None and run.execution not in rows:
         insert_execution(
             session,
             {
                 "RID": run.execution,
                 "Workflow": run.workflow,
-                "Description": _description(journal, run),
+                "Description": begun_for(journal, run),
                 "Status": Status.aborted.value,
                 "Status_Detail": detail,
                 "Upload_State": ended.upload_state,
@@ -124,7 +127,7 @@ def _has_pending(run: Run) -> bool:
     return any(pending_outputs(manifest, Status.aborted))
 
 
-def _description(journal: Journal, run: Run) -> str:
+def begun_for(journal: Journal, run: Run) -> str:
     """What the run was for: the journal's first line of it says so."""
     created = (step.detail for step in journal.steps(run.execution) if step.what == Status.created.value)
     return next(created, "")
@@ -168,7 +171,7 @@ def incomplete_runs(owner: HasSession | Session) -> list[IncompleteRun]:
         DerivaMLDataError: A run's manifest cannot be read.
     """
     session = session_of(owner)
-    if not _has_journal(session):
+    if not has_journal(session):
         return []
     with open_journal(session) as journal:
         found = [incomplete_run(run) for run in journal.runs()]

@@ -1,21 +1,68 @@
-"""Going on with a run of this machine that was left: by a crash, or on purpose."""
+"""Going on with a run of this machine that was left: by a crash, or on purpose.
+
+1. Nothing of the run is made or recorded again: status, start, directory and manifest are as they were left.
+2. A run that has ended is never opened again: of Completed, Failed and Aborted only the outputs can be finished. A run
+   that another command has found dead meanwhile is Aborted, and has ended.
+3. A run that was left before it was Pending is not gone on with: not all of its inputs were recorded, and a run without
+   them would claim to have read nothing.
+"""
 
 from __future__ import annotations
 
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLNotFoundError
+from deriva_ml.core.enums import Status
+from deriva_ml.core.exceptions import (
+    DerivaMLConfigurationError,
+    DerivaMLExecutionError,
+    DerivaMLNotFoundError,
+    DerivaMLStateInconsistency,
+)
+from deriva_ml.core.files import nearest
 from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import lookup_execution
+from deriva_ml.execution.ledger import open_journal
 from deriva_ml.execution.metadata import CONFIGURATION, FOLDER
 from deriva_ml.execution.outputs import execution_root
-from deriva_ml.execution.recovery import incomplete_runs
+from deriva_ml.execution.recovery import has_journal, incomplete_run, incomplete_runs
+from deriva_ml.execution.states import is_final, parse_status
 from deriva_ml.schema.session import HasSession, Session, session_of
+from deriva_ml.workspace.evidence import ProcessMark, Sign
+from deriva_ml.workspace.journal import Run
+from deriva_ml.workspace.manifest import MANIFEST_NAME
 
-__all__ = ["restore_execution"]
+__all__ = ["restore_execution", "resume_execution"]
+
+
+def resume_execution(ml_object: HasSession | Session, execution_rid: str) -> Execution:
+    """Go on with a run of this machine that was left; its inputs are brought if they are not here any more.
+
+    Of a run that has ended only the outputs that wait can be finished, with ``upload_execution_outputs``.
+
+    Args:
+        ml_object: The catalog: a ``DerivaML`` or its session.
+        execution_rid: The run.
+
+    Raises:
+        DerivaMLNotFoundError: There is no such run, or it is not of this machine.
+        DerivaMLExecutionError: A process that lives, or cannot be seen from here, works on it; or it has ended and
+            everything of it is in the catalog; or it was left before its inputs were recorded.
+        DerivaMLStateInconsistency: This machine and the catalog say different things of it.
+    """
+    session = session_of(ml_object)
+    session.require_writable()
+    run = _run_of_this_machine(session, execution_rid)
+    if run is not None:
+        _require_resumable(session, run)
+    execution = _reattached(ml_object, session, execution_rid)
+    if not is_final(execution.status):
+        execution.inputs.bring()
+    return execution
 
 
 def restore_execution(ml_object: HasSession | Session, execution_rid: str | None = None) -> Execution:
     """Go on with a run of this machine: nothing of it is made again, and its outputs are still there.
+
+    A run of which everything is in the catalog can be restored too, to add outputs to it.
 
     Args:
         ml_object: The catalog: a ``DerivaML`` or its session.
@@ -28,6 +75,10 @@ def restore_execution(ml_object: HasSession | Session, execution_rid: str | None
     session = session_of(ml_object)
     if execution_rid is None:
         execution_rid = _only_incomplete(session)
+    return _reattached(ml_object, session, execution_rid)
+
+
+def _reattached(ml_object: HasSession | Session, session: Session, execution_rid: str) -> Execution:
     file = execution_root(session, execution_rid) / FOLDER / CONFIGURATION
     if file.exists():
         configuration = ExecutionConfiguration.load_configuration(file)
@@ -49,3 +100,64 @@ def _only_incomplete(session: Session) -> str:
     if len(found) > 1:
         raise DerivaMLConfigurationError("Several runs can be restored.", allowed=found, hint="name one of them")
     return found[0]
+
+
+def _run_of_this_machine(session: Session, execution_rid: str) -> Run | None:
+    """The journal's entry of a run; None of one whose directory was brought here without its entry.
+
+    Raises:
+        DerivaMLNotFoundError: There is no such run, or this machine has nothing of it.
+    """
+    known: dict[str, Run] = {}
+    if has_journal(session):
+        with open_journal(session) as journal:
+            known = {run.execution: run for run in journal.runs()}
+    if execution_rid in known or (execution_root(session, execution_rid) / MANIFEST_NAME).exists():
+        return known.get(execution_rid)
+    try:
+        lookup_execution(session, execution_rid)
+    except DerivaMLNotFoundError as error:
+        raise DerivaMLNotFoundError(
+            f"There is no execution {execution_rid}.",
+            source=str(session.place),
+            allowed=nearest(execution_rid, known),
+            hint="list_executions shows the runs of this machine",
+        ) from error
+    raise DerivaMLNotFoundError(
+        f"Execution {execution_rid} is in the catalog, but this machine has nothing of it.",
+        source=str(session.records_dir),
+        hint="resume it on the machine, and with the working directory, of the run",
+    )
+
+
+def _require_resumable(session: Session, run: Run) -> None:
+    status, rid = parse_status(run.status), run.execution
+    sign = run.process.sign()
+    if not is_final(status) and run.process != ProcessMark.current() and sign is not Sign.gone:
+        seen = "" if sign is Sign.alive else ", and whether it is still there cannot be seen from here"
+        raise DerivaMLExecutionError(
+            f"Execution {rid} is {status}: process {run.process.pid} on {run.process.host} works on it{seen}.",
+            hint="wait until it has ended" if sign is Sign.alive else f"resume it on {run.process.host}",
+        )
+    _require_agreement(session, run, status)
+    if status in {Status.created, Status.initializing}:
+        raise DerivaMLExecutionError(
+            f"Execution {rid} was left while it was {status}: its inputs are not all recorded.",
+            hint="begin a new run",
+        )
+    if is_final(status) and incomplete_run(run) is None:
+        raise DerivaMLExecutionError(
+            f"Execution {rid} is {status}, and everything of it is in the catalog: nothing is left to be done.",
+            hint="read it with lookup_execution, or begin a new run; restore_execution lets outputs be added to it",
+        )
+
+
+def _require_agreement(session: Session, run: Run, status: Status) -> None:
+    try:
+        there = lookup_execution(session, run.execution).status
+    except DerivaMLNotFoundError as error:
+        hint = "its row was removed, or not made yet: begin a new run (deriva-ml-upload records what was left)"
+        raise DerivaMLStateInconsistency(run.execution, status.value, None, hint=hint) from error
+    if is_final(there) and there is not status:
+        hint = "somebody else has ended it; deriva-ml-upload still brings its outputs into the catalog"
+        raise DerivaMLStateInconsistency(run.execution, status.value, there.value, hint=hint)

@@ -166,6 +166,9 @@ class Job:
 
     def _perform(self, config: Any, context: JobContext, isolation: Isolation | None) -> Outcome:
         """Run the job; if nothing is to be run, a configuration that cannot be made is looked at as far as it goes."""
+        earlier = self.options.earlier
+        if earlier is not None:
+            earlier.require_same(config)
         try:
             request = instantiate(config, context.overrides)
         except DerivaMLException:
@@ -174,6 +177,8 @@ class Job:
             from deriva_ml.execution.dry_run import Asked, look_at_one
 
             return look_at_one(Asked.of(config, context), self.options)
+        if earlier is not None:
+            request = earlier.with_inputs(request)
         return perform(request, context, self.options, self.child, isolation)
 
 
@@ -309,6 +314,8 @@ def perform(
         checked=checked,
     )
     with open_catalog(request) as ml:
+        if options.earlier is not None:
+            options.earlier.require_here(ml)
         outcome = replace(outcome, checked=check_catalog(ml, checked))
         if ml.created_default:
             outcome = replace(outcome, made_catalog=str(ml.session.place))

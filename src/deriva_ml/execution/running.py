@@ -60,6 +60,8 @@ def record_run(
     error: BaseException | None = None
     try:
         with execution.execute() as running:
+            if options.earlier is not None:
+                options.earlier.link(ml, execution.execution_rid)
             if isolation is None:
                 _call(request.model, ml, running)
             else:

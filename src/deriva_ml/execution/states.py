@@ -10,7 +10,10 @@ Rules:
 4. Completed, Failed and Aborted are final: what happens to the outputs afterwards is told by the upload's own state,
    so that a finished computation is never called unfinished, nor an unfinished upload finished.
 5. To stay in a status is no move and always allowed: only the detail changes. Hence every step can be repeated.
-6. The upload goes from none to pending, and from pending to uploaded or failed. A failed upload can be tried again, and
+6. A run that was left and has not ended may go on, in whatever status it is, as long as nobody has found it dead; one
+   that was found dead is Aborted. No status leads back: a run that ended is never opened again, and what is done anew
+   is a new run.
+7. The upload goes from none to pending, and from pending to uploaded or failed. A failed upload can be tried again, and
    an upload that is done is pending again when more outputs are registered.
 """
 

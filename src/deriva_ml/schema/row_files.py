@@ -22,7 +22,7 @@ from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, Json, Table
 from deriva_ml.wire.rows import read_csv
 from deriva_ml.wire.values import codec, is_json, is_serial, plain
 
-__all__ = ["FORMATS", "RowFile", "read_row_file"]
+__all__ = ["FORMATS", "RowFile", "count_rows", "read_row_file"]
 
 FORMATS = ("csv", "json")
 """How the rows of a file may be written."""
@@ -63,8 +63,7 @@ def read_row_file(path: Path, table: Table, *, left_open: Collection[str] = ()) 
         DerivaMLDataError: The file cannot be read, or does not fit the table.
     """
     try:
-        content = path.read_bytes().removeprefix(_BOM)
-        rows = _json_rows(content) if path.suffix == ".json" else _csv_rows(content)
+        rows = _read(path)
     except OSError as error:
         raise _error(path, table, f"it cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -84,6 +83,21 @@ def read_row_file(path: Path, table: Table, *, left_open: Collection[str] = ()) 
         for values in zip(*columns.values(), strict=True)
     ]
     return RowFile(path, table, found)
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a file holds, whether they fit the table or not.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not what its suffix says.
+    """
+    return len(_read(path).records)
+
+
+def _read(path: Path) -> _Rows:
+    content = path.read_bytes().removeprefix(_BOM)
+    return _json_rows(content) if path.suffix == ".json" else _csv_rows(content)
 
 
 @dataclass(frozen=True, slots=True)

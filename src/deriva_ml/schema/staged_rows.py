@@ -36,7 +36,7 @@ from deriva_ml.workspace.entries import FAILED, PENDING, UPLOADED, TableEntry, e
 from deriva_ml.workspace.lines import LineFile
 from deriva_ml.workspace.manifest import Manifest
 
-__all__ = ["RowUpload", "reopen_rewritten", "row_file", "upload_rows"]
+__all__ = ["RowUpload", "has_changed", "reopen_rewritten", "row_file", "upload_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +108,16 @@ def _require_plain(session: Session, table: Table) -> None:
 def reopen_rewritten(manifest: Manifest) -> None:
     """Note which files that were uploaded have been written on since."""
     for entry in list(manifest.tables.values()):
-        if entry.status == UPLOADED and _has_changed(manifest.file_of(entry), entry):
+        if entry.status == UPLOADED and has_changed(manifest.file_of(entry), entry):
             manifest.update_table(entry.key, status=PENDING)
 
 
-def _has_changed(path: Path, entry: TableEntry) -> bool:
-    if not path.is_file():
+def has_changed(path: Path, entry: TableEntry) -> bool:
+    """Whether a file whose rows are in the catalog has been written on since."""
+    try:
+        return path.stat().st_size != entry.length or hash_file(path).md5 != entry.md5
+    except FileNotFoundError:
         return False  # it was cleaned away: the catalog has the rows
-    return path.stat().st_size != entry.length or hash_file(path).md5 != entry.md5
 
 
 def upload_rows(

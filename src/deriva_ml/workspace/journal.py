@@ -198,14 +198,20 @@ class Journal:
             self._note(sql, execution, "upload", f"{state}: {error}" if error else state, self._time())
             return _run(self._row(sql, execution))
 
-    def close_run(self, execution: str, status: str, *, detail: str = "", error: str | None = None) -> Run:
-        """Note that a run has ended, and how."""
+    def end_dead(self, seen: Run, status: str, *, detail: str, error: str, upload_state: str) -> Run | None:
+        """Note the end of a run that was found dead; None if something became of it since it was read.
+
+        Another process may have noted the same, or have taken the run over to go on with it.
+        """
         at = self._time()
+        ended = {"status": status, "detail": detail, "error": error, "upload_state": upload_state}
         with self._transaction() as sql:
-            self._known(sql, execution)
-            self._set(sql, execution, status=status, detail=detail, error=error, synced=0, heartbeat=at, stopped=at)
-            self._note(sql, execution, status, detail, at)
-            return _run(self._row(sql, execution))
+            row = self._row(sql, seen.execution)
+            if row is None or _run(row) != seen:
+                return None
+            self._set(sql, seen.execution, **ended, synced=0, heartbeat=at, stopped=at)
+            self._note(sql, seen.execution, status, detail, at)
+            return _run(self._row(sql, seen.execution))
 
     def forget(self, execution: str) -> None:
         """Remove a run and its steps from the journal; without effect if it is not there."""
@@ -213,6 +219,15 @@ class Journal:
             row = self._row(sql, execution)
             if row is not None:
                 sql.execute("DELETE FROM run WHERE id = ?", (row["id"],))
+
+    def forget_unchanged(self, seen: Run) -> bool:
+        """Remove a run unless something became of it since it was read; whether it was removed."""
+        with self._transaction() as sql:
+            row = self._row(sql, seen.execution)
+            if row is None or _run(row) != seen:
+                return False
+            sql.execute("DELETE FROM run WHERE id = ?", (row["id"],))
+            return True
 
     def run(self, execution: str) -> Run:
         """One run.

@@ -1,0 +1,134 @@
+"""Runs and uploads in processes that are killed at one of their requests, or at one of their writes on this machine.
+
+A harness process (``python -m tests.execution.killed ROOT MODEL``), under the library made of ``tests/server/kill.c``,
+loads everything once; for each line that it reads, a JSON document with the work and the point, it forks a child.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.dataset.killed import Deadly
+
+from deriva_ml.execution.committing import commit_pending_executions
+from deriva_ml.execution.execution import Execution
+from deriva_ml.execution.execution_configuration import ExecutionConfiguration
+from deriva_ml.execution.workflow import Workflow
+from deriva_ml.ml import DerivaML
+from deriva_ml.schema.session import Session
+
+FILES = ("one.txt", "two.txt")
+ROWS = ("new 1", "new 2")
+
+
+def _run(ml: DerivaML, session: Session, work: dict[str, Any], say: Callable[[str], None]) -> None:
+    """A run with files, values of a feature and rows of a table; what has been registered and written is said."""
+    workflow = Workflow(name="Test", workflow_type="Training").resolve(Path(work["model"]))
+    subjects = [row["RID"] for row in ml.get_table_as_dict("Subject")]
+    execution = Execution(ExecutionConfiguration(workflow=workflow, description="killed", argv=["run"]), session)
+    with execution:
+        for name in FILES:
+            execution.asset_file_path("Execution_Asset", name, asset_types="Model_File").write_text(name)
+            say(name)
+        score = ml.feature_record_class("Subject", "Score")
+        execution.add_features(score(Subject=rid, Value=0.5) for rid in subjects)
+        say("values")
+        written = Path(work["root"]).with_suffix(".rows")
+        written.write_text("\n".join(["Name", *ROWS, ""]))
+        written.replace(execution.table_path("Subject"))
+        say("rows")
+        if work.get("until") == "registered":
+            os.kill(os.getpid(), signal.SIGKILL)
+    execution.upload_execution_outputs()
+
+
+def _upload(_ml: DerivaML, session: Session, _work: dict[str, Any], _say: Callable[[str], None]) -> None:
+    commit_pending_executions(session).require_complete()
+
+
+WORK = {"run": _run, "upload": _upload}
+
+
+def _child(work: dict[str, Any]) -> None:
+    root = Path(work["root"])
+    log = root.with_suffix(".log").open("a")
+
+    def say(what: str) -> None:
+        log.write(f"{what}\n")
+        log.flush()
+
+    with DerivaML(str(root), 1) as ml:
+        ml.session.model()
+        transport = Deadly(ml.connection.transport, work.get("request", -1), work.get("when", "before"))
+        catalog, objects = type(ml.session.catalog), type(ml.session.objects)
+        session = replace(ml.session, catalog=catalog(transport, "1"), objects=objects(transport))
+        os.environ["KILL_AFTER"] = str(work.get("write", 0))
+        os.environ["KILL_ROOT"] = f"{session.records_dir}/"
+        WORK[work["name"]](ml, session, work, say)
+    root.with_suffix(".count").write_text(f"{transport.count} {ctypes.CDLL(None).kill_calls()}")
+
+
+def main() -> None:
+    root, model = Path(sys.argv[1]), sys.argv[2]
+    with tempfile.TemporaryDirectory() as folder:
+        # Everything that is imported on the way is there before the first fork.
+        copy = Path(folder) / "catalog"
+        shutil.copytree(root, copy)
+        with DerivaML(str(copy), 1) as ml:
+            for work in WORK.values():
+                work(ml, ml.session, {"root": str(copy), "model": model}, lambda _what: None)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            code = 3
+            try:
+                _child({**json.loads(line), "model": model})
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        status = os.waitpid(child, 0)[1]
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def killing(library: Path, root: Path, model: Path) -> Iterator[Callable[..., int]]:
+    """Gives what does work on a catalog in a process that is killed, and tells the exit code."""
+    command = [sys.executable, "-m", "tests.execution.killed", str(root), str(model)]
+    environment = {**os.environ, "LD_PRELOAD": str(library)}
+    here = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=here
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    out, into = process.stdout, process.stdin
+
+    def work(**what: Any) -> int:
+        into.write(json.dumps(what) + "\n")
+        into.flush()
+        return int(out.readline())
+
+    with process:
+        yield work
+        into.close()
+
+
+if __name__ == "__main__":
+    main()
