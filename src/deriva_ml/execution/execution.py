@@ -25,7 +25,7 @@ from deriva_ml.asset.upload import Patience
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
-from deriva_ml.execution import committing, pending, recorded
+from deriva_ml.execution import recorded
 from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
@@ -34,7 +34,7 @@ from deriva_ml.execution.opening import Opened, Surroundings, open_run, reopen_r
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
 from deriva_ml.execution.states import Upload, is_final
 from deriva_ml.execution.workflow import Workflow
-from deriva_ml.schema.bound import of_owner
+from deriva_ml.schema.bound import Room, of_owner
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.staged_rows import row_file
 from deriva_ml.workspace.manifest import Manifest
@@ -45,11 +45,16 @@ if TYPE_CHECKING:
     from deriva_ml.core.ermrest import FileUploadState, UploadCallback
     from deriva_ml.dataset.aux_classes import DatasetSpec
     from deriva_ml.dataset.dataset_bag import DatasetBag
+    from deriva_ml.execution import committing, pending
     from deriva_ml.execution.inputs import RunInputs
     from deriva_ml.feature.records import FeatureRecord
     from deriva_ml.feature.stage import FeatureStage
     from deriva_ml.model.database import DerivaMLDatabase
     from deriva_ml.wire.model import Table
+else:
+    # Few runs ask for these themselves.
+    committing = Room("deriva_ml.execution.committing")
+    pending = Room("deriva_ml.execution.pending")
 
 __all__ = ["Execution", "create_execution"]
 

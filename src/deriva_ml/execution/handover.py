@@ -97,9 +97,6 @@ def opened_from(session: Session, facts: Mapping[str, Any]) -> Opened:
 
 
 def _inputs(session: Session, rid: str, directory: Path, facts: Mapping[str, Any]) -> RunInputs:
-    from deriva_ml.dataset.bag_database import BagDatabase
-    from deriva_ml.dataset.dataset_bag import DatasetBag
-
     checked = Inputs(
         tuple(
             DatasetInput(DatasetSpec.model_validate(item["spec"]), DatasetHistory.model_validate(item["version"]))
@@ -110,16 +107,24 @@ def _inputs(session: Session, rid: str, directory: Path, facts: Mapping[str, Any
             for item in facts["assets"]
         ),
     )
-    bags = DatasetCollection(
+    files: dict[str, list[AssetFilePath]] = {}
+    for item in facts["files"]:
+        path = AssetFilePath(item["path"], item["table"], item["name"], item["metadata"], item["types"], item["rid"])
+        files.setdefault(item["table"], []).append(path)
+    return RunInputs.brought(session, rid, directory, checked, _bags(session, rid, facts["bags"]), files)
+
+
+def _bags(session: Session, rid: str, facts: list[Mapping[str, Any]]) -> DatasetCollection:
+    if not facts:  # what opens bags takes long to import
+        return DatasetCollection(())
+    from deriva_ml.dataset.bag_database import BagDatabase
+    from deriva_ml.dataset.dataset_bag import DatasetBag
+
+    return DatasetCollection(
         DatasetBag(
             BagDatabase(Path(item["path"]), Path(item["database"]), objects=session.objects),
             item["rid"],
             execution_rid=rid,
         )
-        for item in facts["bags"]
+        for item in facts
     )
-    files: dict[str, list[AssetFilePath]] = {}
-    for item in facts["files"]:
-        path = AssetFilePath(item["path"], item["table"], item["name"], item["metadata"], item["types"], item["rid"])
-        files.setdefault(item["table"], []).append(path)
-    return RunInputs.brought(session, rid, directory, checked, bags, files)
