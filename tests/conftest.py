@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -21,6 +22,16 @@ def pytest_configure() -> None:
     """Let the processes that tests start be interrupted: a shell starts what it runs in the background without that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _let_processes_share_compiled_modules()
+
+
+def _let_processes_share_compiled_modules() -> None:
+    """Hundreds of commands are started, and without this each may have to compile the package anew.
+
+    What is compiled lies apart, so that no folder that a test looks at has a file more.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "compiled")
 
 
 @pytest.fixture(scope="session")
