@@ -9,10 +9,12 @@ import time
 
 import pytest
 
+from deriva_ml.execution import environment
 from deriva_ml.execution.environment import (
     ALLOWED_VARIABLES,
     Container,
     NotebookHandover,
+    _graphics,
     find_lock_file,
     get_execution_environment,
     git_environment,
@@ -117,3 +119,17 @@ def test_a_container_is_recorded_with_the_digest_of_its_image():
     container = get_execution_environment(environ=environ)["container"]
     assert (container["image"], container["digest"]) == ("lab/image", "sha256:1")
     assert get_execution_environment(environ={"SINGULARITY_CONTAINER": "/x.sif"})["container"]["kind"] is not None
+
+
+def test_the_gpus_and_their_driver_are_recorded_where_there_are_any(tmp_path, monkeypatch):
+    """There is no GPU here: the files are laid out as the NVIDIA driver shows them."""
+    for place, model in {"0000:01:00.0": "NVIDIA H200", "0000:02:00.0": "NVIDIA A100-SXM4-40GB"}.items():
+        folder = tmp_path / "gpus" / place
+        folder.mkdir(parents=True)
+        (folder / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 42\nGPU UUID: \t GPU-0\n")
+    monkeypatch.setattr(environment, "_NVIDIA", tmp_path)
+    assert _graphics() == {}
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15\nGCC version: 12.2\n")
+    told = get_execution_environment(environ={})
+    assert "550.54.15" in json.dumps(told)
+    assert _graphics()["gpus"] == ["NVIDIA H200", "NVIDIA A100-SXM4-40GB"]
