@@ -201,8 +201,13 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(folder: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+def run(folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Writes the modules and calls the command; its exit code, output and messages."""
+    # The places of mistakes are looked for in what is imported; the process of a command has no modules of tests.
+    tests = str(Path(__file__).parents[1])
+    for name, module in tuple(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(tests):
+            monkeypatch.delitem(sys.modules, name)
 
     def call(files: dict[str, str], *words: str) -> tuple[int, str, str]:
         for name, content in files.items():
