@@ -87,3 +87,19 @@ def ml(catalog_root: Path) -> Iterator[DerivaML]:
 def session(ml: DerivaML) -> Session:
     """The session of ``ml``."""
     return ml.session
+
+
+@pytest.fixture
+def empty_store() -> Iterator[None]:
+    """Nothing is stored in hydra-zen's global store, as where a command begins; afterwards it holds what it held."""
+    from hydra_zen import store
+
+    def clear() -> None:
+        for entry in list(store):
+            store.delete_entry(entry["group"], entry["name"])
+
+    before = store.copy()
+    clear()
+    yield
+    clear()
+    store.update(before)

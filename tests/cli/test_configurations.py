@@ -64,20 +64,18 @@ def test_a_package_that_stores_in_its_own_init_is_enough(folder: Path) -> None:
         assert ("g", folder.name) in found
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_a_package_with_a_function_that_loads_is_asked_for_it(folder: Path) -> None:
     (folder / "__init__.py").write_text(
         f"from hydra_zen import store\n\n\ndef load_all_configs():\n    store({{}}, group='g', name='{folder.name}')\n"
     )
-    if list(store):
-        pytest.skip("the store holds something else, so nothing has to be asked for")
     with project(folder) as found:
         assert ("g", folder.name) in found
 
 
+@pytest.mark.usefixtures("empty_store")
 @pytest.mark.parametrize("content", [None, "x = 1\n"])
 def test_a_package_that_registers_nothing_is_refused(folder: Path, content: str | None) -> None:
-    if list(store):
-        pytest.skip("the store holds something else")
     if content is not None:
         (folder / "all.py").write_text(content)
     said = "no configuration modules" if content is None else "registered nothing"

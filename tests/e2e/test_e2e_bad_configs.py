@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
-from hydra_zen import store
 
 from deriva_ml.cli.run import main
 from deriva_ml.core.config import Settings
@@ -237,12 +236,11 @@ def test_a_mistake_is_told_with_its_place_and_what_is_allowed(
     assert not list(settings.home.glob("hydra*/*"))
 
 
+@pytest.mark.usefixtures("empty_store")
 @pytest.mark.parametrize(
     ("files", "said"), [({}, "no configuration modules"), ({"__init__": ""}, "no configuration modules")]
 )
 def test_an_empty_package_is_told(run: Run, files: dict[str, str], said: str) -> None:
-    if list(store):
-        pytest.skip("the store holds something else")
     code, _out, err = run(files)
     assert (code, said in err) == (2, True)
 

@@ -180,10 +180,9 @@ def _record(
             with parent.execute():
                 jobs += _run_jobs(hydra, plan, Child(parent.execution_rid, Path(scratch) / "stop", copy))
                 _refuse_failures(jobs)
-        except SweepFailed:
-            pass  # each job tells its own error
         except DerivaMLException as raised:
-            error = raised
+            # That jobs failed has ended the parent as Failed; it is each job's own error that is shown.
+            error = None if isinstance(raised, SweepFailed) else raised
     hostname, catalog_id = str(request.deriva_ml.hostname), str(request.deriva_ml.catalog_id)
     report, error = finish(parent, error, place_flags(hostname, catalog_id))
     return SweepOutcome(tuple(jobs), hostname, catalog_id, report=report, error=error, swept=swept)

@@ -71,32 +71,8 @@ __all__ = [
     "fk_constraint",
 ]
 
-_ANNOTATIONS = (
-    "Aggregate",
-    "ArrayUxMode",
-    "ColumnDisplay",
-    "ColumnDisplayOptions",
-    "Display",
-    "Facet",
-    "FacetRange",
-    "FacetUxMode",
-    "InboundFK",
-    "NameStyle",
-    "OutboundFK",
-    "PreFormat",
-    "PseudoColumn",
-    "PseudoColumnDisplay",
-    "SortKey",
-    "TableDisplay",
-    "TableDisplayOptions",
-    "TemplateEngine",
-    "VisibleColumns",
-    "VisibleForeignKeys",
-    "fk_constraint",
-)
 _HOMES = MappingProxyType(
     {
-        **dict.fromkeys(_ANNOTATIONS, "annotations"),
         "BagDataSource": "data_sources",
         "CatalogDataSource": "data_sources",
         "DataLoader": "data_loader",
@@ -115,8 +91,8 @@ _HANDLES = ("ColumnHandle", "TableHandle")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in __all__:
+        return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'annotations')}"), name)
     if name in _HANDLES:
         return _handle(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

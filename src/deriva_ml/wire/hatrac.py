@@ -7,7 +7,6 @@ no name ever becomes a path of the file system.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
@@ -127,6 +126,9 @@ def version_of(url: str) -> str | None:
     return parse_object_target(url).version
 
 
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+
+
 def parse_digest(text: str, size: int) -> bytes:
     """Read a digest in base64 or hexadecimal.
 
@@ -138,14 +140,11 @@ def parse_digest(text: str, size: int) -> bytes:
         ValueError: It is neither.
     """
     text = text.strip()
-    try:
-        if len(text) == 2 * size:
-            return bytes.fromhex(text)
-    except ValueError:
-        pass  # base64 can be of that length too, but then it is of the wrong size, which is said below
+    if len(text) == 2 * size and _HEXADECIMAL.issuperset(text):
+        return bytes.fromhex(text)
     try:
         digest = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ValueError(f'Could not base64 decode "{text}". {error}') from error
     if len(digest) != size:
         raise ValueError(f'Could not base64 decode "{text}". It has {len(digest)} bytes, not {size}')
