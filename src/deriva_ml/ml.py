@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from deriva_ml.execution import (
         collecting,
         committing,
-        execution,
+        creating,
         execution_record,
         experiment,
         local_runs,
@@ -68,7 +68,7 @@ else:
     committing = Room("deriva_ml.execution.committing")
     config_validation = Room("deriva_ml.project.config_validation")
     clones = Room("deriva_ml.dataset.clones")
-    execution = Room("deriva_ml.execution.execution")
+    creating = Room("deriva_ml.execution.creating")
     execution_record = Room("deriva_ml.execution.execution_record")
     experiment = Room("deriva_ml.execution.experiment")
     feature = Room("deriva_ml.feature.feature")
@@ -391,7 +391,7 @@ class DerivaML:
     find_workflows = of_session(lambda: workflow.find_workflows)
     lookup_workflow = of_session(lambda: workflow.lookup_workflow)
     lookup_workflow_by_url = of_session(lambda: workflow.lookup_workflow_by_url)
-    create_execution = of_owner(lambda: execution.create_execution)
+    create_execution = of_owner(lambda: creating.create_execution)
     validate_dataset_specs = of_owner(lambda: run_validation.validate_dataset_specs)
     validate_execution_configuration = of_owner(lambda: run_validation.validate_execution_configuration)
     lookup_execution = of_session(lambda: execution_record.lookup_execution)

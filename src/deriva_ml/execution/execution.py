@@ -24,7 +24,6 @@ from deriva_ml.asset.staging import AssetStage
 from deriva_ml.asset.upload import Patience
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import Status
-from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.execution import recorded
 from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
@@ -56,7 +55,7 @@ else:
     committing = Room("deriva_ml.execution.committing")
     pending = Room("deriva_ml.execution.pending")
 
-__all__ = ["Execution", "create_execution"]
+__all__ = ["Execution"]
 
 
 class Execution:
@@ -444,44 +443,3 @@ class Execution:
     list_parent_executions = of_owner(lambda: recorded.list_parent_executions)
     is_nested = of_owner(lambda: recorded.is_nested)
     is_parent = of_owner(lambda: recorded.is_parent)
-
-
-def create_execution(
-    ml: HasSession,
-    configuration: ExecutionConfiguration | None = None,
-    workflow: Workflow | str | None = None,
-    dry_run: bool = False,
-    *,
-    datasets: Iterable[DatasetSpec] | None = None,
-    assets: Iterable[Any] | None = None,
-    description: str | None = None,
-    parent: str | None = None,
-    sequence: int | None = None,
-) -> Execution:
-    """Record a new run, bring its inputs, and give it ready to start.
-
-    Args:
-        ml: The catalog.
-        configuration: What the run is given; or, in its place, ``datasets``, ``assets`` and ``description``.
-        workflow: The code, as a ``Workflow`` or the RID of one; by default the configuration's.
-        dry_run: Check everything and write nothing to the catalog.
-        datasets: Datasets to bring, each in a version.
-        assets: Assets to bring.
-        description: What the run is for.
-        parent: A run that this one is part of.
-        sequence: Its place among the parts.
-
-    Raises:
-        DerivaMLConfigurationError: There is no workflow, or the run is configured twice.
-        DerivaMLWorkflowError: The code cannot be identified, or has uncommitted changes.
-        DerivaMLDataError: An input does not exist, or is not what it is taken for.
-    """
-    given = {"datasets": datasets, "assets": assets, "description": description}
-    named = {name: value for name, value in given.items() if value is not None}
-    if configuration is None:
-        configuration = ExecutionConfiguration.model_validate(named)
-    elif named:
-        raise DerivaMLConfigurationError(
-            f"The run is given a configuration, and {', '.join(named)} beside it.", hint="give the one or the other"
-        )
-    return Execution(configuration, ml, workflow=workflow, dry_run=dry_run, parent=parent, sequence=sequence)
