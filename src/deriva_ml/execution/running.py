@@ -5,6 +5,7 @@ A model that raises ends a run that is recorded as Failed, with the outputs that
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -58,6 +59,9 @@ def record_run(
     ml.on_download = options.on_download
     execution = ml.create_execution(outcome.checked.configuration, **place)
     error: BaseException | None = None
+    if not gc.isenabled():  # a command does without while it starts; what it has made by now lasts
+        gc.freeze()
+        gc.enable()
     try:
         with execution.execute() as running:
             if options.earlier is not None:
