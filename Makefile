@@ -28,15 +28,21 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 
+# pip compiles what it installs, but not what stays in place: where Python may write no bytecode, as in many containers,
+# each command would compile this package anew. What is changed later, Python sees by its time.
+COMPILE := $(BIN)/python -m compileall -q src
+
 # A stamp for each set of packages: installing is skipped while pyproject.toml is unchanged.
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@echo "==> Installing deriva-ml with what the demo needs (a minute or two, once)"
 	@$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "==> Installing deriva-ml with what the tests and checks need (a minute or two, once)"
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(COMPILE)
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo

@@ -3,26 +3,32 @@
 The baseline of an upload is writing and flushing the same files one after the other, hashing each with MD5 and SHA-256;
 of a large file, reading it once with both digests side by side, as quick as hashing gets (the target), and one after
 the other in one thread, as most programs do it; of a registration, a line appended to a file and flushed, each by
-itself (a tenth of them, times ten); of listing and resolving, the number of requests. The public deriva-ml needs 39 ms
-a file for an upload, on its own server. ``--scale 0.01`` makes a hundredth of everything.
+itself (a tenth of them, times ten); of listing and resolving, the number of requests; of the memory that a commit
+takes, that of ten outputs. Transactions are counted as the databases and the manifest have them on the disk: at most
+one for 500 outputs in each, and a few that do not depend on how many there are. The public deriva-ml needs 39 ms a file
+for an upload, on its own server. ``--scale 0.01`` makes a hundredth of everything.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import resource
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import measure
 from figures import Sheet, best
+from transactions import commits
 
 from deriva_ml import DerivaML
 from deriva_ml.catalog.client import CatalogClient
@@ -42,7 +48,31 @@ if TYPE_CHECKING:
 SMALL = 4096
 BLOCK = 4 << 20
 ROUNDS = 3
-TABLES = ("Sample", "Image", "Large", "Note")
+BATCH = 500
+"""Outputs for which there may be a transaction."""
+CONSTANT = 3
+"""Transactions however many outputs there are: RIDs are leased; the run's state before and after."""
+TABLES = ("Sample", "Image", "Large", "Note", "Left")
+LATER = """
+import json
+import re
+import sys
+from pathlib import Path
+from transactions import openings
+from deriva_ml import DerivaML
+from deriva_ml.execution.outputs import commit_run
+
+root, work, rid, manifest, told = sys.argv[1:]
+with DerivaML(root, 1, working_dir=work) as ml, openings(Path(manifest)) as written:
+    commit_run(ml, rid).require_complete()
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+Path(told).write_text(json.dumps([written.number, int(peak[1]) * 1024]))
+"""
+"""A process that commits what a run has left.
+
+It tells how often it took its turn to write to the manifest, and its own peak memory: what the system says of a child
+begins with the memory of its parent.
+"""
 TYPES = ["Measured", "Checked"]
 """The types of each output, beside those of its table."""
 
@@ -203,6 +233,36 @@ def outputs(sheet: Sheet, ml: DerivaML, scratch: Path, number: int) -> None:
     )
 
 
+def left(sheet: Sheet, ml: DerivaML, scratch: Path, number: int) -> None:
+    """Outputs that a run has left to another process: its transactions and its memory, beside those of ten."""
+    for _ in range(2):  # the first one compiles modules
+        few, _counts = commit_later(ml, scratch, 10)
+    many, counts = commit_later(ml, scratch, number)
+    shown = f"{number:,} outputs left"
+    sheet.add(f"{shown}, committed", many.wall, "s", baseline=few.wall, at_most=60 * number / 10_000)
+    sheet.add(f"{shown}, peak memory", many.rss / 1e6, "MB", baseline=few.rss / 1e6)
+    for where, count in counts.items():
+        sheet.add(f"{shown}, transactions: {where}", count, "", at_most=-(-number // BATCH) + CONSTANT)
+
+
+def commit_later(ml: DerivaML, scratch: Path, number: int) -> tuple[measure.Cost, dict[str, int]]:
+    """Let another process commit what a run has written; what that costs, and the transactions by where they are."""
+    run = execution(ml)
+    with run.execute():
+        write_outputs(run, "Left", [secrets.token_bytes(SMALL) for _ in range(number)])
+    root, told, home = scratch / "folder", scratch / "told", scratch / "home"
+    home.mkdir(exist_ok=True)
+    databases = {"rows": root / "catalogs" / "1.db", "objects": root / "hatrac.db"}
+    databases["journal"] = next((scratch / "work").rglob("journal.db"))
+    words = [sys.executable, "-c", LATER, root, scratch / "work", run.execution_rid, run.working_dir / MANIFEST_NAME]
+    with ExitStack() as stack:
+        counts = {name: stack.enter_context(commits(path)) for name, path in databases.items()}
+        cost = measure.run([*words, told], cwd=Path(__file__).resolve().parent, home=home)
+    turns, peak = json.loads(told.read_text())
+    found = {name: count.number for name, count in counts.items()}
+    return replace(cost, rss=peak), {**found, "manifest": turns}
+
+
 def hash_in_turn(path: Path) -> None:
     """Read a file once with both digests, one after the other."""
     digests = (hashlib.md5(), hashlib.sha256())
@@ -303,6 +363,7 @@ def main() -> int:
             uploads(sheet, ml, scratch, sizes.files)
             large(sheet, ml, sizes.large)
             outputs(sheet, ml, scratch, sizes.outputs)
+            left(sheet, ml, scratch, sizes.outputs)
             requests(sheet, ml, sizes)
             registrations(sheet, ml, scratch, sizes.registrations)
     return sheet.end()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -28,15 +28,27 @@ class Cost:
     rss: int
 
 
-def run(command: Sequence[str | Path], *, cwd: Path, home: Path) -> Cost:
-    """Run a command with a home of its own; its output is shown if it fails."""
+def run(command: Sequence[str | Path], *, cwd: Path, home: Path, extra: Mapping[str, str] | None = None) -> Cost:
+    """Run a command with a home of its own; its output is shown if it fails.
+
+    Compiled modules are kept beside that home, whatever the environment says of them: all that is compared finds its
+    modules alike, compiled by its first run, which should not count.
+
+    Args:
+        command: The words of it.
+        cwd: Where it runs.
+        home: Its home directory.
+        extra: Variables of its environment besides.
+    """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("DERIVA_")}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    environ |= {"HOME": str(home), "PYTHONPYCACHEPREFIX": str(home.parent / "compiled"), **(extra or {})}
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
         process = subprocess.Popen(
             [str(word) for word in command],
             cwd=cwd,
-            env={**environ, "HOME": str(home)},
+            env=environ,
             stdout=output,
             stderr=subprocess.STDOUT,
         )

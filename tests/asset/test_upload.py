@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from benchmarks.transactions import commits, openings
 from tests.asset.sessions import Run, over
 from tests.fakes import Counting, Failing
 
@@ -197,15 +198,16 @@ def test_progress_counts_bytes(run: Run) -> None:
     assert seen[-1].file_name == "b.png"
 
 
+@pytest.mark.parametrize(("together", "requests"), [(True, 2), (False, 4)])
 @pytest.mark.parametrize("count", [10, 200])
-def test_rows_are_sent_in_batches_however_many_there_are(run: Run, count: int) -> None:
+def test_rows_are_sent_in_batches_however_many_there_are(run: Run, count: int, together: bool, requests: int) -> None:
     stage(run, *(f"{number}.png" for number in range(count)))
-    transport = Counting(run.session.catalog.transport)
+    transport = Counting(run.session.catalog.transport, batches=together)
     session = over(run.session, transport)
     transport.reset()
     assert upload(session, run.rid, run.manifest).complete
     about_rows = [target for _method, target in transport.requests if target.startswith("/ermrest")]
-    assert len(about_rows) == 4
+    assert len(about_rows) == requests
     check_whole(run, count)
 
 
@@ -227,18 +229,22 @@ def test_two_uploads_of_one_run_at_once_make_nothing_twice(run: Run) -> None:
     check_whole(run, 30)
 
 
-def requests_of_an_upload(run: Run) -> int:
-    transport = Counting(run.session.catalog.transport)
+def requests_of_an_upload(run: Run, *, together: bool) -> int:
+    transport = Counting(run.session.catalog.transport, batches=together)
     session = over(run.session, transport)
     transport.reset()
     upload(session, run.rid, run.manifest, batch=3, threads=1)
     return transport.count
 
 
-@pytest.mark.parametrize("lost", range(22))
-def test_a_connection_lost_at_any_request_is_made_good_by_the_next_attempt(run: Run, lost: int) -> None:
+@pytest.mark.parametrize(
+    ("lost", "together"), [*((lost, True) for lost in range(18)), *((lost, False) for lost in range(22))]
+)
+def test_a_connection_lost_at_any_request_is_made_good_by_the_next_attempt(run: Run, lost: int, together: bool) -> None:
     stage(run, "a.png", "b.png", "c.png", "c.png", "d.png", content=b"same")
-    transport = Failing(run.session.catalog.transport, lose=lambda _request, number: number == lost + 1)
+    transport = Failing(
+        run.session.catalog.transport, lose=lambda _request, number: number == lost + 1, batches=together
+    )
     session = over(run.session, transport)
     try:
         upload(session, run.rid, run.manifest, batch=3, threads=1)
@@ -258,12 +264,13 @@ from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.ml import DerivaML
 
-root, path, rid, at, when = sys.argv[1:]
+root, path, rid, at, when, together = sys.argv[1:]
 
 class Deadly:
     '''Kills the process before, or after, one request.'''
     def __init__(self, inner):
         self.inner, self.number, self.body_limit, self.bulk = inner, 0, inner.body_limit, None
+        self.batch = inner.batch if together == "True" else None
     def send(self, request):
         self.number += 1
         if self.number == int(at) and when == "before":
@@ -287,11 +294,14 @@ with DerivaML(root, 1) as ml:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("at", [2, 3, 5, 8, 9, 10, 11, 12, 14, 16, 17, 18])
-def test_kill_9_at_any_request_is_made_good_by_the_next_attempt(run: Run, at: int, when: str) -> None:
+@pytest.mark.parametrize(
+    ("at", "together"),
+    [*((at, False) for at in (2, 3, 5, 8, 9, 10, 11, 12, 14, 16, 17, 18)), *((at, True) for at in (9, 10, 13, 14))],
+)
+def test_kill_9_at_any_request_is_made_good_by_the_next_attempt(run: Run, at: int, when: str, together: bool) -> None:
     stage(run, "a.png", "b.png", "c.png", "d.png", "e.png")
     root = str(run.session.place.root)
-    arguments = [root, str(run.manifest.path), run.rid, str(at), when]
+    arguments = [root, str(run.manifest.path), run.rid, str(at), when, str(together)]
     child = subprocess.run([sys.executable, "-c", CHILD, *arguments], check=False)
     assert child.returncode == -signal.SIGKILL
     again = AssetManifest(run.manifest.path, run.rid)
@@ -304,10 +314,36 @@ def test_kill_9_at_any_request_is_made_good_by_the_next_attempt(run: Run, at: in
     }  # fmt: skip
 
 
-def test_killing_covers_every_request_of_an_upload(run: Run) -> None:
+@pytest.mark.parametrize(("together", "for_rows"), [(True, 1), (False, 3)])
+def test_killing_covers_every_request_of_an_upload(run: Run, together: bool, for_rows: int) -> None:
     stage(run, "a.png", "b.png", "c.png", "d.png", "e.png")
-    # 1 for the RIDs; for each of two batches 3 for rows, and 2 for each object; the child reads the model before
-    assert requests_of_an_upload(run) == 1 + 2 * 3 + 5 * 2
+    # 1 for the RIDs; for each of two batches those for rows, and 2 for each object; the child reads the model before
+    assert requests_of_an_upload(run, together=together) == 1 + 2 * for_rows + 5 * 2
+
+
+def test_rows_links_and_types_of_a_batch_are_one_moment(run: Run) -> None:
+    stage(run, *(f"{number}.png" for number in range(10)))
+    assert upload(run.session, run.rid, run.manifest, batch=5).complete
+    moments = [{row["RCT"] for row in rows(run.session, name)} for name in ("Image", "Image_Execution")]
+    moments.append({row["RCT"] for row in rows(run.session, "Image_Asset_Type")})
+    assert [len(each) for each in moments] == [2, 2, 2]
+    assert len(set.union(*moments)) == 2
+
+
+def test_many_outputs_take_few_transactions(run: Run) -> None:
+    stage(run, "first.png")
+    assert upload(run.session, run.rid, run.manifest).complete  # the store makes its database for the first object
+    stage(run, *(f"{number}.png" for number in range(1_200)))
+    root = run.session.place.root
+    assert root is not None
+    with (
+        commits(root / "catalogs" / "1.db") as changes,
+        commits(root / "hatrac.db") as objects,
+        openings(run.manifest.path) as marks,
+    ):
+        assert upload(run.session, run.rid, run.manifest).complete
+    # three batches of 500 at most; before them, RIDs are leased and noted
+    assert (objects.number, changes.number, marks.number) == (3, 3 + 1, 3 + 1)
 
 
 def test_a_name_that_another_run_takes_in_between_is_given_up_for_one_with_the_rid(

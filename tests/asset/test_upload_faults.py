@@ -51,8 +51,8 @@ def incoming(session: Session) -> list[Path]:
 class Faulty(Counting):
     """Does some requests and loses their answers, or answers some with a status without doing them."""
 
-    def __init__(self, inner: Transport, fault: Callable[[Request, int], int | None]) -> None:
-        super().__init__(inner)
+    def __init__(self, inner: Transport, fault: Callable[[Request, int], int | None], *, batches: bool = True) -> None:
+        super().__init__(inner, batches=batches)
         self._fault = fault
 
     def send(self, request: Request) -> Response:
@@ -67,11 +67,16 @@ class Faulty(Counting):
 
 
 def is_row_change(request: Request) -> bool:
-    return request.method == "POST" and "/entity/" in request.target
+    return request.method == "POST" and ("/entity/" in request.target or request.target.endswith("/batch"))
 
 
+@pytest.mark.parametrize(
+    ("together", "changes"), [(True, 2), (False, 4)]
+)  # RIDs, rows with all; RIDs, rows, links, types
 @pytest.mark.parametrize("fault", [0, 500, 502, 503, 504])
-def test_a_change_of_rows_whose_answer_is_lost_is_made_good_in_the_same_upload(run: Run, fault: int) -> None:
+def test_a_change_of_rows_whose_answer_is_lost_is_made_good_in_the_same_upload(
+    run: Run, fault: int, together: bool, changes: int
+) -> None:
     stage(run, a=b"a", b=b"b", c=b"c")
     failed: set[str] = set()
 
@@ -81,22 +86,25 @@ def test_a_change_of_rows_whose_answer_is_lost_is_made_good_in_the_same_upload(r
         failed.add(request.target)
         return fault
 
-    transport = Faulty(run.session.catalog.transport, once)
+    transport = Faulty(run.session.catalog.transport, once, batches=together)
     report = upload(over(run.session, transport), run.rid, run.manifest, patience=Patience(2, 0.0))
     assert report.complete
-    assert len(failed) == 4  # RIDs, rows, links, types
+    assert len(failed) == changes
     assert count(run.session, "Image") == count(run.session, "Image_Execution") == 3
     assert count(run.session, "Image_Asset_Type") == 3
 
 
-def test_patience_ends(run: Run) -> None:
+@pytest.mark.parametrize(("together", "target"), [(True, "/batch"), (False, "entity/demo-schema:Image?")])
+def test_patience_ends(run: Run, together: bool, target: str) -> None:
     stage(run, a=b"a")
     transport = Faulty(
-        run.session.catalog.transport, lambda request, _n: 503 if "entity/demo" in request.target else None
+        run.session.catalog.transport,
+        lambda request, _n: 503 if request.method == "POST" and target in request.target else None,
+        batches=together,
     )
     report = upload(over(run.session, transport), run.rid, run.manifest, patience=Patience(3, 0.0))
     assert "503" in str(report.failed[0].error)
-    assert sum(method == "POST" and "Image?" in target for method, target in transport.requests) == 4
+    assert sum(method == "POST" and target in asked for method, asked in transport.requests) == 4
     assert upload(run.session, run.rid, run.manifest).complete
 
 

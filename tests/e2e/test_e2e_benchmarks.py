@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,16 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
             "list_configs.py",
             "--rounds 1 --modules 2",
             ["importing its modules", "--list-configs --json", "20 configurations"],
+        ),
+        (
+            "run_noop.py",
+            "--rounds 1 --without-mlflow",
+            [
+                "MLflow is left out",
+                "deriva-ml-run, the very first run",
+                "what isolation adds",
+                "to plain hydra-zen, CPU",
+            ],
         ),
         (
             "bags.py",
@@ -72,3 +83,32 @@ def test_the_benchmark_of_assets_gives_its_figures_and_no_more_requests_than_all
     counted = [line for line in lines if ", requests " in line]
     assert ["listed" in counted[0], "resolved" in counted[1]] == [True, True]
     assert not [line for line in counted if "MISSED" in line]
+
+
+@pytest.mark.slow
+def test_where_mlflow_cannot_be_installed_the_comparison_is_left_out_and_said_to_be(tmp_path: Path) -> None:
+    nowhere = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_CONFIG_FILE": os.devnull}
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run_noop.py"), "--rounds", "1"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, **nowhere, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )
+    assert done.stderr == ""
+    assert "MLflow is left out: it cannot be installed here (ERROR: No matching distribution" in done.stdout
+    assert "deriva-ml-run to plain hydra-zen, CPU" in done.stdout
+    assert "to MLflow" not in done.stdout
+
+
+def test_a_python_without_mlflow_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run_noop.py"), "--mlflow", str(tmp_path / "none")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"--mlflow {tmp_path / 'none'}: this is no Python that has MLflow; python -m pip install mlflow adds it\n"
+    )

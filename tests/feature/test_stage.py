@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from benchmarks.transactions import commits, openings
 
 from deriva_ml.asset.asset import create_asset
 from deriva_ml.asset.staging import AssetStage
@@ -68,6 +69,16 @@ def test_staged_values_are_stored_with_their_execution(run: Run) -> None:
     stored = run.stored()
     assert {record.Execution for record in stored.values()} == {run.rid}
     assert [stored[run.subjects[n]].column_value("Score") for n in range(3)] == [0.5, float("inf"), None]
+
+
+def test_many_values_take_one_transaction_and_a_few_marks(run: Run) -> None:
+    rows = run.session.catalog.insert("demo-schema", "Subject", [{"Name": f"more {n}"} for n in range(1_500)])
+    root = run.session.place.root
+    assert root is not None
+    with commits(root / "catalogs" / "1.db") as changes, openings(run.manifest.path) as marks:
+        stage_features(run.manifest, run.directory, [run.record(Subject=row["RID"]) for row in rows], run.rid)
+        assert run.upload() == ({"Subject:Health": 1_500}, {})
+    assert (changes.number, marks.number) == (1, 3)
 
 
 def test_storing_again_stores_nothing_twice(run: Run) -> None:

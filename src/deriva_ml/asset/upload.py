@@ -1,8 +1,9 @@
 """Outputs on their way into the catalog: bytes, then rows, in batches; every step can be repeated.
 
 1. RIDs are leased first and noted in the manifest, so that a repeated attempt finds the rows that an earlier one made.
-2. A batch is one transaction of each kind: objects, asset rows, links to the execution, types, marks in the manifest.
-   Whatever was done before a crash is found done: objects by their digests, rows by their RIDs, links by their keys.
+2. A batch is one transaction for the objects, one for the rows with their links to the execution and their types (one
+   each where the service takes no several requests in one), and one write of marks in the manifest. Whatever was done
+   before a crash is found done: objects by their digests, rows by their RIDs, links by their keys.
 3. Every output has a row of its own, whatever its content. Identical content of one name would have one object URL,
    and URLs are unique: the first keeps the name ``<md5>.<name>``, the others have ``<md5>.<RID>.<name>``. A store that
    is content-addressed, as the embedded one is, holds the bytes once all the same.
@@ -294,8 +295,7 @@ class _Upload:
             items = self._prepare(every, errors)
             self._name(table, items)
             items = self._send(items, errors)
-            items = self._rows.insert(table, items, errors)
-            self._rows.link(table, items)
+            items = self._rows.record(table, items, errors)
         except (DerivaMLUnreachable, DerivaMLAuthenticationError):
             raise
         except DerivaMLException as error:

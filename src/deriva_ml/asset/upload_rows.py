@@ -16,6 +16,7 @@ from deriva_ml.core.enums import AssetRole
 from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLUnreachable
 from deriva_ml.core.json_types import Json
 from deriva_ml.schema.session import Session
+from deriva_ml.wire.batch import Member, weigh
 from deriva_ml.wire.model import Table
 from deriva_ml.workspace.manifest import AssetEntry
 
@@ -86,6 +87,49 @@ class RowWriter:
         found = self._session.catalog.rows_by(*table.qualified, "RID", rids, columns=columns)
         return {str(row["RID"]): row for row in found}
 
+    def record(self, table: Table, items: list[Item], errors: dict[str, str]) -> list[Item]:
+        """Make the rows that are not there, and say what made them, in one transaction where the service takes that.
+
+        Where it does not, or refuses something of it, the rows come first, then the links, then the types.
+
+        Returns:
+            The items whose rows are there.
+        """
+        if not self._at_once(table, items):
+            items = self.insert(table, items, errors)
+            self.link(table, items)
+        return items
+
+    def _at_once(self, table: Table, items: list[Item]) -> bool:
+        """Make everything in one transaction; False if that cannot be, and then nothing was made."""
+        attempt = 1
+        while True:
+            members = self._members(table, items)
+            several = self._session.catalog.several
+            if not several.has_room(len(members), sum(map(weigh, members))):
+                return False
+            try:
+                several.change(members)
+            except (DerivaMLUnreachable, DerivaMLCatalogError) as error:
+                if isinstance(error, DerivaMLCatalogError) and error.status < 500:
+                    return False
+                if not _may_pass(error) or not self._retry.again(attempt):
+                    raise
+            else:
+                return True
+            attempt += 1
+            there = self.present(table, [str(item.entry.rid) for item in items if not item.exists])
+            for item in items:
+                item.exists = item.exists or item.entry.rid in there
+
+    def _members(self, table: Table, items: Sequence[Item]) -> list[Member]:
+        catalog = self._session.catalog
+        fresh = _rows(table, [item for item in items if not item.exists])
+        members = catalog.insertions(*table.qualified, fresh, nondefaults=("RID",))
+        for into, rows in self._links(table, items):
+            members += catalog.insertions(*into.qualified, rows, on_conflict_skip=True)
+        return members
+
     def insert(self, table: Table, items: list[Item], errors: dict[str, str]) -> list[Item]:
         """Make the rows that are not there; where one is refused the others are still made."""
         fresh = [item for item in items if not item.exists]
@@ -140,14 +184,20 @@ class RowWriter:
 
     def link(self, table: Table, items: list[Item]) -> None:
         """Say which execution made the outputs, and of which types they are; what is said already is left."""
-        made = execution_companion(self._session, table)
-        rows: list[dict[str, Json]] = [
-            {made.asset: item.entry.rid, made.other: self._execution, ROLE: AssetRole.output.value} for item in items
+        for into, rows in self._links(table, items):
+            self._repeat(into, rows)
+
+    def _links(self, table: Table, items: Sequence[Item]) -> list[tuple[Table, list[dict[str, Json]]]]:
+        """What is said of outputs beside their own rows, by table."""
+        made, typed = execution_companion(self._session, table), type_companion(self._session, table)
+        role = {made.other: self._execution, ROLE: AssetRole.output.value}
+        return [
+            (made.table, [{made.asset: item.entry.rid, **role} for item in items]),
+            (
+                typed.table,
+                [{typed.asset: item.entry.rid, typed.other: name} for item in items for name in item.entry.asset_types],
+            ),
         ]
-        self._repeat(made.table, rows)
-        typed = type_companion(self._session, table)
-        rows = [{typed.asset: item.entry.rid, typed.other: name} for item in items for name in item.entry.asset_types]
-        self._repeat(typed.table, rows)
 
     def _insert_once(self, table: Table, items: Sequence[Item]) -> None:
         """Insert rows; where the answer was lost, those that were made are not made again."""
