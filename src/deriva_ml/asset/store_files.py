@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deriva_ml.asset.asset_record import asset_record_class, checked_metadata
-from deriva_ml.asset.staging import existing_file
+from deriva_ml.asset.sealing import existing_file
 from deriva_ml.asset.tables import asset_table, type_companion
 from deriva_ml.asset.upload_rows import catalog_name, object_name
 from deriva_ml.catalog.bulk import Content, Naming, Outgoing
