@@ -9,5 +9,5 @@ from deriva_ml.core.exceptions import DerivaMLValidationError
 
 
 def test_a_text_that_no_catalog_can_hold_is_told_by_the_text(client: CatalogClient) -> None:
-    with pytest.raises(DerivaMLValidationError, match="No catalog can hold the text .*half .ud800"):
+    with pytest.raises(DerivaMLValidationError, match=r"No catalog can hold the text .*half .ud800"):
         client.insert("deriva-ml", "Workflow", [{"Name": "half \ud800"}])

@@ -153,13 +153,13 @@ class AssetStage:
 
     def path_of(self, entry: AssetEntry, table: Table | None = None) -> AssetFilePath:
         """The path of a registered output, bound to its entry."""
-        found = table or asset_table(self._session, f"{entry.schema}:{entry.asset_table}")
-        binding = Binding(
-            self._manifest,
-            entry.key,
-            lambda values: self._check_metadata(found, entry.file_name, values),
-            self._check_types,
-        )
+
+        def check(values: Mapping[str, Any]) -> dict[str, Json]:
+            # who asks for many paths changes the metadata of few: only then is the table looked up
+            found = table or asset_table(self._session, f"{entry.schema}:{entry.asset_table}")
+            return self._check_metadata(found, entry.file_name, values)
+
+        binding = Binding(self._manifest, entry.key, check, self._check_types)
         return AssetFilePath(self._manifest.file_of(entry), entry.asset_table, entry.file_name, binding=binding)
 
     def _check_types(self, given: str | Iterable[str]) -> tuple[str, ...]:

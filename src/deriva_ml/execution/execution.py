@@ -125,7 +125,6 @@ class Execution:
         self._session = session_of(ml_object)
         self._now = now
         self.dry_run = dry_run
-        self.uploaded_assets: dict[str, list[AssetFilePath]] | None = None
         self.reports: list[CommitReport] = []
 
     def _take(self, opened: Opened) -> None:
@@ -172,6 +171,18 @@ class Execution:
         from deriva_ml.model.database import DerivaMLDatabase
 
         return DerivaMLDatabase(self.datasets[0].database) if self.datasets else None
+
+    @property
+    def uploaded_assets(self) -> dict[str, list[AssetFilePath]] | None:
+        """The files that this object has brought into the catalog, by ``<schema>/<table>``; None if it never tried."""
+        return self._brought(self.reports) if self.reports else None
+
+    def _brought(self, reports: Iterable[CommitReport]) -> dict[str, list[AssetFilePath]]:
+        found: dict[str, list[AssetFilePath]] = {}
+        for report in reports:
+            for entry in report.done:
+                found.setdefault(f"{entry.schema}/{entry.asset_table}", []).append(self._assets.path_of(entry))
+        return found
 
     @property
     def inputs(self) -> RunInputs:
@@ -407,30 +418,28 @@ class Execution:
             DerivaMLUnreachable: The catalog cannot be reached.
         """
         patience = Patience(max_retries, retry_delay, timeout, chunk_size)
-        self.bring_outputs(progress_callback, patience, clean_folder=clean_folder).require_complete()
-        return self.uploaded_assets or {}
+        report = self.bring_outputs(progress_callback, patience, clean_folder=clean_folder)
+        report.require_complete()
+        return self._brought([report])
 
     def bring_outputs(
         self, progress: UploadCallback | None, patience: Patience, *, clean_folder: bool | None
     ) -> CommitReport:
         """Bring what the run has registered into the catalog; outputs that did not get there are in the report."""
-        self.uploaded_assets = {}
         if self.dry_run:
             if is_final(self.status):  # inside the block the model goes on to use the directory
                 self._close()
-            return CommitReport(self.execution_rid)
+            self.reports.append(CommitReport(self.execution_rid))
+            return self.reports[-1]
         try:
             report = commit(self._session, self._manifest, self._ledger, progress=progress, patience=patience)
         finally:
             self._close()
         self.reports.append(report)
-        for entry in report.done:
-            table = f"{entry.schema}/{entry.asset_table}"
-            self.uploaded_assets.setdefault(table, []).append(self._assets.path_of(entry))
         if clean_folder is None:
             clean_folder = bool(getattr(self._ml_object, "clean_execution_dir", False))
         if clean_folder and report.complete and is_final(self.status):
-            clean_run_directory(self.working_dir)
+            clean_run_directory(self._manifest, self.status)
         return report
 
     commit_output_assets = of_owner(lambda: committing.commit_output_assets)
