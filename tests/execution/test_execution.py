@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.fakes import Counting, Failing
@@ -258,6 +260,47 @@ def test_a_dry_run_leaves_the_catalog_as_it_was(world, configuration, tmp_path):
     assert everything(ml.session) == before
     assert not (ml.working_dir / "journal.db").exists()
     assert not (ml.working_dir / "deriva-ml").exists()
+
+
+def dry_run_directories():
+    return sorted(Path(tempfile.gettempdir()).glob("deriva-ml-dry-run-*"))
+
+
+def test_a_dry_run_takes_no_room_before_it_needs_some(ml, configuration, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    execution = Execution(configuration, ml, dry_run=True)
+    assert (execution.status, execution.dataset_rids, execution.execution_rid) == (Status.pending, [], "0000")
+    assert "directory" not in str(execution)
+    with execution:
+        assert not dry_run_directories()
+    assert execution.upload_execution_outputs() == {}
+    assert not dry_run_directories()
+    with pytest.raises(RuntimeError), Execution(configuration, ml, dry_run=True):
+        raise RuntimeError
+    assert not dry_run_directories()
+
+
+def test_the_directory_of_a_dry_run_is_its_own_and_gone_at_the_end(ml, configuration, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    execution = Execution(configuration, ml, dry_run=True)
+    other = Execution(configuration, ml, dry_run=True)
+    assert execution.working_dir != other.working_dir
+    assert execution.working_dir.stat().st_mode & 0o777 == 0o700
+    with execution as run:
+        run.asset_file_path("Execution_Asset", "a.txt").write_text("a")
+        names = {entry.file_name.partition("_2")[0] for entry in run.manifest.assets.values()}
+        assert names == {"a.txt", "configuration.json", "uv.lock", "environment_snapshot"}
+    assert execution.status is Status.completed
+    other.abort()
+    assert execution.upload_execution_outputs() == other.upload_execution_outputs() == {}
+    assert execution.uploaded_assets == {}
+    assert not dry_run_directories()
+    for ended in (execution, other):
+        assert not ended.pending_summary().has_pending
+        with pytest.raises(DerivaMLExecutionError):
+            ended.asset_file_path("Execution_Asset", "b.txt")
+    assert not dry_run_directories()
 
 
 def test_a_dry_run_that_fails_leaves_nothing_either(ml, configuration):

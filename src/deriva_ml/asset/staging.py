@@ -190,6 +190,7 @@ class AssetStage:
             try:
                 place.mkdir()
             except FileNotFoundError:
+                self._run_dir.stat()  # a run's directory that is gone is not begun anew
                 place.mkdir(parents=True)
             if source is not None:
                 seal_copy(source, place / name)

@@ -7,8 +7,8 @@ The way of a run:
    registered by then is uploaded all the same (:mod:`deriva_ml.execution.ending`).
 3. The outputs are uploaded, in or after the ``with`` block, once or several times (:mod:`deriva_ml.execution.outputs`).
 
-A dry run goes the same way without touching the catalog, in a temporary directory. Its inputs are brought when it is
-entered, not before: to make one is a check.
+A dry run goes the same way without touching the catalog, in a temporary directory. To make one is a check: its inputs
+are brought when it is entered, and its directory is made when something is to be put there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
 from deriva_ml.execution.ledger import utc_now
-from deriva_ml.execution.opening import Opened, Surroundings, open_run, reopen_run
+from deriva_ml.execution.opening import Checked, Opened, Surroundings, check_run, open_run, reopen_run
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
 from deriva_ml.execution.states import Upload, is_final
 from deriva_ml.execution.workflow import Workflow
@@ -98,13 +98,15 @@ class Execution:
         self._begin(ml_object, now, dry_run=dry_run or reload == DRY_RUN_RID)
         if not self.dry_run:
             self._session.require_writable()
+        opened: Opened | Checked
         if reload is not None and not self.dry_run:
             opened = reopen_run(self._session, configuration, reload, workflow)
         else:
             hydra_dir = getattr(ml_object, "hydra_runtime_output_dir", None)
             told, source = getattr(ml_object, "on_download", None), getattr(ml_object, "inputs_from", None)
             around = Surroundings(now, parent, sequence, hydra_dir, told, source)
-            opened = open_run(self._session, configuration, workflow, around, dry_run=self.dry_run)
+            begin = check_run if self.dry_run else open_run
+            opened = begin(self._session, configuration, workflow, around)
         self._take(opened)
 
     @classmethod
@@ -127,20 +129,19 @@ class Execution:
         self.dry_run = dry_run
         self.reports: list[CommitReport] = []
 
-    def _take(self, opened: Opened) -> None:
+    def _take(self, opened: Opened | Checked) -> None:
+        self._opened = opened
         self.configuration = opened.configuration
         self.workflow = opened.workflow
         self.workflow_rid = opened.workflow_rid
         self.execution_rid = opened.ledger.execution_rid
-        self.working_dir = opened.working_dir
         self.datasets = opened.inputs.datasets
         self.asset_paths = opened.inputs.asset_paths
         self.start_time = opened.start_time
         self.stop_time = opened.stop_time
         self._ledger = opened.ledger
-        self._manifest = opened.manifest
         self._inputs = opened.inputs
-        self._assets = AssetStage(self._session, self._manifest, self.working_dir)
+        self._stage: AssetStage | None = None
         self._features: FeatureStage | None = None
 
     # -- what it knows ---------------------------------------------------------------------------------------------
@@ -192,16 +193,29 @@ class Execution:
     def catch_up(self) -> None:
         """Know what the process that did the run's work has noted and registered meanwhile."""
         self._ledger.catch_up()
-        self._manifest.refresh()
+        self.manifest.refresh()
+
+    @property
+    def working_dir(self) -> Path:
+        """The run's directory; that of a dry run is made when it is first asked for."""
+        return self._opened.working_dir
 
     @property
     def manifest(self) -> Manifest:
         """What the run has registered."""
-        return self._manifest
+        return self._opened.manifest
+
+    @property
+    def _assets(self) -> AssetStage:
+        if self._stage is None:
+            self._stage = AssetStage(self._session, self.manifest, self.working_dir)
+        return self._stage
 
     def __str__(self) -> str:
         lines = [f"Execution {self.execution_rid}: {self.status}", f"  workflow:  {self.workflow_rid}"]
-        lines += [f"  datasets:  {', '.join(self.dataset_rids) or 'none'}", f"  directory: {self.working_dir}"]
+        lines.append(f"  datasets:  {', '.join(self.dataset_rids) or 'none'}")
+        if self._opened.is_made:
+            lines.append(f"  directory: {self.working_dir}")
         return "\n".join(lines)
 
     @property
@@ -256,7 +270,10 @@ class Execution:
 
     def _stop(self, status: Status, detail: str) -> None:
         self.stop_time = self._now()
-        end_run(self._ledger, self._manifest, status, detail, started=self.start_time, now=self.stop_time)
+        if self._opened.is_made:
+            end_run(self._ledger, self.manifest, status, detail, started=self.start_time, now=self.stop_time)
+        else:
+            self._ledger.move(status, detail)
 
     def update_status(self, status: Status | str, msg: str = "") -> None:
         """Move to a status, or say something new of the present one.
@@ -272,14 +289,14 @@ class Execution:
 
     def _end_badly(self, error: BaseException) -> None:
         started, self.stop_time = self.start_time, self._now()
-        report = end_badly(
-            self._ledger, self._manifest, error, started=started, now=self.stop_time, upload=not self.dry_run
-        )
+        manifest = self.manifest if self._opened.is_made else None
+        report = end_badly(self._ledger, manifest, error, started=started, now=self.stop_time, upload=not self.dry_run)
         if report is not None:
             self.reports.append(report)
 
     def _close(self, *, remove: bool = True) -> None:
-        close_run(self._ledger, self.working_dir, remove=remove)
+        if self._opened.is_made:
+            close_run(self._ledger, self.working_dir, remove=remove)
 
     # -- inputs ----------------------------------------------------------------------------------------------------
 
@@ -337,7 +354,7 @@ class Execution:
         Args:
             filename: Its name in the catalog.
         """
-        return metrics_file(self._assets, self._manifest, filename)
+        return metrics_file(self._assets, self.manifest, filename)
 
     def upload_assets(self, assets_dir: str | Path) -> dict[str, FileUploadState]:
         """Upload the files of a directory that has the name of an asset table, now.
@@ -356,11 +373,11 @@ class Execution:
         if self.dry_run:
             return {}
         try:
-            report = commit(self._session, self._manifest, self._ledger, settle=is_final(self.status))
+            report = commit(self._session, self.manifest, self._ledger, settle=is_final(self.status))
         finally:
             self._close(remove=False)
         self.reports.append(report)
-        return {name: file_state(self._manifest.asset(str(path.key))) for name, path in staged.items()}
+        return {name: file_state(self.manifest.asset(str(path.key))) for name, path in staged.items()}
 
     def add_features(self, features: Iterable[FeatureRecord]) -> int:
         """Stage values of features; they are stored when the outputs are uploaded.
@@ -371,7 +388,7 @@ class Execution:
         from deriva_ml.feature.stage import FeatureStage
 
         if self._features is None:
-            self._features = FeatureStage(self._manifest, self.working_dir)
+            self._features = FeatureStage(self.manifest, self.working_dir)
         return self._features.add(features, self.execution_rid)
 
     def table_path(self, table: str | Table, file_format: str = "csv") -> Path:
@@ -384,7 +401,7 @@ class Execution:
             table: The table.
             file_format: ``csv``, or ``json``: a list of objects, or an object on each line.
         """
-        return row_file(self._session, self._manifest, self.working_dir, table, file_format)
+        return row_file(self._session, self.manifest, self.working_dir, table, file_format)
 
     add_files = of_owner(lambda: recorded.add_files)
     create_dataset = of_owner(lambda: recorded.create_dataset)
@@ -432,14 +449,14 @@ class Execution:
             self.reports.append(CommitReport(self.execution_rid))
             return self.reports[-1]
         try:
-            report = commit(self._session, self._manifest, self._ledger, progress=progress, patience=patience)
+            report = commit(self._session, self.manifest, self._ledger, progress=progress, patience=patience)
         finally:
             self._close()
         self.reports.append(report)
         if clean_folder is None:
             clean_folder = bool(getattr(self._ml_object, "clean_execution_dir", False))
         if clean_folder and report.complete and is_final(self.status):
-            clean_run_directory(self._manifest, self.status)
+            clean_run_directory(self.manifest, self.status)
         return report
 
     commit_output_assets = of_owner(lambda: committing.commit_output_assets)

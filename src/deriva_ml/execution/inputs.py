@@ -109,7 +109,7 @@ class RunInputs:
     Args:
         session: The catalog.
         execution_rid: The run.
-        run_dir: The run's directory.
+        run_dir: The run's directory, or what gives it when something is brought.
         checked: What the run consumes.
         notice: Is told how far each dataset is.
         source: Where the inputs are, if they are not in this catalog.
@@ -124,7 +124,7 @@ class RunInputs:
         self,
         session: Session,
         execution_rid: str,
-        run_dir: Path,
+        run_dir: Path | Callable[[], Path],
         checked: Inputs,
         notice: DownloadNotice | None = None,
         source: InputSource | None = None,
@@ -133,7 +133,7 @@ class RunInputs:
         self._source = source
         self._notice = notice
         self._execution_rid = execution_rid
-        self._folder = run_dir / "inputs"
+        self._run_dir = run_dir
         self._are_here = False
         self.checked = checked
         self.datasets = DatasetCollection()
@@ -153,6 +153,10 @@ class RunInputs:
         made = cls(session, execution_rid, run_dir, checked)
         made.datasets, made.asset_paths, made._are_here = datasets, asset_paths, True
         return made
+
+    @property
+    def _folder(self) -> Path:
+        return (self._run_dir if isinstance(self._run_dir, Path) else self._run_dir()) / "inputs"
 
     def bring(self) -> None:
         """Fetch datasets and assets, from the cache where they are in it; once."""
