@@ -13,18 +13,17 @@ are brought when it is entered, and its directory is made when something is to b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from deriva_ml.asset.directory import file_state, metrics_file, register_directory
 from deriva_ml.asset.staging import AssetStage
 from deriva_ml.asset.upload import Patience
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import Status
-from deriva_ml.execution import recorded
+from deriva_ml.execution import recorded, registering
 from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
@@ -35,21 +34,17 @@ from deriva_ml.execution.states import Upload, is_final
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.bound import Room, of_owner
 from deriva_ml.schema.session import HasSession, Session, session_of
-from deriva_ml.schema.staged_rows import row_file
 from deriva_ml.workspace.manifest import Manifest
 
 if TYPE_CHECKING:
-    from deriva_ml.asset.asset_record import AssetRecord
     from deriva_ml.asset.aux_classes import AssetFilePath
-    from deriva_ml.core.ermrest import FileUploadState, UploadCallback
+    from deriva_ml.core.ermrest import UploadCallback
     from deriva_ml.dataset.aux_classes import DatasetSpec
     from deriva_ml.dataset.dataset_bag import DatasetBag
     from deriva_ml.execution import committing, pending
     from deriva_ml.execution.inputs import RunInputs
-    from deriva_ml.feature.records import FeatureRecord
     from deriva_ml.feature.stage import FeatureStage
     from deriva_ml.model.database import DerivaMLDatabase
-    from deriva_ml.wire.model import Table
 else:
     # Few runs ask for these themselves.
     committing = Room("deriva_ml.execution.committing")
@@ -182,7 +177,7 @@ class Execution:
         found: dict[str, list[AssetFilePath]] = {}
         for report in reports:
             for entry in report.done:
-                found.setdefault(f"{entry.schema}/{entry.asset_table}", []).append(self._assets.path_of(entry))
+                found.setdefault(f"{entry.schema}/{entry.asset_table}", []).append(self.asset_stage.path_of(entry))
         return found
 
     @property
@@ -206,10 +201,20 @@ class Execution:
         return self._opened.manifest
 
     @property
-    def _assets(self) -> AssetStage:
+    def asset_stage(self) -> AssetStage:
+        """What registers the run's files."""
         if self._stage is None:
             self._stage = AssetStage(self._session, self.manifest, self.working_dir)
         return self._stage
+
+    @property
+    def feature_stage(self) -> FeatureStage:
+        """What registers the run's values of features."""
+        from deriva_ml.feature.stage import FeatureStage
+
+        if self._features is None:
+            self._features = FeatureStage(self.manifest, self.working_dir)
+        return self._features
 
     def __str__(self) -> str:
         lines = [f"Execution {self.execution_rid}: {self.status}", f"  workflow:  {self.workflow_rid}"]
@@ -312,97 +317,11 @@ class Execution:
 
     # -- outputs ---------------------------------------------------------------------------------------------------
 
-    def asset_file_path(
-        self,
-        asset_name: str,
-        file_name: str | PurePath,
-        asset_types: str | Iterable[str] | None = None,
-        copy_file: bool = False,  # noqa: ARG002 - the specification's; a file is always copied, so that it is sealed
-        rename_file: str | None = None,
-        metadata: AssetRecord | Mapping[str, Any] | None = None,
-        description: str | None = None,
-        **kwargs: Any,
-    ) -> AssetFilePath:
-        """Register an output, and give the path to write it to.
-
-        Args:
-            asset_name: The asset table.
-            file_name: A bare name for a new file; a ``Path``, or a name with a directory part, for one that exists,
-                which is copied as it is now.
-            asset_types: Terms of ``Asset_Type``; by default the table's own.
-            copy_file: Without effect: a file that exists is always copied.
-            rename_file: The name that the file gets in the catalog.
-            metadata: Values of the table's metadata columns.
-            description: What the file holds.
-            kwargs: Further values of metadata columns.
-        """
-        return self._assets.register(
-            asset_name,
-            file_name,
-            asset_types,
-            rename_file=rename_file,
-            metadata=metadata,
-            description=description,
-            **kwargs,
-        )
-
-    def metrics_file(self, filename: str = "metrics.jsonl") -> AssetFilePath:
-        """The file that the run adds its metrics to, a JSON object on each line; it is an output of the run.
-
-        The file is there, empty, when it is first asked for; who asks again gets the same one.
-
-        Args:
-            filename: Its name in the catalog.
-        """
-        return metrics_file(self._assets, self.manifest, filename)
-
-    def upload_assets(self, assets_dir: str | Path) -> dict[str, FileUploadState]:
-        """Upload the files of a directory that has the name of an asset table, now.
-
-        Args:
-            assets_dir: The directory; files in directories below it are uploaded too.
-
-        Returns:
-            What became of each file, by ``<table>/<path below the directory>``; nothing in a dry run.
-
-        Raises:
-            DerivaMLTableTypeError: The directory has not the name of an asset table.
-            DerivaMLDataError: There is no such directory, or something in it is no plain file.
-        """
-        staged = register_directory(self._assets, Path(assets_dir))
-        if self.dry_run:
-            return {}
-        try:
-            report = commit(self._session, self.manifest, self._ledger, settle=is_final(self.status))
-        finally:
-            self._close(remove=False)
-        self.reports.append(report)
-        return {name: file_state(self.manifest.asset(str(path.key))) for name, path in staged.items()}
-
-    def add_features(self, features: Iterable[FeatureRecord]) -> int:
-        """Stage values of features; they are stored when the outputs are uploaded.
-
-        Returns:
-            How many were staged.
-        """
-        from deriva_ml.feature.stage import FeatureStage
-
-        if self._features is None:
-            self._features = FeatureStage(self.manifest, self.working_dir)
-        return self._features.add(features, self.execution_rid)
-
-    def table_path(self, table: str | Table, file_format: str = "csv") -> Path:
-        """The file to write rows of a table of the project to; they are stored when the outputs are uploaded.
-
-        A row has no RID; a column that refers to the run may be left out. Rows may be added behind those that were
-        uploaded. See :mod:`deriva_ml.schema.staged_rows`.
-
-        Args:
-            table: The table.
-            file_format: ``csv``, or ``json``: a list of objects, or an object on each line.
-        """
-        return row_file(self._session, self.manifest, self.working_dir, table, file_format)
-
+    asset_file_path = of_owner(lambda: registering.asset_file_path)
+    metrics_file = of_owner(lambda: registering.metrics_file)
+    upload_assets = of_owner(lambda: registering.upload_assets)
+    add_features = of_owner(lambda: registering.add_features)
+    table_path = of_owner(lambda: registering.table_path)
     add_files = of_owner(lambda: recorded.add_files)
     create_dataset = of_owner(lambda: recorded.create_dataset)
 
@@ -448,15 +367,31 @@ class Execution:
                 self._close()
             self.reports.append(CommitReport(self.execution_rid))
             return self.reports[-1]
-        try:
-            report = commit(self._session, self.manifest, self._ledger, progress=progress, patience=patience)
-        finally:
-            self._close()
-        self.reports.append(report)
+        report = self.bring_registered(progress, patience, settle=True)
         if clean_folder is None:
             clean_folder = bool(getattr(self._ml_object, "clean_execution_dir", False))
         if clean_folder and report.complete and is_final(self.status):
             clean_run_directory(self.manifest, self.status)
+        return report
+
+    def bring_registered(
+        self, progress: UploadCallback | None = None, patience: Patience | None = None, *, settle: bool = False
+    ) -> CommitReport:
+        """Bring what the run has registered into the catalog, in no dry run; the run may go on.
+
+        Args:
+            progress: Is told of the bytes that have been sent.
+            patience: How to meet a service that is slow or away.
+            settle: Say in the catalog that the upload is done, though the run has not ended.
+        """
+        settle = settle or is_final(self.status)
+        try:
+            report = commit(
+                self._session, self.manifest, self._ledger, progress=progress, patience=patience, settle=settle
+            )
+        finally:
+            self._close(remove=False)
+        self.reports.append(report)
         return report
 
     commit_output_assets = of_owner(lambda: committing.commit_output_assets)
