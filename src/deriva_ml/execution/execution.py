@@ -235,7 +235,7 @@ class Execution:
             start_time=self.start_time,
             stop_time=self.stop_time,
             upload_state=self.upload_state.value,
-        )
+        ).bound(self._session)
 
     describe = of_owner(lambda: recorded.describe)
 
