@@ -16,6 +16,7 @@ from deriva_ml.core.config import folder_identity
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import (
     DerivaMLConfigurationError,
+    DerivaMLDataError,
     DerivaMLDirtyWorkflowError,
     DerivaMLException,
     DerivaMLExecutionError,
@@ -24,7 +25,9 @@ from deriva_ml.core.exceptions import (
     DerivaMLModelError,
     DerivaMLReadOnlyError,
     DerivaMLRidsNotFound,
+    DerivaMLTableTypeError,
     DerivaMLUploadError,
+    DerivaMLValidationError,
 )
 from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.execution.execution import Execution
@@ -612,3 +615,35 @@ def test_a_file_that_is_written_again_after_its_upload_is_an_output_of_its_own(m
     assert set(found) == {len("epoch1"), len("epoch2 final")}
     assert {asset.description for asset in found.values()} == {"a checkpoint"}
     assert execution.upload_execution_outputs() == {}
+
+
+def test_the_metrics_of_a_run_are_one_file_by_whatever_it_is_named(ml, configuration, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("of the user")
+    with Execution(configuration, ml) as run:
+        path = run.metrics_file(Path("metrics.jsonl"))
+        path.write_text('{"loss": 1}\n')
+        assert run.metrics_file() == path
+        with pytest.raises(DerivaMLDataError, match="Not a name for a file"):
+            run.metrics_file("logs/metrics.jsonl")
+    assert (tmp_path / "metrics.jsonl").read_text() == "of the user"
+
+
+def test_words_that_mean_nothing_are_refused(world, configuration):
+    ml = world.ml
+    with Execution(configuration, ml) as run:
+        with pytest.raises(DerivaMLValidationError, match="no status 'Runing'") as refused:
+            run.update_status("Runing")
+        assert refused.value.allowed[0] == "Running"
+        run.update_status("running", "in another case")
+        with pytest.raises(DerivaMLRidsNotFound):
+            run.add_nested_execution("9-ZZZZ")
+        with pytest.raises(DerivaMLTableTypeError):
+            run.add_nested_execution(world.dataset)
+    with pytest.raises(DerivaMLInvalidTerm, match="Outpt"):
+        run.list_assets("Outpt")
+    assert run.list_assets("Input") == []
+    with pytest.raises(DerivaMLValidationError, match="no age"):
+        ml.gc_executions(older_than=5)
+    with pytest.raises(DerivaMLValidationError, match="no moment"):
+        ml.list_executions(since="yesterday")

@@ -30,7 +30,7 @@ from deriva_ml.execution.execution_record import ExecutionRecord
 from deriva_ml.execution.ledger import utc_now
 from deriva_ml.execution.opening import Checked, Opened, Surroundings, check_run, open_run, reopen_run
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
-from deriva_ml.execution.states import Upload, is_final
+from deriva_ml.execution.states import Upload, is_final, named_status
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.bound import Room, of_owner
 from deriva_ml.schema.session import HasSession, Session, session_of
@@ -288,8 +288,9 @@ class Execution:
 
         Raises:
             DerivaMLInvalidTransition: There is no such move.
+            DerivaMLValidationError: There is no such status.
         """
-        self._ledger.move(Status(status), msg)
+        self._ledger.move(named_status(status), msg)
 
     def abort(self, reason: str = "Aborted by the user.") -> None:
         """End the run as Aborted; what it had registered stays pending."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.error_text import legible
 from deriva_ml.core.exceptions import (
+    DerivaMLCatalogError,
     DerivaMLCycleError,
     DerivaMLExecutionError,
     DerivaMLNotFoundError,
@@ -22,7 +24,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.ledger import open_journal
-from deriva_ml.execution.states import check_move, parse_status
+from deriva_ml.execution.states import check_move, named_status, parse_status
 from deriva_ml.execution.uses import number, text
 from deriva_ml.schema.bound import Room, of_owner
 from deriva_ml.schema.session import Session
@@ -160,7 +162,7 @@ class ExecutionRecord:
             DerivaMLExecutionError: A living process works on the run: it moves it, and nobody else.
             DerivaMLReadOnlyError: The catalog is read as of a past moment.
         """
-        return update_status(self.catalog, self.execution_rid, Status(status), detail)
+        return update_status(self.catalog, self.execution_rid, named_status(status), detail)
 
     def update_description(self, description: str) -> ExecutionRecord:
         """Say anew what the run was for; give its record as it is then.
@@ -265,11 +267,19 @@ def add_nested_execution(session: Session, parent: str, child: str, sequence: in
 
     Raises:
         DerivaMLCycleError: A run cannot be part of itself.
+        DerivaMLRidsNotFound: One of them does not exist.
+        DerivaMLTableTypeError: One of them is no run.
     """
     if parent == child:
         raise DerivaMLCycleError([parent, child], "An execution cannot be part of itself")
     row: dict[str, Json] = {"Execution": parent, "Nested_Execution": child, "Sequence": sequence}
-    session.catalog.insert(session.ml_schema, NESTING, [row], on_conflict_skip=True)
+    try:
+        session.catalog.insert(session.ml_schema, NESTING, [row], on_conflict_skip=True)
+    except DerivaMLCatalogError as error:
+        if error.status == HTTPStatus.CONFLICT:
+            for rid in (parent, child):
+                lookup_execution(session, rid)  # which says what is wrong with it
+        raise
 
 
 def update_status(session: Session, rid: str, status: Status, detail: str = "") -> ExecutionRecord:
