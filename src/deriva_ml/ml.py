@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         storage,
         workflow,
     )
+    from deriva_ml.execution import finding as run_finding
     from deriva_ml.execution import validation as run_validation
     from deriva_ml.execution.execution_configuration import ExecutionConfiguration
     from deriva_ml.execution.inputs import DownloadNotice, InputSource
@@ -83,6 +84,7 @@ else:
     references = Room("deriva_ml.schema.references")
     referencing = Room("deriva_ml.dataset.referencing")
     resume = Room("deriva_ml.execution.resume")
+    run_finding = Room("deriva_ml.execution.finding")
     run_validation = Room("deriva_ml.execution.validation")
     storage = Room("deriva_ml.execution.storage")
     validation = Room("deriva_ml.schema.validation")
@@ -344,7 +346,7 @@ class DerivaML:
     lookup_asset = of_owner(lambda: asset.lookup_asset)
     find_assets = of_owner(lambda: asset.find_assets)
     list_asset_tables = of_session(lambda: asset_tables.asset_tables)
-    list_asset_executions = of_session(lambda: execution_record.list_asset_executions)
+    list_asset_executions = of_session(lambda: run_finding.list_asset_executions)
     list_cached_assets = of_session(lambda: cached.list_cached_assets)
     delete_cached_asset = of_session(lambda: cached.delete_cached_asset)
     add_files = of_session(lambda: files.add_files)
@@ -371,7 +373,7 @@ class DerivaML:
     find_datasets_referencing = of_owner(lambda: referencing.find_datasets_referencing)
     lookup_dataset = of_owner(lambda: finding.lookup_dataset)
     delete_dataset = of_session(lambda: finding.delete_dataset)
-    list_dataset_executions = of_session(lambda: execution_record.list_dataset_executions)
+    list_dataset_executions = of_session(lambda: run_finding.list_dataset_executions)
     list_dataset_element_types = of_session(lambda: members.list_dataset_element_types)
     add_dataset_element_type = of_session(lambda: members.add_dataset_element_type)
     download_dataset_bag = of_session(lambda: bag.download_dataset_bag)
@@ -395,8 +397,8 @@ class DerivaML:
     validate_dataset_specs = of_owner(lambda: run_validation.validate_dataset_specs)
     validate_execution_configuration = of_owner(lambda: run_validation.validate_execution_configuration)
     lookup_execution = of_session(lambda: execution_record.lookup_execution)
-    find_executions = of_session(lambda: execution_record.find_executions)
-    find_executions_consuming = of_session(lambda: execution_record.find_executions_consuming)
+    find_executions = of_session(lambda: run_finding.find_executions)
+    find_executions_consuming = of_session(lambda: run_finding.find_executions_consuming)
 
     restore_execution = of_owner(lambda: resume.restore_execution)
     resume_execution = of_owner(lambda: resume.resume_execution)

@@ -15,6 +15,7 @@ from tests.fakes import Counting
 from deriva_ml.asset.asset import create_asset
 from deriva_ml.asset.asset_record import asset_record_class
 from deriva_ml.asset.staging import register
+from deriva_ml.asset.upload import upload
 from deriva_ml.core.ermrest import ColumnDef
 from deriva_ml.core.exceptions import (
     DerivaMLDataError,
@@ -188,3 +189,16 @@ with DerivaML({str(run.session.place.root)!r}, 1) as ml:
     manifest = Manifest(run.manifest.path)
     assert [entry.file_name for entry in manifest.pending_assets()] == ["first.png"]
     assert len(list((run.directory / "assets" / "Image").iterdir())) == 1
+
+
+def test_metadata_that_no_catalog_can_hold_is_refused_and_a_description_is_made_legible(run: Run) -> None:
+    for text in ("a\0b", "\ud800"):
+        with pytest.raises(DerivaMLValidationError, match="Note: no catalog can hold"):
+            run.stage.register("Image", "a.png", Note=text)
+    path = run.stage.register("Image", "a.png", Note="\\u0000 as it is typed", description="x\0\udcffy")
+    path.write_bytes(b"x")
+    with pytest.raises(DerivaMLValidationError, match="Note: no catalog can hold"):
+        path.metadata = {"Note": "\udcff"}
+    (done,) = upload(run.session, run.rid, run.manifest).done
+    (row,) = run.session.catalog.rows_by("demo-schema", "Image", "RID", [str(done.rid)])
+    assert (row["Description"], row["Note"]) == ("x\\x00\\udcffy", "\\u0000 as it is typed")

@@ -334,6 +334,17 @@ status execution_rid workflow_rid working_dir datasets dataset_rids asset_paths 
 database_catalog start_time stop_time uploaded_assets
 """
 
+EXECUTION_RECORD = """
+update_status(status, detail="")
+is_nested()
+is_parent()
+list_nested_executions(recurse=False)
+list_parent_executions(recurse=False)
+add_nested_execution(_child, sequence=None)
+list_input_datasets()
+list_assets(asset_role=None)
+"""
+
 EXPERIMENT = """
 __init__(ml, execution_rid)
 get_chaise_url()
@@ -410,6 +421,7 @@ CLASSES = {
     "deriva_ml.feature:FeatureRecord": FEATURE_RECORD,
     "deriva_ml.dataset:Denormalizer": DENORMALIZER,
     "deriva_ml.execution:Execution": EXECUTION,
+    "deriva_ml.execution:ExecutionRecord": EXECUTION_RECORD,
     "deriva_ml.experiment:Experiment": EXPERIMENT,
 }
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.fakes import Counting, Failing
@@ -14,6 +16,7 @@ from deriva_ml.core.config import folder_identity
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import (
     DerivaMLConfigurationError,
+    DerivaMLDataError,
     DerivaMLDirtyWorkflowError,
     DerivaMLException,
     DerivaMLExecutionError,
@@ -22,7 +25,9 @@ from deriva_ml.core.exceptions import (
     DerivaMLModelError,
     DerivaMLReadOnlyError,
     DerivaMLRidsNotFound,
+    DerivaMLTableTypeError,
     DerivaMLUploadError,
+    DerivaMLValidationError,
 )
 from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.execution.execution import Execution
@@ -71,6 +76,7 @@ def test_a_run_is_recorded(ml, configuration):
     assert report.record.upload_state == "uploaded"
     assert report.record.start_time < report.record.stop_time
     assert report.record.duration.startswith("0.0H 0.0min ")
+    assert 0 < report.record.upload_duration < 60
     assert report.workflow.url == configuration.workflow.url
     (asset,) = report.output_assets
     assert (asset.file_name, asset.length, asset.description) == ("notes.txt", 5, "some notes")
@@ -220,6 +226,7 @@ def test_inputs_are_brought_and_recorded_with_their_version(world, configuration
     assert [(use.rid, use.version) for use in report.input_datasets] == [(world.dataset, str(spec.version))]
     assert [(use.rid, use.version) for use in report.output_datasets] == [(made.dataset_rid, "0.1.0")]
     assert [use.rid for use in report.input_assets] == [world.asset]
+    assert 0 < report.record.download_duration < 60
     assert [dataset.dataset_rid for dataset in execution.list_input_datasets()] == [world.dataset]
     assert [asset.asset_rid for asset in execution.list_assets("Input")] == [world.asset]
 
@@ -258,6 +265,47 @@ def test_a_dry_run_leaves_the_catalog_as_it_was(world, configuration, tmp_path):
     assert everything(ml.session) == before
     assert not (ml.working_dir / "journal.db").exists()
     assert not (ml.working_dir / "deriva-ml").exists()
+
+
+def dry_run_directories():
+    return sorted(Path(tempfile.gettempdir()).glob("deriva-ml-dry-run-*"))
+
+
+def test_a_dry_run_takes_no_room_before_it_needs_some(ml, configuration, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    execution = Execution(configuration, ml, dry_run=True)
+    assert (execution.status, execution.dataset_rids, execution.execution_rid) == (Status.pending, [], "0000")
+    assert "directory" not in str(execution)
+    with execution:
+        assert not dry_run_directories()
+    assert execution.upload_execution_outputs() == {}
+    assert not dry_run_directories()
+    with pytest.raises(RuntimeError), Execution(configuration, ml, dry_run=True):
+        raise RuntimeError
+    assert not dry_run_directories()
+
+
+def test_the_directory_of_a_dry_run_is_its_own_and_gone_at_the_end(ml, configuration, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    execution = Execution(configuration, ml, dry_run=True)
+    other = Execution(configuration, ml, dry_run=True)
+    assert execution.working_dir != other.working_dir
+    assert execution.working_dir.stat().st_mode & 0o777 == 0o700
+    with execution as run:
+        run.asset_file_path("Execution_Asset", "a.txt").write_text("a")
+        names = {entry.file_name.partition("_2")[0] for entry in run.manifest.assets.values()}
+        assert names == {"a.txt", "configuration.json", "uv.lock", "environment_snapshot"}
+    assert execution.status is Status.completed
+    other.abort()
+    assert execution.upload_execution_outputs() == other.upload_execution_outputs() == {}
+    assert execution.uploaded_assets == {}
+    assert not dry_run_directories()
+    for ended in (execution, other):
+        assert not ended.pending_summary().has_pending
+        with pytest.raises(DerivaMLExecutionError):
+            ended.asset_file_path("Execution_Asset", "b.txt")
+    assert not dry_run_directories()
 
 
 def test_a_dry_run_that_fails_leaves_nothing_either(ml, configuration):
@@ -490,7 +538,7 @@ def test_a_run_goes_on_while_the_catalog_cannot_be_reached(ml, configuration):
 
 
 def test_the_catalog_may_lack_the_optional_columns(ml, configuration):
-    for column in ("Start_Time", "Stop_Time", "Upload_State"):
+    for column in ("Start_Time", "Stop_Time", "Upload_State", "Download_Duration", "Upload_Duration"):
         ml.session.catalog.drop_column("deriva-ml", "Execution", column)
     execution = Execution(configuration, ml)
     with execution:
@@ -567,3 +615,35 @@ def test_a_file_that_is_written_again_after_its_upload_is_an_output_of_its_own(m
     assert set(found) == {len("epoch1"), len("epoch2 final")}
     assert {asset.description for asset in found.values()} == {"a checkpoint"}
     assert execution.upload_execution_outputs() == {}
+
+
+def test_the_metrics_of_a_run_are_one_file_by_whatever_it_is_named(ml, configuration, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("of the user")
+    with Execution(configuration, ml) as run:
+        path = run.metrics_file(Path("metrics.jsonl"))
+        path.write_text('{"loss": 1}\n')
+        assert run.metrics_file() == path
+        with pytest.raises(DerivaMLDataError, match="Not a name for a file"):
+            run.metrics_file("logs/metrics.jsonl")
+    assert (tmp_path / "metrics.jsonl").read_text() == "of the user"
+
+
+def test_words_that_mean_nothing_are_refused(world, configuration):
+    ml = world.ml
+    with Execution(configuration, ml) as run:
+        with pytest.raises(DerivaMLValidationError, match="no status 'Runing'") as refused:
+            run.update_status("Runing")
+        assert refused.value.allowed[0] == "Running"
+        run.update_status("running", "in another case")
+        with pytest.raises(DerivaMLRidsNotFound):
+            run.add_nested_execution("9-ZZZZ")
+        with pytest.raises(DerivaMLTableTypeError):
+            run.add_nested_execution(world.dataset)
+    with pytest.raises(DerivaMLInvalidTerm, match="Outpt"):
+        run.list_assets("Outpt")
+    assert run.list_assets("Input") == []
+    with pytest.raises(DerivaMLValidationError, match="no age"):
+        ml.gc_executions(older_than=5)
+    with pytest.raises(DerivaMLValidationError, match="no moment"):
+        ml.list_executions(since="yesterday")

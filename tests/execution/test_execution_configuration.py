@@ -81,3 +81,7 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path):
 def test_the_command_is_the_process_own_by_default():
     assert ExecutionConfiguration().argv
     assert ExecutionConfiguration().argv is not ExecutionConfiguration().argv
+
+
+def test_a_description_that_is_no_text_is_made_legible():
+    assert ExecutionConfiguration(description="a\udcff\0").description == "a\\udcff\\x00"

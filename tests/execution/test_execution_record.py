@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -12,20 +13,25 @@ from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import (
     DerivaMLCycleError,
     DerivaMLDatasetNotFound,
+    DerivaMLExecutionError,
+    DerivaMLInvalidTransition,
+    DerivaMLReadOnlyError,
     DerivaMLRidsNotFound,
     DerivaMLTableTypeError,
     DerivaMLValidationError,
 )
 from deriva_ml.dataset import Dataset, DatasetSpec
+from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.execution_record import (
+    ExecutionRecord,
     add_nested_execution,
-    find_executions,
     list_nested_executions,
     list_parent_executions,
     lookup_execution,
-    newest_executions,
 )
+from deriva_ml.execution.finding import find_executions, newest_executions
 from deriva_ml.execution.inputs import DatasetInput, record_datasets
+from deriva_ml.execution.ledger import open_journal
 from deriva_ml.execution.report import describe
 from deriva_ml.execution.uses import list_assets, list_input_datasets
 
@@ -193,3 +199,54 @@ def test_made_and_consumed_datasets_are_told_apart(world):
     assert list_input_datasets(session, maker) == []
     report = describe(session, maker)
     assert [(use.rid, use.version) for use in report.output_datasets] == [(made.dataset_rid, "0.1.0")]
+
+
+def test_a_record_gives_what_the_catalog_holds_of_its_run(world, configuration):
+    ml = world.ml
+    spec = DatasetSpec(rid=world.dataset, version="0.2.0")
+    with Execution(configuration.model_copy(update={"datasets": [spec]}), ml) as parent:
+        parent.asset_file_path("Scan", "a.bin").write_bytes(b"a")
+        parent.add_nested_execution(child := add_runs(ml.session, 1)[0], 1)
+    parent.upload_execution_outputs()
+    record = ml.lookup_execution(parent.execution_rid)
+    assert [dataset.dataset_rid for dataset in record.list_input_datasets()] == [world.dataset]
+    made = [asset for asset in record.list_assets("Output") if asset.asset_table == "Scan"]
+    assert [asset.filename for asset in made] == ["a.bin"]
+    assert [each.execution_rid for each in record.list_nested_executions()] == [child]
+    assert (record.is_parent(), record.is_nested()) == (True, False)
+    nested = record.list_nested_executions()[0]
+    assert [each.execution_rid for each in nested.list_parent_executions(recurse=True)] == [parent.execution_rid]
+    nested.add_nested_execution(add_runs(ml.session, 1)[0])
+    assert len(record.list_nested_executions(recurse=True)) == 2
+    assert record.workflow.checksum == configuration.workflow.checksum
+    assert str(record).startswith(f"Execution {parent.execution_rid}: Completed\n  workflow:")
+    assert parent.execution_record.list_assets("Output")[0].asset_rid
+    assert pickle.loads(pickle.dumps(record)) == record
+
+
+def test_a_record_is_a_value_and_what_is_said_anew_gives_another(ml, session):
+    rid = add_runs(session, 1)[0]
+    record = ml.lookup_execution(rid)
+    later = record.update_description("said anew")
+    assert (record.description, later.description) == ("run 0", "said anew")
+    later = later.update_status("Aborted", "nobody works on it")
+    assert (later.status, later.status_detail) == (Status.aborted, "nobody works on it")
+    assert ml.lookup_execution(rid) == later
+    with pytest.raises(DerivaMLInvalidTransition):
+        later.update_status(Status.running)
+    with pytest.raises(AttributeError):
+        record.status = Status.failed
+    with pytest.raises(DerivaMLExecutionError, match="bound to no catalog"):
+        ExecutionRecord(rid).list_assets()
+    past = ml.catalog_snapshot(session.catalog.latest_snaptime())
+    with pytest.raises(DerivaMLReadOnlyError):
+        past.lookup_execution(rid).update_description("in the past")
+
+
+def test_a_run_of_this_machine_is_moved_in_its_journal_too(ml, configuration):
+    execution = Execution(configuration, ml)
+    record = ml.lookup_execution(execution.execution_rid).update_status("Aborted")
+    assert record.status_detail == "Ready to start."
+    with open_journal(ml.session) as journal:
+        run = journal.run(execution.execution_rid)
+        assert (run.status, run.synced) == ("Aborted", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit_run, execution_root, parse_upload
 from deriva_ml.execution.recovery import incomplete_runs
 from deriva_ml.execution.states import Upload
+from deriva_ml.workspace.manifest import MANIFEST_NAME, AssetEntry, Manifest, Uploaded
 
 
 def test_an_upload_that_breaks_off_is_finished_by_another_process(ml, configuration):
@@ -80,14 +82,54 @@ def test_progress_is_told(ml, configuration):
     assert told[-1].bytes_completed == 3
 
 
-def test_cleaning_a_directory_keeps_manifest_and_configuration(tmp_path):
-    for name in ("inputs/1-AB/x", "assets/T/k/y", "metadata/uv.lock", "metadata/configuration.json", "manifest"):
+def test_cleaning_a_directory_keeps_manifest_and_configuration_and_what_was_registered_meanwhile(tmp_path):
+    for name in ("inputs/1-AB/x", "assets/T/k/y", "metadata/uv.lock", "metadata/configuration.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "metadata")
-    clean_run_directory(tmp_path)
+    manifest = Manifest(tmp_path / MANIFEST_NAME, "1-AB")
+    entry = AssetEntry("T", "s", key="k", file_name="y", path="assets/T/k/y")
+    Manifest(manifest.path).add(entry)  # by another process
+    clean_run_directory(manifest, Status.completed)
+    assert (tmp_path / "assets/T/k/y").exists()
+    manifest.mark_uploaded([Uploaded("k", "1-CD")])
+    clean_run_directory(manifest, Status.completed)
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
-    assert [name for name in left if not name.endswith(".lock")] == ["manifest", "metadata/configuration.json"]
+    assert [name for name in left if not name.endswith(".lock")] == [MANIFEST_NAME, "metadata/configuration.json"]
+
+
+def test_several_threads_may_upload_at_once_and_each_is_told_what_it_brought(ml, configuration):
+    execution = Execution(configuration, ml)
+    assert execution.uploaded_assets is None
+    with execution:
+        for number in range(20):
+            execution.asset_file_path("Execution_Asset", f"{number}.txt").write_text(str(number))
+        inside = execution.upload_execution_outputs()
+        for number in range(20, 60):
+            execution.asset_file_path("Execution_Asset", f"{number}.txt").write_text(str(number))
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(execution.upload_execution_outputs) for _ in range(4)]
+        brought = [call.result() for call in calls]
+    assert [len(found.get("deriva-ml/Execution_Asset", ())) for found in (inside, *brought)].count(0) == 3
+    together = [path for found in (inside, *brought) for paths in found.values() for path in paths]
+    assert sorted(int(path.stem) for path in together) == list(range(60))
+    assert execution.uploaded_assets == {"deriva-ml/Execution_Asset": together}
+    assert len(execution.describe().output_assets) == 60
+    assert execution.upload_state is Upload.uploaded
+
+
+def test_two_who_upload_at_once_take_turns_and_the_last_says_how_it_stands(ml, configuration):
+    execution = Execution(configuration, ml)
+    with execution:
+        path = execution.asset_file_path("Execution_Asset", "late.txt")
+    with ThreadPoolExecutor(2) as pool:
+        with execution.manifest.turn():
+            calls = [pool.submit(commit_run, ml, execution.execution_rid) for _ in range(2)]
+            wait(calls, timeout=0.2)
+            assert not any(call.done() for call in calls)
+            path.write_text("here it is")
+        assert all(call.result().complete for call in calls)
+    assert ml.lookup_execution(execution.execution_rid).upload_state == "uploaded"
 
 
 def test_names_of_upload_states(tmp_path):

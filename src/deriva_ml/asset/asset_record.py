@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -123,7 +124,7 @@ def checked_metadata(cls: type[AssetRecord], given: Mapping[str, Any], what: str
         DerivaMLValidationError: A name is no column, a value is of the wrong type or no term, or one is missing.
     """
     try:
-        return cls(**{name: value for name, value in given.items() if value is not None}).to_metadata()
+        values = cls(**{name: value for name, value in given.items() if value is not None}).to_metadata()
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
         names = [cls.column_fields.get(name, name) for name in cls.model_fields]
@@ -133,6 +134,23 @@ def checked_metadata(cls: type[AssetRecord], given: Mapping[str, Any], what: str
             + "; ".join(f"{'.'.join(map(str, each['loc']))}: {_reason(each)}" for each in found),
             allowed=nearest(unknown[0], names) if unknown else (),
         ) from error
+    for name, value in values.items():
+        if not _is_storable(value):
+            raise DerivaMLValidationError(
+                f"The metadata of {what} does not fit: {name}: no catalog can hold {value!r}.",
+                hint="a text has neither NUL characters nor halves of surrogate pairs (bytes that are no text)",
+            )
+    return values
+
+
+def _is_storable(value: Json) -> bool:
+    """Whether the texts of a value are such as a database can hold; that is not said of them by their type."""
+    if value is None or isinstance(value, int | float):
+        return True
+    try:
+        return b"\\u0000" not in json.dumps(value, ensure_ascii=False).replace("\\\\", "").encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _reason(error: Any) -> str:

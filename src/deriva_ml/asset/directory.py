@@ -26,7 +26,12 @@ def metrics_file(stage: AssetStage, manifest: Manifest, filename: str) -> AssetF
         stage: The run's outputs.
         manifest: The run's manifest.
         filename: Its name in the catalog.
+
+    Raises:
+        DerivaMLDataError: The name has a directory part.
     """
+    if (filename := str(filename)) != Path(filename).name:
+        raise DerivaMLDataError(f"Not a name for a file: {filename!r}.", hint="give a name without a directory part")
     last: AssetEntry | None = None
     for entry in manifest.assets.values():
         if (entry.asset_table, entry.file_name) == (MLAsset.execution_asset.value, filename):

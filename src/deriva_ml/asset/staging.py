@@ -19,10 +19,12 @@ from typing import Any
 
 from deriva_ml.asset.asset_record import AssetRecord, asset_record_class, checked_metadata
 from deriva_ml.asset.aux_classes import AssetFilePath, Binding
+from deriva_ml.asset.sealing import existing_file, seal_copy
 from deriva_ml.asset.tables import asset_table
 from deriva_ml.core.enums import MLVocab
+from deriva_ml.core.error_text import legible
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError, DerivaMLInvalidTerm
-from deriva_ml.core.files import atomic_write, copy_in_kernel, nearest
+from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import list_vocabulary_terms
@@ -62,7 +64,7 @@ class AssetStage:
         file_name: str | PurePath,
         asset_types: str | Iterable[str] | None = None,
         *,
-        rename_file: str | None = None,
+        rename_file: str | PurePath | None = None,
         metadata: AssetRecord | Mapping[str, Any] | None = None,
         description: str | None = None,
         **more: Any,
@@ -91,7 +93,7 @@ class AssetStage:
         """
         table = asset_table(self._session, asset_name)
         source = existing_file(file_name)
-        name = _checked_name(rename_file or (source.name if source else PurePath(file_name).name))
+        name = _checked_name(os.fspath(rename_file or (source.name if source else PurePath(file_name).name)))
         types = self._check_types([table.name] if asset_types is None else asset_types)
         values = self._check_metadata(table, name, _merged(metadata, more))
         key = self._key()
@@ -104,7 +106,7 @@ class AssetStage:
             path=self._manifest.relative(staged),
             asset_types=types,
             metadata=values,
-            description=description,
+            description=None if description is None else legible(str(description)),
         )
         try:
             self._manifest.add(entry)
@@ -151,17 +153,17 @@ class AssetStage:
 
     def path_of(self, entry: AssetEntry, table: Table | None = None) -> AssetFilePath:
         """The path of a registered output, bound to its entry."""
-        found = table or asset_table(self._session, f"{entry.schema}:{entry.asset_table}")
-        binding = Binding(
-            self._manifest,
-            entry.key,
-            lambda values: self._check_metadata(found, entry.file_name, values),
-            self._check_types,
-        )
+
+        def check(values: Mapping[str, Any]) -> dict[str, Json]:
+            # who asks for many paths changes the metadata of few: only then is the table looked up
+            found = table or asset_table(self._session, f"{entry.schema}:{entry.asset_table}")
+            return self._check_metadata(found, entry.file_name, values)
+
+        binding = Binding(self._manifest, entry.key, check, self._check_types)
         return AssetFilePath(self._manifest.file_of(entry), entry.asset_table, entry.file_name, binding=binding)
 
     def _check_types(self, given: str | Iterable[str]) -> tuple[str, ...]:
-        wanted = list(dict.fromkeys([given] if isinstance(given, str) else given))
+        wanted = list(dict.fromkeys([given] if isinstance(given, str) else map(str, given)))
         if any(name not in self._types for name in wanted):
             # a term may have been added since
             terms = list_vocabulary_terms(self._session, f"{self._session.ml_schema}:{MLVocab.asset_type.value}")
@@ -188,9 +190,10 @@ class AssetStage:
             try:
                 place.mkdir()
             except FileNotFoundError:
+                self._run_dir.stat()  # a run's directory that is gone is not begun anew
                 place.mkdir(parents=True)
             if source is not None:
-                _copy(source, place / name)
+                seal_copy(source, place / name)
         except OSError as error:
             shutil.rmtree(place, ignore_errors=True)
             raise DerivaMLExecutionError(
@@ -214,29 +217,6 @@ def register(
     return AssetStage(session, manifest, run_dir).register(asset_name, file_name, asset_types, **options)
 
 
-def existing_file(file_name: str | PurePath) -> Path | None:
-    """The file that a caller points at; None for the name of a new one.
-
-    Raises:
-        DerivaMLDataError: Something that is not a plain file is there.
-    """
-    if isinstance(file_name, str) and os.sep not in file_name:
-        return None
-    path = Path(file_name).expanduser()
-    if not path.exists():
-        if path.is_symlink():
-            raise DerivaMLDataError(f"{path} is a symbolic link to a file that does not exist.")
-        return None
-    found = path.resolve()
-    if not found.is_file():
-        raise DerivaMLDataError(
-            f"{path} is not a plain file.",
-            hint="register the files of a directory one by one, or an archive of it" if found.is_dir() else None,
-        )
-    # the name is the link's, the content that of the file itself
-    return path.absolute()
-
-
 def _checked_name(name: str) -> str:
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise DerivaMLDataError(f"Not a name for a file: {name!r}.", hint="give a name without a directory part")
@@ -250,14 +230,3 @@ def _checked_name(name: str) -> str:
 def _merged(metadata: AssetRecord | Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
     given = metadata.to_metadata() if isinstance(metadata, AssetRecord) else dict(metadata or {})
     return {**given, **more}
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file so that the two are independent; the kernel shares the content where the file system can."""
-    with source.open("rb") as content, atomic_write(target) as out:
-        while copy_in_kernel(content.fileno(), out.fileno(), 1 << 30):
-            continue
-        if not out.seek(0, os.SEEK_END):
-            # the kernel cannot, or some file system of its own claims to be empty
-            shutil.copyfileobj(content, out, 1 << 20)
-        os.fchmod(out.fileno(), 0o644)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from deriva_ml.asset.asset_record import asset_record_class, checked_metadata
-from deriva_ml.asset.staging import existing_file
+from deriva_ml.asset.sealing import existing_file
 from deriva_ml.asset.tables import asset_table, type_companion
 from deriva_ml.asset.upload_rows import catalog_name, object_name
 from deriva_ml.catalog.bulk import Content, Naming, Outgoing
 from deriva_ml.core.enums import MLVocab
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLException
 from deriva_ml.core.json_types import Json
-from deriva_ml.schema.session import Session
+from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.vocabulary import list_vocabulary_terms
 from deriva_ml.wire.model import Table
 
@@ -23,11 +23,11 @@ __all__ = ["store_contents", "upload_asset"]
 Row = dict[str, Json]
 
 
-def upload_asset(session: Session, file: str | Path, table: str | Table, **columns: Any) -> Row:
+def upload_asset(model: HasSession | Session, file: str | Path, table: str | Table, **columns: Any) -> Row:
     """Make a file an asset, without a run; each call makes one.
 
     Args:
-        session: The catalog.
+        model: A ``DerivaML``, its model or its session.
         file: The file.
         table: The asset table.
         columns: Values of its metadata columns, and its ``Description``.
@@ -40,6 +40,7 @@ def upload_asset(session: Session, file: str | Path, table: str | Table, **colum
         DerivaMLValidationError: The values do not fit the table's columns.
         DerivaMLDataError: There is no such file.
     """
+    session = session_of(model)
     session.require_writable()
     found = asset_table(session, table)
     source = existing_file(Path(file))

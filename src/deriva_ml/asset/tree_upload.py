@@ -76,7 +76,9 @@ def upload_tree(
             runs.setdefault(found.root, []).append(found)
     _require_executions(session, {root.name for root in runs})
     for root, files in runs.items():
-        states |= _Run(session, root).upload(files, progress, patience)
+        run = _Run(session, root)
+        with run.manifest.turn():
+            states |= run.upload(files, progress, patience)
     return dict(sorted(states.items()))
 
 
@@ -120,8 +122,8 @@ class _Run:
     def __init__(self, session: Session, root: Path) -> None:
         self._session = session
         self._root = root
-        self._manifest = Manifest(root / MANIFEST_NAME, root.name)
-        self._stage = AssetStage(session, self._manifest, root)
+        self.manifest = Manifest(root / MANIFEST_NAME, root.name)
+        self._stage = AssetStage(session, self.manifest, root)
         self._types: dict[tuple[str, str], dict[str, list[str]]] = {}
 
     def upload(self, files: list[RunFile], progress: UploadCallback | None, patience: Patience | None) -> States:
@@ -178,31 +180,31 @@ class _Run:
     def _upload_assets(
         self, keys: dict[str, str], progress: UploadCallback | None, patience: Patience | None
     ) -> States:
-        paths = {path: self._manifest.relative(Path(path)) for path in keys}
-        stage_rewritten(self._manifest, paths.values())
-        last = {path: self._manifest.key_of(Path(path)) or key for path, key in keys.items()}
+        paths = {path: self.manifest.relative(Path(path)) for path in keys}
+        stage_rewritten(self.manifest, paths.values())
+        last = {path: self.manifest.key_of(Path(path)) or key for path, key in keys.items()}
         upload(
             self._session,
             self._root.name,
-            self._manifest,
+            self.manifest,
             progress=progress,
             patience=patience,
             keys=set(last.values()),
         )
-        return {path: file_state(self._manifest.asset(key)) for path, key in last.items()}
+        return {path: file_state(self.manifest.asset(key)) for path, key in last.items()}
 
     def _register_rows(self, file: RunFile) -> str:
         schema, name = file.parts[0], file.path.stem
         if len(file.parts) != 3 or file.parts[1] != name or file.path.suffix[1:] not in FORMATS:
             raise DerivaMLDataError("it is not table/<schema>/<Table>/<Table>.csv, or .json.")
         schema, name = schema.replace("%2F", "/"), name.replace("%2F", "/")
-        row_file(self._session, self._manifest, self._root, f"{schema}:{name}", file.path.suffix[1:])
+        row_file(self._session, self.manifest, self._root, f"{schema}:{name}", file.path.suffix[1:])
         return f"{schema}:{name}"
 
     def _upload_rows(self, keys: dict[str, str]) -> States:
-        reopen_rewritten(self._manifest)
-        others = self._manifest.tables.keys() - set(keys.values())
-        report = upload_rows(self._session, self._manifest, self._root.name, left_out=others)
+        reopen_rewritten(self.manifest)
+        others = self.manifest.tables.keys() - set(keys.values())
+        report = upload_rows(self._session, self.manifest, self._root.name, left_out=others)
         states: States = {}
         for path, key in keys.items():
             if key in report.failed:

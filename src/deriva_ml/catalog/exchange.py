@@ -6,7 +6,12 @@ import json
 from typing import Any
 
 from deriva_ml.catalog.transport import Retry, Transport
-from deriva_ml.core.exceptions import DerivaMLAuthenticationError, DerivaMLCatalogError, DerivaMLUnreachable
+from deriva_ml.core.exceptions import (
+    DerivaMLAuthenticationError,
+    DerivaMLCatalogError,
+    DerivaMLUnreachable,
+    DerivaMLValidationError,
+)
 from deriva_ml.wire.http import Request, Response
 from deriva_ml.wire.targets import CATALOGS
 
@@ -57,5 +62,16 @@ def read_whole(transport: Transport, request: Request, retry: Retry) -> Response
 
 
 def json_body(document: Any) -> bytes:
-    """A document as the body of a request."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    """A document as the body of a request.
+
+    Raises:
+        DerivaMLValidationError: A text in it is none.
+    """
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise DerivaMLValidationError(
+            f"No catalog can hold the text {text[max(0, error.start - 40) : error.end]!r}.",
+            hint="it holds half of a surrogate pair, as bytes do that were read as text and are none",
+        ) from error

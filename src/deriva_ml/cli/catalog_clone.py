@@ -6,10 +6,9 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deriva_ml.cli.catalog_flags import add_json, credential_in, place_and_catalog, step_bar
+from deriva_ml.cli.catalog_flags import add_copying, add_json, credential_in, place_and_catalog, step_bar
 
 if TYPE_CHECKING:
     from deriva_ml.catalog.clone_result import CloneCatalogResult
@@ -34,18 +33,7 @@ def register(commands: Any) -> None:
     clone.add_argument("--dry-run", action="store_true", help="say what would be copied; nothing is written")
     clone.add_argument("--alias", help="a second name for the copy")
     _add_extent(clone)
-    for side, flag in (("SRC", "source"), ("DST", "target")):
-        clone.add_argument(
-            f"--{flag}-token-file",
-            type=Path,
-            metavar="FILE",
-            help=f"the token for {side} is in this file, where it is not that of DERIVA_ML_TOKEN",
-        )
-    clone.add_argument(
-        "--restart",
-        action="store_true",
-        help="begin an unfinished copy anew though the process that began it is on another machine",
-    )
+    add_copying(clone)
     clone.add_argument("--truncate-oversized", action="store_true", help="cut values that DST refuses as too long")
     clone.add_argument("--concurrency", type=int, default=1, metavar="N", help="tables at a time (default: 1)")
     clone.add_argument("--keep-versions", action="store_true", help="give datasets no version of what is in the copy")

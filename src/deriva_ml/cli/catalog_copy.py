@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deriva_ml.cli.catalog_flags import credential_in, known_catalog, place_and_catalog, step_bar
+from deriva_ml.cli.catalog_flags import add_copying, credential_in, known_catalog, place_and_catalog, step_bar
 from deriva_ml.cli.place import add_place
 
 __all__ = ["register"]
@@ -26,18 +26,7 @@ def register(commands: Any) -> None:
     copy.add_argument("source", metavar="SRC", help="PLACE or PLACE#CATALOG")
     copy.add_argument("target", metavar="DST", help="PLACE or PLACE#CATALOG; a folder is made if there is none")
     copy.add_argument("--name", help="a name to show (default: that of the source)")
-    copy.add_argument(
-        "--restart",
-        action="store_true",
-        help="begin an unfinished copy anew though the process that began it is on another machine",
-    )
-    for side, flag in (("SRC", "source"), ("DST", "target")):
-        copy.add_argument(
-            f"--{flag}-token-file",
-            type=Path,
-            metavar="FILE",
-            help=f"the token for {side} is in this file, where it is not that of DERIVA_ML_TOKEN",
-        )
+    add_copying(copy)
     copy.set_defaults(run=_copy)
 
     export = commands.add_parser("export", help="write a catalog into a folder of plain files, as a bag")

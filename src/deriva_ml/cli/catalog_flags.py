@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Commands",
+    "add_copying",
     "add_json",
     "add_root",
     "credential_in",
@@ -36,6 +37,22 @@ def add_root(command: argparse.ArgumentParser) -> None:
 def add_json(command: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     command.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def add_copying(command: argparse.ArgumentParser) -> None:
+    """Add what every command takes that makes a catalog, SRC, into another one, DST."""
+    for side, flag in (("SRC", "source"), ("DST", "target")):
+        command.add_argument(
+            f"--{flag}-token-file",
+            type=Path,
+            metavar="FILE",
+            help=f"the token for {side} is in this file, where it is not that of DERIVA_ML_TOKEN",
+        )
+    command.add_argument(
+        "--restart",
+        action="store_true",
+        help="begin an unfinished copy anew though the process that began it is on another machine",
+    )
 
 
 def folder_of(arguments: argparse.Namespace) -> Path:

@@ -39,7 +39,7 @@ def _show(flags: argparse.Namespace) -> int:
     from deriva_ml.cli.records import show_latest, show_report
     from deriva_ml.cli.terminal import show_json
     from deriva_ml.core.config import place_flags
-    from deriva_ml.execution.execution_record import newest_executions
+    from deriva_ml.execution.finding import newest_executions
     from deriva_ml.execution.recovery import reconcile_dead_runs
     from deriva_ml.execution.report import describe
 

@@ -1,8 +1,8 @@
-"""The text of an error that anybody may have raised, made fit to be written down."""
+"""Text that anybody may have made, that of an error above all, made fit to be written down."""
 
 from __future__ import annotations
 
-__all__ = ["error_text"]
+__all__ = ["error_text", "legible"]
 
 LONGEST_TEXT = 2000
 """How much of an error's text is written down; a model may raise one with a whole array in it."""
@@ -20,4 +20,9 @@ def error_text(error: BaseException) -> str:
         return f"(its text cannot be made: {type(second).__name__})"
     if len(text) > LONGEST_TEXT:
         text = f"{text[:LONGEST_TEXT]} ... ({len(text)} characters)"
+    return legible(text)
+
+
+def legible(text: str) -> str:
+    """A text as it can be stored: bytes that were no text, and NUL, are written out in hexadecimal."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")

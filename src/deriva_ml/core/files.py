@@ -235,7 +235,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
         durable: Wait until the content is on the disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{_beginning(path.name)}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as out:
             yield out
@@ -248,6 +248,11 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
     if durable:
         fsync_directory(path.parent)
+
+
+def _beginning(name: str) -> str:
+    """As much of a name as leaves room for more in another one, whatever its letters take in bytes."""
+    return os.fsencode(name)[:100].decode("utf-8", "ignore")
 
 
 def unusable_directory(path: Path, error: OSError) -> DerivaMLConfigurationError:

@@ -58,33 +58,13 @@ def denormalize_info(bag: DatasetBag, include_tables: Tables, version: object = 
 def describe_denormalized(
     bag: DatasetBag, include_tables: Tables, *, row_per: Name | None = None, via: Tables = (), version: object = None
 ) -> dict[str, Any]:
-    """How tables would be joined, and what stands in the way; see ``Dataset.describe_denormalized``.
-
-    Args:
-        bag: The bag.
-        include_tables: The tables.
-        row_per: The table that a row is to stand for.
-        via: Tables to go by, which add no columns.
-        version: Not looked at.
-
-    Raises:
-        DerivaMLTableNotFound: There is no such table.
-    """
+    """How tables would be joined, and what stands in the way; see ``Dataset.describe_denormalized``."""
     del version
     return bag_joins.describe_denormalized(bag.database, include_tables, row_per, via)
 
 
 def list_schema_paths(bag: DatasetBag, tables: Tables | None = None, *, version: object = None) -> dict[str, Any]:
-    """The ways from element types to tables that joins could follow; see ``Dataset.list_schema_paths``.
-
-    Args:
-        bag: The bag.
-        tables: Ways to these tables only.
-        version: Not looked at.
-
-    Raises:
-        DerivaMLTableNotFound: There is no such table.
-    """
+    """The ways from element types to tables that joins could follow; see ``Dataset.list_schema_paths``."""
     del version
     return bag_joins.list_schema_paths(bag.database, tables)
 

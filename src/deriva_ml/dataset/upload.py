@@ -6,7 +6,7 @@ It is the same way that the outputs of a run go: see ``asset/tree_upload``, ``as
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deriva_ml.asset.run_tree import (
     asset_file_path,
@@ -25,6 +25,7 @@ from deriva_ml.asset.run_tree import (
     table_path,
     upload_root,
 )
+from deriva_ml.asset.store_files import upload_asset
 from deriva_ml.core.json_types import Json
 from deriva_ml.schema.session import HasSession, Session, session_of
 
@@ -89,28 +90,6 @@ def upload_directory(
 
     patience = Patience(max_retries, retry_delay, timeout, chunk_size)
     return upload_tree(session_of(model), Path(directory), progress=progress_callback, patience=patience)
-
-
-def upload_asset(model: HasSession | Session, file: str | Path, table: str | Table, **kwargs: Any) -> dict[str, Json]:
-    """Make a file an asset, without a run; each call makes one.
-
-    Args:
-        model: A ``DerivaML``, its model or its session.
-        file: The file.
-        table: The asset table.
-        kwargs: Values of its metadata columns, and its ``Description``.
-
-    Returns:
-        The row, as the catalog has it.
-
-    Raises:
-        DerivaMLTableTypeError: It is no asset table.
-        DerivaMLValidationError: The values do not fit the table's columns.
-        DerivaMLDataError: There is no such file.
-    """
-    from deriva_ml.asset import store_files
-
-    return store_files.upload_asset(session_of(model), file, table, **kwargs)
 
 
 def asset_table_upload_spec(

@@ -119,6 +119,8 @@ def _limit(older_than: timedelta | datetime | None) -> datetime | None:
                 f"Runs cannot be older than {older_than}.", hint="give a time that is not negative"
             )
         return datetime.now(UTC) - older_than
+    if older_than is not None and not isinstance(older_than, datetime):
+        raise DerivaMLValidationError(f"{older_than!r} is no age.", hint="give a timedelta, or a datetime")
     return None if older_than is None else older_than.astimezone(UTC)
 
 

@@ -7,49 +7,44 @@ The way of a run:
    registered by then is uploaded all the same (:mod:`deriva_ml.execution.ending`).
 3. The outputs are uploaded, in or after the ``with`` block, once or several times (:mod:`deriva_ml.execution.outputs`).
 
-A dry run goes the same way without touching the catalog, in a temporary directory. Its inputs are brought when it is
-entered, not before: to make one is a check.
+A dry run goes the same way without touching the catalog, in a temporary directory. To make one is a check: its inputs
+are brought when it is entered, and its directory is made when something is to be put there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from deriva_ml.asset.directory import file_state, metrics_file, register_directory
 from deriva_ml.asset.staging import AssetStage
 from deriva_ml.asset.upload import Patience
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import Status
-from deriva_ml.execution import recorded
+from deriva_ml.execution import recorded, registering
 from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
 from deriva_ml.execution.ledger import utc_now
-from deriva_ml.execution.opening import Opened, Surroundings, open_run, reopen_run
+from deriva_ml.execution.opening import Checked, Opened, Surroundings, check_run, open_run, reopen_run
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
-from deriva_ml.execution.states import Upload, is_final
+from deriva_ml.execution.states import Upload, is_final, named_status
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.bound import Room, of_owner
 from deriva_ml.schema.session import HasSession, Session, session_of
-from deriva_ml.schema.staged_rows import row_file
 from deriva_ml.workspace.manifest import Manifest
 
 if TYPE_CHECKING:
-    from deriva_ml.asset.asset_record import AssetRecord
     from deriva_ml.asset.aux_classes import AssetFilePath
-    from deriva_ml.core.ermrest import FileUploadState, UploadCallback
+    from deriva_ml.core.ermrest import UploadCallback
     from deriva_ml.dataset.aux_classes import DatasetSpec
     from deriva_ml.dataset.dataset_bag import DatasetBag
     from deriva_ml.execution import committing, pending
     from deriva_ml.execution.inputs import RunInputs
-    from deriva_ml.feature.records import FeatureRecord
     from deriva_ml.feature.stage import FeatureStage
     from deriva_ml.model.database import DerivaMLDatabase
-    from deriva_ml.wire.model import Table
 else:
     # Few runs ask for these themselves.
     committing = Room("deriva_ml.execution.committing")
@@ -98,13 +93,15 @@ class Execution:
         self._begin(ml_object, now, dry_run=dry_run or reload == DRY_RUN_RID)
         if not self.dry_run:
             self._session.require_writable()
+        opened: Opened | Checked
         if reload is not None and not self.dry_run:
             opened = reopen_run(self._session, configuration, reload, workflow)
         else:
             hydra_dir = getattr(ml_object, "hydra_runtime_output_dir", None)
             told, source = getattr(ml_object, "on_download", None), getattr(ml_object, "inputs_from", None)
             around = Surroundings(now, parent, sequence, hydra_dir, told, source)
-            opened = open_run(self._session, configuration, workflow, around, dry_run=self.dry_run)
+            begin = check_run if self.dry_run else open_run
+            opened = begin(self._session, configuration, workflow, around)
         self._take(opened)
 
     @classmethod
@@ -125,23 +122,21 @@ class Execution:
         self._session = session_of(ml_object)
         self._now = now
         self.dry_run = dry_run
-        self.uploaded_assets: dict[str, list[AssetFilePath]] | None = None
         self.reports: list[CommitReport] = []
 
-    def _take(self, opened: Opened) -> None:
+    def _take(self, opened: Opened | Checked) -> None:
+        self._opened = opened
         self.configuration = opened.configuration
         self.workflow = opened.workflow
         self.workflow_rid = opened.workflow_rid
         self.execution_rid = opened.ledger.execution_rid
-        self.working_dir = opened.working_dir
         self.datasets = opened.inputs.datasets
         self.asset_paths = opened.inputs.asset_paths
         self.start_time = opened.start_time
         self.stop_time = opened.stop_time
         self._ledger = opened.ledger
-        self._manifest = opened.manifest
         self._inputs = opened.inputs
-        self._assets = AssetStage(self._session, self._manifest, self.working_dir)
+        self._stage: AssetStage | None = None
         self._features: FeatureStage | None = None
 
     # -- what it knows ---------------------------------------------------------------------------------------------
@@ -174,6 +169,18 @@ class Execution:
         return DerivaMLDatabase(self.datasets[0].database) if self.datasets else None
 
     @property
+    def uploaded_assets(self) -> dict[str, list[AssetFilePath]] | None:
+        """The files that this object has brought into the catalog, by ``<schema>/<table>``; None if it never tried."""
+        return self._brought(self.reports) if self.reports else None
+
+    def _brought(self, reports: Iterable[CommitReport]) -> dict[str, list[AssetFilePath]]:
+        found: dict[str, list[AssetFilePath]] = {}
+        for report in reports:
+            for entry in report.done:
+                found.setdefault(f"{entry.schema}/{entry.asset_table}", []).append(self.asset_stage.path_of(entry))
+        return found
+
+    @property
     def inputs(self) -> RunInputs:
         """What the run consumes, and what of it is on this machine."""
         return self._inputs
@@ -181,16 +188,39 @@ class Execution:
     def catch_up(self) -> None:
         """Know what the process that did the run's work has noted and registered meanwhile."""
         self._ledger.catch_up()
-        self._manifest.refresh()
+        self.manifest.refresh()
+
+    @property
+    def working_dir(self) -> Path:
+        """The run's directory; that of a dry run is made when it is first asked for."""
+        return self._opened.working_dir
 
     @property
     def manifest(self) -> Manifest:
         """What the run has registered."""
-        return self._manifest
+        return self._opened.manifest
+
+    @property
+    def asset_stage(self) -> AssetStage:
+        """What registers the run's files."""
+        if self._stage is None:
+            self._stage = AssetStage(self._session, self.manifest, self.working_dir)
+        return self._stage
+
+    @property
+    def feature_stage(self) -> FeatureStage:
+        """What registers the run's values of features."""
+        from deriva_ml.feature.stage import FeatureStage
+
+        if self._features is None:
+            self._features = FeatureStage(self.manifest, self.working_dir)
+        return self._features
 
     def __str__(self) -> str:
         lines = [f"Execution {self.execution_rid}: {self.status}", f"  workflow:  {self.workflow_rid}"]
-        lines += [f"  datasets:  {', '.join(self.dataset_rids) or 'none'}", f"  directory: {self.working_dir}"]
+        lines.append(f"  datasets:  {', '.join(self.dataset_rids) or 'none'}")
+        if self._opened.is_made:
+            lines.append(f"  directory: {self.working_dir}")
         return "\n".join(lines)
 
     @property
@@ -205,7 +235,7 @@ class Execution:
             start_time=self.start_time,
             stop_time=self.stop_time,
             upload_state=self.upload_state.value,
-        )
+        ).bound(self._session)
 
     describe = of_owner(lambda: recorded.describe)
 
@@ -237,7 +267,10 @@ class Execution:
         self._inputs.bring()
         if self.start_time is None or self.status is not Status.running:  # a run that is gone on with began before
             self.start_time = self._now()
-        self._ledger.move(Status.running, "The model runs.", Start_Time=self.start_time.isoformat())
+        columns: dict[str, Any] = {"Start_Time": self.start_time.isoformat()}
+        if self._inputs.checked.datasets or self._inputs.checked.assets:
+            columns["Download_Duration"] = round(self._inputs.seconds, 3)
+        self._ledger.move(Status.running, "The model runs.", **columns)
 
     def execution_stop(self) -> None:
         """Note that the model has ended well."""
@@ -245,15 +278,19 @@ class Execution:
 
     def _stop(self, status: Status, detail: str) -> None:
         self.stop_time = self._now()
-        end_run(self._ledger, self._manifest, status, detail, started=self.start_time, now=self.stop_time)
+        if self._opened.is_made:
+            end_run(self._ledger, self.manifest, status, detail, started=self.start_time, now=self.stop_time)
+        else:
+            self._ledger.move(status, detail)
 
     def update_status(self, status: Status | str, msg: str = "") -> None:
         """Move to a status, or say something new of the present one.
 
         Raises:
             DerivaMLInvalidTransition: There is no such move.
+            DerivaMLValidationError: There is no such status.
         """
-        self._ledger.move(Status(status), msg)
+        self._ledger.move(named_status(status), msg)
 
     def abort(self, reason: str = "Aborted by the user.") -> None:
         """End the run as Aborted; what it had registered stays pending."""
@@ -261,14 +298,14 @@ class Execution:
 
     def _end_badly(self, error: BaseException) -> None:
         started, self.stop_time = self.start_time, self._now()
-        report = end_badly(
-            self._ledger, self._manifest, error, started=started, now=self.stop_time, upload=not self.dry_run
-        )
+        manifest = self.manifest if self._opened.is_made else None
+        report = end_badly(self._ledger, manifest, error, started=started, now=self.stop_time, upload=not self.dry_run)
         if report is not None:
             self.reports.append(report)
 
     def _close(self, *, remove: bool = True) -> None:
-        close_run(self._ledger, self.working_dir, remove=remove)
+        if self._opened.is_made:
+            close_run(self._ledger, self.working_dir, remove=remove)
 
     # -- inputs ----------------------------------------------------------------------------------------------------
 
@@ -284,97 +321,11 @@ class Execution:
 
     # -- outputs ---------------------------------------------------------------------------------------------------
 
-    def asset_file_path(
-        self,
-        asset_name: str,
-        file_name: str | PurePath,
-        asset_types: str | Iterable[str] | None = None,
-        copy_file: bool = False,  # noqa: ARG002 - the specification's; a file is always copied, so that it is sealed
-        rename_file: str | None = None,
-        metadata: AssetRecord | Mapping[str, Any] | None = None,
-        description: str | None = None,
-        **kwargs: Any,
-    ) -> AssetFilePath:
-        """Register an output, and give the path to write it to.
-
-        Args:
-            asset_name: The asset table.
-            file_name: A bare name for a new file; a ``Path``, or a name with a directory part, for one that exists,
-                which is copied as it is now.
-            asset_types: Terms of ``Asset_Type``; by default the table's own.
-            copy_file: Without effect: a file that exists is always copied.
-            rename_file: The name that the file gets in the catalog.
-            metadata: Values of the table's metadata columns.
-            description: What the file holds.
-            kwargs: Further values of metadata columns.
-        """
-        return self._assets.register(
-            asset_name,
-            file_name,
-            asset_types,
-            rename_file=rename_file,
-            metadata=metadata,
-            description=description,
-            **kwargs,
-        )
-
-    def metrics_file(self, filename: str = "metrics.jsonl") -> AssetFilePath:
-        """The file that the run adds its metrics to, a JSON object on each line; it is an output of the run.
-
-        The file is there, empty, when it is first asked for; who asks again gets the same one.
-
-        Args:
-            filename: Its name in the catalog.
-        """
-        return metrics_file(self._assets, self._manifest, filename)
-
-    def upload_assets(self, assets_dir: str | Path) -> dict[str, FileUploadState]:
-        """Upload the files of a directory that has the name of an asset table, now.
-
-        Args:
-            assets_dir: The directory; files in directories below it are uploaded too.
-
-        Returns:
-            What became of each file, by ``<table>/<path below the directory>``; nothing in a dry run.
-
-        Raises:
-            DerivaMLTableTypeError: The directory has not the name of an asset table.
-            DerivaMLDataError: There is no such directory, or something in it is no plain file.
-        """
-        staged = register_directory(self._assets, Path(assets_dir))
-        if self.dry_run:
-            return {}
-        try:
-            report = commit(self._session, self._manifest, self._ledger, settle=is_final(self.status))
-        finally:
-            self._close(remove=False)
-        self.reports.append(report)
-        return {name: file_state(self._manifest.asset(str(path.key))) for name, path in staged.items()}
-
-    def add_features(self, features: Iterable[FeatureRecord]) -> int:
-        """Stage values of features; they are stored when the outputs are uploaded.
-
-        Returns:
-            How many were staged.
-        """
-        from deriva_ml.feature.stage import FeatureStage
-
-        if self._features is None:
-            self._features = FeatureStage(self._manifest, self.working_dir)
-        return self._features.add(features, self.execution_rid)
-
-    def table_path(self, table: str | Table, file_format: str = "csv") -> Path:
-        """The file to write rows of a table of the project to; they are stored when the outputs are uploaded.
-
-        A row has no RID; a column that refers to the run may be left out. Rows may be added behind those that were
-        uploaded. See :mod:`deriva_ml.schema.staged_rows`.
-
-        Args:
-            table: The table.
-            file_format: ``csv``, or ``json``: a list of objects, or an object on each line.
-        """
-        return row_file(self._session, self._manifest, self.working_dir, table, file_format)
-
+    asset_file_path = of_owner(lambda: registering.asset_file_path)
+    metrics_file = of_owner(lambda: registering.metrics_file)
+    upload_assets = of_owner(lambda: registering.upload_assets)
+    add_features = of_owner(lambda: registering.add_features)
+    table_path = of_owner(lambda: registering.table_path)
     add_files = of_owner(lambda: recorded.add_files)
     create_dataset = of_owner(lambda: recorded.create_dataset)
 
@@ -407,30 +358,44 @@ class Execution:
             DerivaMLUnreachable: The catalog cannot be reached.
         """
         patience = Patience(max_retries, retry_delay, timeout, chunk_size)
-        self.bring_outputs(progress_callback, patience, clean_folder=clean_folder).require_complete()
-        return self.uploaded_assets or {}
+        report = self.bring_outputs(progress_callback, patience, clean_folder=clean_folder)
+        report.require_complete()
+        return self._brought([report])
 
     def bring_outputs(
         self, progress: UploadCallback | None, patience: Patience, *, clean_folder: bool | None
     ) -> CommitReport:
         """Bring what the run has registered into the catalog; outputs that did not get there are in the report."""
-        self.uploaded_assets = {}
         if self.dry_run:
             if is_final(self.status):  # inside the block the model goes on to use the directory
                 self._close()
-            return CommitReport(self.execution_rid)
-        try:
-            report = commit(self._session, self._manifest, self._ledger, progress=progress, patience=patience)
-        finally:
-            self._close()
-        self.reports.append(report)
-        for entry in report.done:
-            table = f"{entry.schema}/{entry.asset_table}"
-            self.uploaded_assets.setdefault(table, []).append(self._assets.path_of(entry))
+            self.reports.append(CommitReport(self.execution_rid))
+            return self.reports[-1]
+        report = self.bring_registered(progress, patience, settle=True)
         if clean_folder is None:
             clean_folder = bool(getattr(self._ml_object, "clean_execution_dir", False))
         if clean_folder and report.complete and is_final(self.status):
-            clean_run_directory(self.working_dir)
+            clean_run_directory(self.manifest, self.status)
+        return report
+
+    def bring_registered(
+        self, progress: UploadCallback | None = None, patience: Patience | None = None, *, settle: bool = False
+    ) -> CommitReport:
+        """Bring what the run has registered into the catalog, in no dry run; the run may go on.
+
+        Args:
+            progress: Is told of the bytes that have been sent.
+            patience: How to meet a service that is slow or away.
+            settle: Say in the catalog that the upload is done, though the run has not ended.
+        """
+        settle = settle or is_final(self.status)
+        try:
+            report = commit(
+                self._session, self.manifest, self._ledger, progress=progress, patience=patience, settle=settle
+            )
+        finally:
+            self._close(remove=False)
+        self.reports.append(report)
         return report
 
     commit_output_assets = of_owner(lambda: committing.commit_output_assets)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from deriva_ml.asset.aux_classes import AssetSpec
 from deriva_ml.asset.local_file import LocalFile
+from deriva_ml.core.error_text import legible
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.execution.workflow import Workflow
@@ -107,8 +108,9 @@ class ExecutionConfiguration(BaseModel):
 
     @field_validator("description", mode="before")
     @classmethod
-    def _no_description(cls, value: Any) -> Any:
-        return "" if value is None else value
+    def _legible_description(cls, value: Any) -> Any:
+        # a command line may bring bytes that are no text
+        return "" if value is None else legible(value) if isinstance(value, str) else value
 
     @field_validator("config_choices", mode="before")
     @classmethod

@@ -5,50 +5,58 @@ Every function makes a number of requests that does not depend on how many rows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from deriva_ml.asset.asset import asset_executions
-from deriva_ml.catalog.batches import value_parts
-from deriva_ml.core.enums import AssetRole, MLTable, Status
-from deriva_ml.core.exceptions import DerivaMLCycleError, DerivaMLRidsNotFound, DerivaMLTableTypeError
-from deriva_ml.dataset.executions import DatasetRole, dataset_executions
-from deriva_ml.dataset.versions import require_dataset
-from deriva_ml.execution.states import parse_status
+from deriva_ml.core.constants import DRY_RUN_RID
+from deriva_ml.core.enums import MLTable, Status
+from deriva_ml.core.error_text import legible
+from deriva_ml.core.exceptions import (
+    DerivaMLCatalogError,
+    DerivaMLCycleError,
+    DerivaMLExecutionError,
+    DerivaMLNotFoundError,
+    DerivaMLRidsNotFound,
+    DerivaMLTableTypeError,
+)
+from deriva_ml.execution.environment import process_mask
+from deriva_ml.execution.ledger import open_journal
+from deriva_ml.execution.states import check_move, named_status, parse_status
 from deriva_ml.execution.uses import number, text
-from deriva_ml.schema.ordering import Sort, arranged, sorted_path
-from deriva_ml.schema.rids import resolve_rid
+from deriva_ml.schema.bound import Room, of_owner
 from deriva_ml.schema.session import Session
-from deriva_ml.schema.tables import is_asset
 from deriva_ml.wire.model import Json
-from deriva_ml.wire.path import any_of, eq, table
+from deriva_ml.workspace.journal import JOURNAL_NAME
+
+if TYPE_CHECKING:
+    from deriva_ml.execution import consumed
+    from deriva_ml.execution.workflow import Workflow
+else:
+    # Few records are asked for these.
+    consumed = Room("deriva_ml.execution.consumed")
 
 __all__ = [
     "ExecutionRecord",
+    "HasRid",
     "Relative",
     "add_nested_execution",
-    "find_executions",
-    "find_executions_consuming",
-    "list_asset_executions",
-    "list_dataset_executions",
     "list_nested_executions",
     "list_parent_executions",
     "lookup_execution",
     "lookup_executions",
-    "newest_executions",
+    "update_status",
 ]
-
-_LIST_BYTES = 4000
-"""What a list of RIDs may take of a request; hosts take about 8,000 bytes in all."""
 
 EXECUTION = str(MLTable.execution)
 NESTING = str(MLTable.execution_execution)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExecutionRecord:
-    """The row of a run.
+    """The row of a run, as it was when it was read. The functions below ask the catalog; they change no record.
 
     Attributes:
         execution_rid: The run.
@@ -61,6 +69,8 @@ class ExecutionRecord:
         duration: How long the model ran, in words.
         upload_state: How far the upload is, where the catalog has a column for it.
         created: When the row was made.
+        download_duration: How many seconds it took to bring the inputs, where the catalog has a column for it.
+        upload_duration: How many seconds it took to bring the outputs into the catalog, likewise.
     """
 
     execution_rid: str
@@ -73,6 +83,119 @@ class ExecutionRecord:
     duration: str | None = None
     upload_state: str | None = None
     created: datetime | None = None
+    download_duration: float | None = None
+    upload_duration: float | None = None
+
+    # no field: it is nothing of the row
+    _session: ClassVar[Session | None] = None
+
+    def bound(self, session: Session) -> Self:
+        """The same record, which asks this catalog."""
+        made = replace(self)
+        made.__dict__["_session"] = session
+        return made
+
+    @property
+    def catalog(self) -> Session:
+        """The catalog that it was read from.
+
+        Raises:
+            DerivaMLExecutionError: It was read from none.
+        """
+        if self._session is None:
+            raise DerivaMLExecutionError(
+                f"The record of execution {self.execution_rid} is bound to no catalog.",
+                hint="ml.lookup_execution gives one that is",
+            )
+        return self._session
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing of it is in the catalog."""
+        return self.execution_rid == DRY_RUN_RID
+
+    @property
+    def workflow(self) -> Workflow | None:
+        """The code that it ran; the catalog is asked each time."""
+        from deriva_ml.execution.workflow import lookup_workflow
+
+        return None if self.workflow_rid is None else lookup_workflow(self.catalog, self.workflow_rid)
+
+    list_input_datasets = of_owner(lambda: consumed.list_input_datasets)
+    list_assets = of_owner(lambda: consumed.list_assets)
+
+    def list_nested_executions(self, recurse: bool = False) -> list[ExecutionRecord]:
+        """The runs that are part of it, in their sequence; with ``recurse`` those that are part of them too."""
+        return list_nested_executions(self.catalog, self.execution_rid, recurse=recurse)
+
+    def list_parent_executions(self, recurse: bool = False) -> list[ExecutionRecord]:
+        """The runs that it is part of; with ``recurse`` those that they are part of too."""
+        return list_parent_executions(self.catalog, self.execution_rid, recurse=recurse)
+
+    def is_nested(self) -> bool:
+        """Whether it is part of another run."""
+        return bool(self.list_parent_executions())
+
+    def is_parent(self) -> bool:
+        """Whether other runs are part of it."""
+        return bool(self.list_nested_executions())
+
+    def add_nested_execution(self, nested: HasRid | str, sequence: int | None = None) -> None:
+        """Make another run part of it.
+
+        Args:
+            nested: The other run.
+            sequence: Its place among the parts.
+        """
+        child = nested if isinstance(nested, str) else nested.execution_rid
+        add_nested_execution(self.catalog, self.execution_rid, child, sequence)
+
+    def update_status(self, status: Status | str, detail: str = "") -> ExecutionRecord:
+        """Move the run to another status; give its record as it is then.
+
+        Args:
+            status: The new status.
+            detail: What there is to say of it; if nothing is said, what was said before stays.
+
+        Raises:
+            DerivaMLInvalidTransition: There is no such move.
+            DerivaMLExecutionError: A living process works on the run: it moves it, and nobody else.
+            DerivaMLReadOnlyError: The catalog is read as of a past moment.
+        """
+        return update_status(self.catalog, self.execution_rid, named_status(status), detail)
+
+    def update_description(self, description: str) -> ExecutionRecord:
+        """Say anew what the run was for; give its record as it is then.
+
+        Raises:
+            DerivaMLReadOnlyError: The catalog is read as of a past moment.
+        """
+        return _amend(self.catalog, self.execution_rid, {"Description": legible(description)})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # what another process gets is the row, bound to no catalog
+        return type(self), tuple(getattr(self, item.name) for item in fields(self))
+
+    def __str__(self) -> str:
+        told = {
+            "workflow": self.workflow_rid,
+            "detail": self.status_detail,
+            "description": self.description,
+            "started": self.start_time,
+            "stopped": self.stop_time,
+            "duration": self.duration,
+            "upload": self.upload_state,
+        }
+        lines = [f"  {f'{name}:':<13}{value}" for name, value in told.items() if value]
+        return "\n".join([f"Execution {self.execution_rid}: {self.status}", *lines])
+
+
+class HasRid(Protocol):
+    """An ``Execution`` or an ``ExecutionRecord``."""
+
+    @property
+    def execution_rid(self) -> str:
+        """The run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +215,11 @@ def _moment(value: Json) -> datetime | None:
     return None if value is None else datetime.fromisoformat(str(value))
 
 
-def record_of(row: Mapping[str, Json]) -> ExecutionRecord:
+def _seconds(value: Json) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def record_of(row: Mapping[str, Json], session: Session) -> ExecutionRecord:
     """The value of a row of the table of executions; columns that the catalog lacks are empty."""
     return ExecutionRecord(
         execution_rid=str(row["RID"]),
@@ -105,7 +232,9 @@ def record_of(row: Mapping[str, Json]) -> ExecutionRecord:
         duration=text(row.get("Duration")),
         upload_state=text(row.get("Upload_State")),
         created=_moment(row.get("RCT")),
-    )
+        download_duration=_seconds(row.get("Download_Duration")),
+        upload_duration=_seconds(row.get("Upload_Duration")),
+    ).bound(session)
 
 
 def lookup_execution(session: Session, rid: str) -> ExecutionRecord:
@@ -117,7 +246,7 @@ def lookup_execution(session: Session, rid: str) -> ExecutionRecord:
     """
     rows = session.catalog.rows_by(session.ml_schema, EXECUTION, "RID", [rid])
     if rows:
-        return record_of(rows[0])
+        return record_of(rows[0], session)
     place = session.catalog.resolve_rids([rid]).get(rid)
     if place is None:
         raise DerivaMLRidsNotFound([rid], source=f"catalog {session.catalog_id} at {session.place}")
@@ -130,133 +259,7 @@ def lookup_executions(session: Session, rids: Iterable[str]) -> list[ExecutionRe
     """The runs of many RIDs, in their order; what is not a run is left out."""
     wanted = list(dict.fromkeys(rids))
     found = {str(row["RID"]): row for row in session.catalog.rows_by(session.ml_schema, EXECUTION, "RID", wanted)}
-    return [record_of(found[rid]) for rid in wanted if rid in found]
-
-
-def newest_executions(
-    session: Session,
-    *,
-    workflow: str | None = None,
-    workflow_type: str | None = None,
-    status: Status | str | None = None,
-    limit: int | None = None,
-    among: Iterable[str] | None = None,
-) -> list[ExecutionRecord]:
-    """Runs, the newest first, in one request; in several where there are too many for one of ``among``.
-
-    Args:
-        session: The catalog.
-        workflow: Only of this workflow.
-        workflow_type: Only of workflows of this kind.
-        status: Only with this status.
-        limit: At most so many.
-        among: Only these.
-    """
-    path = table(session.ml_schema, EXECUTION)
-    if workflow is not None:
-        path = path.where(eq("Workflow", workflow))
-    if status is not None:
-        path = path.where(eq("Status", str(status)))
-    if workflow_type is not None:
-        kinds = str(MLTable.workflow_type)
-        path = path.link(session.ml_schema, kinds, on=[("Workflow", "Workflow")], alias="K")
-        path = path.where(eq("Workflow_Type", workflow_type)).context(EXECUTION)
-    paths = [path] if among is None else [path.where(any_of("RID", part)) for part in value_parts(among, _LIST_BYTES)]
-    rows: list[Mapping[str, Json]] = []
-    for each in paths:
-        ordered = sorted_path(each, True)
-        rows += session.catalog.rows(ordered if limit is None else ordered.limited(limit))
-    if len(paths) > 1:
-        rows.sort(key=lambda row: (str(row["RCT"]), str(row["RID"])), reverse=True)
-    return [record_of(row) for row in rows[:limit]]
-
-
-def find_executions(
-    session: Session,
-    workflow: str | None = None,
-    workflow_type: str | None = None,
-    status: Status | str | None = None,
-    *,
-    dataset: str | None = None,
-    dataset_role: DatasetRole = "any",
-    sort: Sort[ExecutionRecord] = True,
-) -> Iterator[ExecutionRecord]:
-    """The runs of the catalog, the newest first.
-
-    Args:
-        session: The catalog.
-        workflow: Only of this workflow.
-        workflow_type: Only of workflows of this kind.
-        status: Only with this status.
-        dataset: Only those that have to do with this dataset.
-        dataset_role: Only those that consumed it (``input``), only those that made it (``output``), or ``any``.
-        sort: A function that gives what to sort by; else the newest come first.
-
-    Raises:
-        DerivaMLDatasetNotFound: There is no such dataset.
-        DerivaMLValidationError: There is no such role.
-    """
-    among = None
-    if dataset is not None:
-        require_dataset(session, dataset)
-        among = [use.execution_rid for use in dataset_executions(session, dataset, dataset_role)]
-    found = newest_executions(session, workflow=workflow, workflow_type=workflow_type, status=status, among=among)
-    yield from arranged(found, sort)
-
-
-def find_executions_consuming(session: Session, rid: str) -> list[ExecutionRecord]:
-    """The runs that read something: who is concerned if it was wrong; each once, those that came first first.
-
-    Args:
-        session: The catalog.
-        rid: A dataset, in whatever version it was read, or an asset.
-
-    Raises:
-        DerivaMLRidsNotFound: Nothing has this RID.
-        DerivaMLTableTypeError: It is neither a dataset nor an asset: of nothing else it is recorded who reads it.
-    """
-    found = resolve_rid(session, rid).table
-    if found.qualified == (session.ml_schema, MLTable.dataset.value):
-        return list_dataset_executions(session, rid, "input")
-    if is_asset(found):
-        return list_asset_executions(session, rid, AssetRole.input.value)
-    raise DerivaMLTableTypeError(
-        "dataset or asset",
-        found.name,
-        source=f"RID {rid}",
-        hint="only of datasets and assets it is recorded which executions read them",
-    )
-
-
-def list_asset_executions(session: Session, asset_rid: str, asset_role: str | None = None) -> list[ExecutionRecord]:
-    """The runs that read or made an asset, the first first.
-
-    Args:
-        session: The catalog.
-        asset_rid: The asset.
-        asset_role: Only runs in which it has this role.
-
-    Raises:
-        DerivaMLTableTypeError: It is not an asset.
-    """
-    return lookup_executions(session, [rid for rid, _role in asset_executions(session, asset_rid, asset_role)])
-
-
-def list_dataset_executions(
-    session: Session, dataset_rid: str, dataset_role: DatasetRole = "any"
-) -> list[ExecutionRecord]:
-    """The runs that consumed or made a dataset, each once, those that came first first.
-
-    Args:
-        session: The catalog.
-        dataset_rid: The dataset.
-        dataset_role: Only those that consumed it (``input``), only those that made it (``output``), or ``any``.
-
-    Raises:
-        DerivaMLValidationError: There is no such role.
-    """
-    uses = dataset_executions(session, dataset_rid, dataset_role)
-    return lookup_executions(session, [use.execution_rid for use in uses])
+    return [record_of(found[rid], session) for rid in wanted if rid in found]
 
 
 def add_nested_execution(session: Session, parent: str, child: str, sequence: int | None = None) -> None:
@@ -264,18 +267,64 @@ def add_nested_execution(session: Session, parent: str, child: str, sequence: in
 
     Raises:
         DerivaMLCycleError: A run cannot be part of itself.
+        DerivaMLRidsNotFound: One of them does not exist.
+        DerivaMLTableTypeError: One of them is no run.
     """
     if parent == child:
         raise DerivaMLCycleError([parent, child], "An execution cannot be part of itself")
     row: dict[str, Json] = {"Execution": parent, "Nested_Execution": child, "Sequence": sequence}
-    session.catalog.insert(session.ml_schema, NESTING, [row], on_conflict_skip=True)
+    try:
+        session.catalog.insert(session.ml_schema, NESTING, [row], on_conflict_skip=True)
+    except DerivaMLCatalogError as error:
+        if error.status == HTTPStatus.CONFLICT:
+            for rid in (parent, child):
+                lookup_execution(session, rid)  # which says what is wrong with it
+        raise
+
+
+def update_status(session: Session, rid: str, status: Status, detail: str = "") -> ExecutionRecord:
+    """Move a run to another status, in the journal first if it is a run of this machine.
+
+    Args:
+        session: The catalog.
+        rid: The run.
+        status: The new status.
+        detail: What there is to say of it; if nothing is said, what was said before stays.
+
+    Raises:
+        DerivaMLInvalidTransition: There is no such move.
+        DerivaMLExecutionError: A living process works on the run: it moves it, and nobody else.
+    """
+    session.require_writable()
+    before = lookup_execution(session, rid)
+    check_move(before.status, status)
+    detail = process_mask().text(legible(detail)) or before.status_detail
+    changes = {"Status": status.value, "Status_Detail": detail}
+    if not (session.records_dir / JOURNAL_NAME).exists():
+        return _amend(session, rid, changes)
+    with open_journal(session) as journal:
+        try:
+            journal.take_over(rid)
+        except DerivaMLNotFoundError:
+            return _amend(session, rid, changes)  # a run of another machine
+        journal.move(rid, status.value, detail)
+        record = _amend(session, rid, changes)
+        journal.mark_synced(rid, status.value)
+    return record
+
+
+def _amend(session: Session, rid: str, changes: Mapping[str, Json]) -> ExecutionRecord:
+    """Change columns of a run's row; give its record as it is then."""
+    session.require_writable()
+    session.catalog.update(session.ml_schema, EXECUTION, [{"RID": rid, **changes}])
+    return lookup_execution(session, rid)
 
 
 def _relatives(session: Session, rids: Iterable[str], near: str, far: str) -> list[Relative]:
     """The runs linked with these, in the order of their sequence, then of their making."""
     links = session.catalog.rows_by(session.ml_schema, NESTING, near, rids)
     found = session.catalog.rows_by(session.ml_schema, EXECUTION, "RID", [str(link[far]) for link in links])
-    records = {str(row["RID"]): record_of(row) for row in found}
+    records = {str(row["RID"]): record_of(row, session) for row in found}
     relatives = [Relative(records[str(link[far])], number(link["Sequence"])) for link in links]
     return sorted(relatives, key=order_key)
 

@@ -13,7 +13,8 @@ from deriva_ml.core.enums import ExecMetadataType, MLAsset, MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.dataset.dataset_types import list_types
-from deriva_ml.execution.execution_record import ExecutionRecord, lookup_execution, newest_executions
+from deriva_ml.execution.execution_record import ExecutionRecord, lookup_execution
+from deriva_ml.execution.finding import newest_executions
 from deriva_ml.execution.uses import AssetUse, DatasetUse, list_assets, list_input_datasets
 from deriva_ml.schema.chaise import record_url
 from deriva_ml.schema.session import HasSession, Session, session_of

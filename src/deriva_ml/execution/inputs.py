@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -109,7 +110,7 @@ class RunInputs:
     Args:
         session: The catalog.
         execution_rid: The run.
-        run_dir: The run's directory.
+        run_dir: The run's directory, or what gives it when something is brought.
         checked: What the run consumes.
         notice: Is told how far each dataset is.
         source: Where the inputs are, if they are not in this catalog.
@@ -118,13 +119,14 @@ class RunInputs:
         checked: What the run consumes.
         datasets: The bags that are here.
         asset_paths: The files that are here, by asset table.
+        seconds: How long it took to bring what was to be here before the run began.
     """
 
     def __init__(
         self,
         session: Session,
         execution_rid: str,
-        run_dir: Path,
+        run_dir: Path | Callable[[], Path],
         checked: Inputs,
         notice: DownloadNotice | None = None,
         source: InputSource | None = None,
@@ -133,11 +135,12 @@ class RunInputs:
         self._source = source
         self._notice = notice
         self._execution_rid = execution_rid
-        self._folder = run_dir / "inputs"
+        self._run_dir = run_dir
         self._are_here = False
         self.checked = checked
         self.datasets = DatasetCollection()
         self.asset_paths: dict[str, list[AssetFilePath]] = {}
+        self.seconds = 0.0
 
     @classmethod
     def brought(
@@ -154,10 +157,15 @@ class RunInputs:
         made.datasets, made.asset_paths, made._are_here = datasets, asset_paths, True
         return made
 
+    @property
+    def _folder(self) -> Path:
+        return (self._run_dir if isinstance(self._run_dir, Path) else self._run_dir()) / "inputs"
+
     def bring(self) -> None:
         """Fetch datasets and assets, from the cache where they are in it; once."""
         if self._are_here:
             return
+        began = time.monotonic()
         for item in self.checked.datasets:
             # A first attempt may have broken off half-way: what it brought is not brought twice.
             self.bring_dataset(item.spec)
@@ -175,6 +183,7 @@ class RunInputs:
             path = bring_local_file(file, self._folder / f"local-{number}")
             self.asset_paths.setdefault(path.asset_table, []).append(path)
         self._are_here = True
+        self.seconds += time.monotonic() - began
 
     def _assets_by_place(self) -> list[tuple[Session, list[AssetInput]]]:
         """The assets with the catalog that each is in: a local file that was stored is in the run's own."""

@@ -61,6 +61,10 @@ class Ledger:
         status: Its status.
         upload: The state of its upload.
         mask: What hides secrets.
+
+    Attributes:
+        detail: What was last said of the status.
+        uploading_s: How many seconds this process has spent on uploads of the run.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Ledger:
         self.status = status
         self.upload = upload
         self.detail = ""
+        self.uploading_s = 0.0
         self._mask = mask or Mask()
         self._missed: dict[str, Any] = {}
         self._row: dict[str, Any] | None = None

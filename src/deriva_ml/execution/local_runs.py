@@ -12,12 +12,11 @@ from pathlib import Path
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLValidationError
-from deriva_ml.core.files import nearest
 from deriva_ml.execution.ledger import open_journal
 from deriva_ml.execution.outputs import parse_upload
 from deriva_ml.execution.pending import summarise_run
 from deriva_ml.execution.recovery import begun_for, has_journal
-from deriva_ml.execution.states import Upload, is_final, parse_status
+from deriva_ml.execution.states import Upload, is_final, named_status, parse_status
 from deriva_ml.schema.session import Session
 from deriva_ml.workspace.evidence import Sign
 from deriva_ml.workspace.journal import Journal, Run
@@ -115,6 +114,8 @@ def list_executions(
         DerivaMLValidationError: There is no such status or mode.
     """
     wanted = wanted_statuses(status)
+    if since is not None and not isinstance(since, datetime):
+        raise DerivaMLValidationError(f"{since!r} is no moment.", hint="give a datetime")
     if mode is not None and str(mode) not in MODES:
         raise DerivaMLValidationError(f"There is no mode {str(mode)!r} of executions.", allowed=MODES)
     if mode not in {None, ONLINE} or not has_journal(session):
@@ -144,12 +145,7 @@ def wanted_statuses(status: Status | str | Iterable[Status | str] | None) -> fro
     if status is None:
         return None
     names = [status] if isinstance(status, str) else list(status)
-    known = {each.value.lower(): each for each in Status}
-    for name in names:
-        if str(name).lower() not in known:
-            allowed = nearest(str(name), [each.value for each in Status])
-            raise DerivaMLValidationError(f"There is no status {str(name)!r} of executions.", allowed=allowed)
-    return frozenset(known[str(name).lower()] for name in names)
+    return frozenset(map(named_status, names))
 
 
 def _moment(text: str) -> datetime:

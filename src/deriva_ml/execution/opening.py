@@ -7,15 +7,16 @@
    files that describe it are uploaded.
 5. From the journal's first line on, an error ends the run as Failed, and goes on to the caller.
 
-A dry run goes the same way without touching the catalog, in a temporary directory, and brings no inputs yet.
+A dry run is checked in the same way and has no directory until it needs one.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from deriva_ml.core.constants import DRY_RUN_RID
@@ -44,7 +45,7 @@ from deriva_ml.execution.inputs import (
 )
 from deriva_ml.execution.ledger import Ledger, open_journal
 from deriva_ml.execution.masking import Mask
-from deriva_ml.execution.metadata import describe_run, stage_metadata
+from deriva_ml.execution.metadata import MetadataFile, describe_run, stage_metadata
 from deriva_ml.execution.outputs import commit, execution_root, take_over
 from deriva_ml.execution.recovery import reconcile_dead_runs
 from deriva_ml.execution.states import is_final
@@ -54,7 +55,7 @@ from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 
-__all__ = ["Opened", "Surroundings", "open_run", "reopen_run"]
+__all__ = ["Checked", "Opened", "Surroundings", "check_run", "open_run", "reopen_run"]
 
 _NO_WORKFLOW = "Workflow must be specified either in configuration or as a parameter"
 
@@ -106,14 +107,74 @@ class Opened:
     start_time: datetime | None = None
     stop_time: datetime | None = None
 
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a directory: always."""
+        return True
+
+
+class Checked:
+    """A dry run: everything that it names was checked. What it needs of the disk is made when it is first asked for.
+
+    It has what an opened run has.
+    """
+
+    start_time: datetime | None = None
+    stop_time: datetime | None = None
+    workflow_rid = DRY_RUN_RID
+
+    def __init__(
+        self,
+        session: Session,
+        workflow: Workflow,
+        configuration: ExecutionConfiguration,
+        inputs: Inputs,
+        around: Surroundings,
+        files: Sequence[MetadataFile],
+        ledger: Ledger,
+    ) -> None:
+        self.workflow = workflow
+        self.configuration = configuration
+        self.ledger = ledger
+        self.inputs = RunInputs(session, DRY_RUN_RID, lambda: self.working_dir, inputs, around.notice, around.source)
+        self._schema = session.ml_schema
+        self._files = files
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a directory, or was one."""
+        return "working_dir" in self.__dict__
+
+    @cached_property
+    def working_dir(self) -> Path:
+        """A temporary directory, made when it is first asked for."""
+        made = Path(tempfile.mkdtemp(prefix="deriva-ml-dry-run-"))
+        if is_final(self.ledger.status):
+            made.rmdir()  # who asks when the run has ended would leave it behind
+        return made
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the run has registered: the files that describe it, as in any run.
+
+        Raises:
+            DerivaMLExecutionError: The run has ended.
+        """
+        if is_final(self.ledger.status):
+            raise DerivaMLExecutionError(
+                "The dry run has ended: what it registers now would be kept by nobody.",
+                hint="make a new one, or run it without dry_run",
+            )
+        manifest = Manifest(self.working_dir / MANIFEST_NAME, DRY_RUN_RID)
+        stage_metadata(manifest, self.working_dir, self._schema, self._files)
+        return manifest
+
 
 def open_run(
     session: Session,
     configuration: ExecutionConfiguration,
     workflow: Workflow | str | None,
     around: Surroundings,
-    *,
-    dry_run: bool = False,
 ) -> Opened:
     """Check what a run names, make its row, bring its inputs, and leave it Pending.
 
@@ -122,7 +183,6 @@ def open_run(
         configuration: What the run is given.
         workflow: The code, or the RID of its row; by default the configuration's.
         around: Where the run stands.
-        dry_run: Write nothing to the catalog and bring nothing.
 
     Raises:
         DerivaMLConfigurationError: There is no workflow.
@@ -130,37 +190,30 @@ def open_run(
         DerivaMLDataError: An input does not exist, or is not what it is taken for.
     """
     mask = process_mask()
-    code = _choose_workflow(session, configuration, workflow).resolve(allow_dirty=True if dry_run else None)
+    code = _choose_workflow(session, configuration, workflow).resolve(allow_dirty=None)
     inputs = check_inputs(session, configuration) if around.source is None else around.source.checked
-    if dry_run:
-        check_terms(session, f"{session.ml_schema}:{MLVocab.workflow_type}", code.workflow_types)
-        workflow_rid = rid = DRY_RUN_RID
-        directory = Path(tempfile.mkdtemp(prefix="deriva-ml-dry-run-"))
-        ledger = Ledger(session, None, rid, mask=mask)
-    else:
-        make_directory(session.records_dir)  # where that fails, no run has begun
-        note_session(session)
-        _find_dead_runs(session)
-        workflow_rid = add_workflow(session, code)
-        (rid,) = session.catalog.lease_rids(1)
-        directory = execution_root(session, rid)
-        ledger = Ledger(session, open_journal(session), rid, mask=mask)
+    make_directory(session.records_dir)  # where that fails, no run has begun
+    note_session(session)
+    _find_dead_runs(session)
+    workflow_rid = add_workflow(session, code)
+    (rid,) = session.catalog.lease_rids(1)
+    directory = execution_root(session, rid)
+    ledger = Ledger(session, open_journal(session), rid, mask=mask)
     manifest: Manifest | None = None
     try:
         ledger.open(directory, {"Workflow": workflow_rid, "Description": mask.text(configuration.description)})
-        if not dry_run:
-            _make_directory(directory, rid)
-            configuration, inputs = store_inputs(session, configuration, inputs)
+        _make_directory(directory, rid)
+        configuration, inputs = store_inputs(session, configuration, inputs)
         manifest = Manifest(directory / MANIFEST_NAME, rid)
         brought = RunInputs(session, rid, directory, inputs, around.notice, around.source)
         opened = Opened(code, workflow_rid, directory, ledger, manifest, brought, configuration)
-        _describe(session, opened, configuration, mask, around)
+        files = _description(session, rid, code, configuration, mask, around)
+        stage_metadata(manifest, directory, session.ml_schema, files)
         ledger.move(Status.initializing, "Bringing inputs.")
-        if not dry_run:
-            _record_and_bring(session, opened, around)
+        _record_and_bring(session, opened, around)
         ledger.move(Status.pending, "Ready to start.")
     except BaseException as error:
-        upload = not dry_run and not isinstance(error, (DerivaMLUploadError, DerivaMLUnreachable))
+        upload = not isinstance(error, (DerivaMLUploadError, DerivaMLUnreachable))
         end_badly(ledger, manifest, error, started=None, now=around.now(), upload=upload)
         close_run(ledger, directory)
         raise
@@ -187,24 +240,57 @@ def _make_directory(directory: Path, rid: str) -> None:
         raise unusable_directory(directory, error) from error
 
 
-def _describe(
-    session: Session, opened: Opened, configuration: ExecutionConfiguration, mask: Mask, around: Surroundings
-) -> None:
-    """Stage the files that describe the run."""
-    files = describe_run(
+def _description(
+    session: Session,
+    rid: str,
+    code: Workflow,
+    configuration: ExecutionConfiguration,
+    mask: Mask,
+    around: Surroundings,
+) -> list[MetadataFile]:
+    """The files that describe the run."""
+    place = {"hostname": session.place.hostname, "identity": session.identity, "catalog_id": session.catalog_id}
+    return describe_run(
         configuration,
-        opened.workflow,
-        catalog={
-            "hostname": session.place.hostname,
-            "identity": session.identity,
-            "catalog_id": session.catalog_id,
-        },
-        execution_rid=opened.ledger.execution_rid,
+        code,
+        catalog=place,
+        execution_rid=rid,
         mask=mask,
         now=around.now(),
         hydra_output_dir=around.hydra_output_dir,
     )
-    stage_metadata(opened.manifest, opened.working_dir, session.ml_schema, files)
+
+
+def check_run(
+    session: Session,
+    configuration: ExecutionConfiguration,
+    workflow: Workflow | str | None,
+    around: Surroundings,
+) -> Checked:
+    """Check what a run names, as it is checked when one is opened, and write nothing anywhere.
+
+    Args:
+        session: The catalog.
+        configuration: What the run is given.
+        workflow: The code, or the RID of its row; by default the configuration's.
+        around: Where the run stands.
+
+    Raises:
+        DerivaMLConfigurationError: There is no workflow.
+        DerivaMLWorkflowError: The code cannot be identified.
+        DerivaMLDataError: An input does not exist, or is not what it is taken for.
+    """
+    mask = process_mask()
+    code = _choose_workflow(session, configuration, workflow).resolve(allow_dirty=True)
+    inputs = check_inputs(session, configuration) if around.source is None else around.source.checked
+    check_terms(session, f"{session.ml_schema}:{MLVocab.workflow_type}", code.workflow_types)
+    files = _description(session, DRY_RUN_RID, code, configuration, mask, around)
+    checked = Checked(
+        session, code, configuration, inputs, around, files, Ledger(session, None, DRY_RUN_RID, mask=mask)
+    )
+    checked.ledger.move(Status.initializing, "Bringing inputs.")
+    checked.ledger.move(Status.pending, "Ready to start.")
+    return checked
 
 
 def _record_and_bring(session: Session, opened: Opened, around: Surroundings) -> None:

@@ -6,11 +6,14 @@ The live run, the run that failed, ``deriva-ml-upload`` and the retry: all call 
 2. What is done is marked in the manifest and never made twice; what failed stays pending, with its error.
 3. The state of the upload moves to pending before the first byte, and to uploaded or failed after the last, in the
    journal first. It says nothing of the run's status, and the run's status nothing of it.
+4. One thread of one process at a time brings a run's outputs into the catalog: who comes second finds what is left, and
+   what it notes of the upload is the state of all of it.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +29,6 @@ from deriva_ml.core.exceptions import (
     DerivaMLNotFoundError,
     DerivaMLUploadError,
 )
-from deriva_ml.core.files import file_lock
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_record import lookup_execution
 from deriva_ml.execution.ledger import Ledger, open_journal
@@ -167,8 +169,19 @@ def commit(
         DerivaMLUnreachable: The catalog cannot be reached.
         DerivaMLAuthenticationError: It does not know the caller, or grants too little.
     """
+    with manifest.turn():
+        return _commit(session, manifest, ledger, progress, settle, patience)
+
+
+def _commit(
+    session: Session,
+    manifest: Manifest,
+    ledger: Ledger,
+    progress: UploadCallback | None,
+    settle: bool,
+    patience: Patience | None,
+) -> CommitReport:
     rid = ledger.execution_rid
-    manifest.refresh()
     stage_rewritten(manifest)
     reopen_rewritten(manifest)
     if not any(pending_outputs(manifest, ledger.status)):
@@ -177,6 +190,7 @@ def commit(
         return CommitReport(rid)
     if settle:
         ledger.begin_upload()
+    began = time.monotonic()
     try:
         files = upload(session, rid, manifest, progress=progress, patience=patience)
         rows = _store_rows(session, manifest, ledger)
@@ -197,8 +211,9 @@ def commit(
         tables=rows.done,
         failed_tables=rows.failed,
     )
+    ledger.uploading_s += time.monotonic() - began
     if report.complete and settle:
-        ledger.move_upload(Upload.uploaded)
+        ledger.move_upload(Upload.uploaded, Upload_Duration=round(ledger.uploading_s, 3))
     elif not report.complete:
         ledger.fail_upload("; ".join(report.errors()))
     return report
@@ -208,10 +223,8 @@ def _store_rows(session: Session, manifest: Manifest, ledger: Ledger) -> RowUplo
     """Store the rows of tables; those that a run which did not complete never wrote are no failure."""
     if not manifest.pending_tables():
         return RowUpload()
-    with file_lock(manifest.path.with_suffix(".tables.lock")):
-        manifest.refresh()
-        missing = [entry.key for entry in manifest.pending_tables() if is_unwritten(manifest, entry, ledger.status)]
-        return upload_rows(session, manifest, ledger.execution_rid, left_out=missing)
+    missing = [entry.key for entry in manifest.pending_tables() if is_unwritten(manifest, entry, ledger.status)]
+    return upload_rows(session, manifest, ledger.execution_rid, left_out=missing)
 
 
 def _store_features(session: Session, manifest: Manifest, rid: str) -> tuple[Mapping[str, int], Mapping[str, str]]:
@@ -220,9 +233,7 @@ def _store_features(session: Session, manifest: Manifest, rid: str) -> tuple[Map
         return {}, {}
     from deriva_ml.feature.stage import upload_features
 
-    with file_lock(manifest.path.with_suffix(".features.lock")):
-        manifest.refresh()
-        values = upload_features(session, manifest, rid)
+    values = upload_features(session, manifest, rid)
     return values.done, values.failed
 
 
@@ -264,7 +275,7 @@ def commit_run(
             give_up_unwritten(manifest)
         report = commit(session, manifest, ledger, progress=progress, patience=patience)
     if clean_folder and report.complete:
-        clean_run_directory(directory)
+        clean_run_directory(manifest, ledger.status)
     return report
 
 
@@ -318,14 +329,20 @@ def parse_upload(text: str | None) -> Upload:
     return Upload(text) if text in {state.value for state in Upload} else Upload.none
 
 
-def clean_run_directory(run_dir: Path) -> None:
+def clean_run_directory(manifest: Manifest, status: Status) -> None:
     """Remove what the catalog has by now from a run's directory: inputs, staged outputs and values.
 
     The manifest and the configuration stay: they are small, say what became of each output, and let more be added.
-    Another process that uploads, or cleans, is waited for.
+    Another process that uploads, or cleans, is waited for; if something was registered meanwhile, all of it stays.
+
+    Args:
+        manifest: The run's manifest.
+        status: The run's status.
     """
-    with file_lock((run_dir / MANIFEST_NAME).with_suffix(".lock")):
-        for entry in run_dir.iterdir():
+    with manifest.turn():
+        if any(pending_outputs(manifest, status)):
+            return
+        for entry in manifest.path.parent.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 if entry.name == FOLDER:
                     for file in entry.iterdir():

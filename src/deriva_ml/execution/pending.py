@@ -20,7 +20,7 @@ from deriva_ml.core.files import human_size
 from deriva_ml.execution.ledger import open_journal
 from deriva_ml.execution.outputs import is_unwritten
 from deriva_ml.execution.recovery import has_journal
-from deriva_ml.execution.states import Upload, parse_status
+from deriva_ml.execution.states import Upload, is_final, parse_status
 from deriva_ml.schema.row_files import count_rows
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.staged_rows import has_changed
@@ -184,6 +184,7 @@ class HasManifest(Protocol):
     """What this module needs of a run; an ``Execution`` is one."""
 
     execution_rid: str
+    dry_run: bool
 
     @property
     def manifest(self) -> Manifest:
@@ -196,6 +197,8 @@ class HasManifest(Protocol):
 
 def execution_summary(run: HasManifest) -> PendingSummary:
     """What the run has staged, and how far it is on its way into the catalog; the catalog is not asked."""
+    if run.dry_run and is_final(run.status):
+        return PendingSummary(run.execution_rid)  # what it had staged is gone, and was never to be uploaded
     run.manifest.refresh()
     return summarise(run.manifest, run.status, rewritten=True)
 

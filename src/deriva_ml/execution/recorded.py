@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deriva_ml.core.constants import DRY_RUN_RID
-from deriva_ml.core.exceptions import DerivaMLReadOnlyError
 from deriva_ml.execution import execution_record as records
-from deriva_ml.execution import report, uses
+from deriva_ml.execution import report
+from deriva_ml.execution.consumed import RunRef, list_assets, list_input_datasets, require_catalog
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
-from deriva_ml.execution.execution_record import ExecutionRecord
+from deriva_ml.execution.execution_record import ExecutionRecord, HasRid
 from deriva_ml.execution.input_check import check_inputs
 from deriva_ml.execution.inputs import RunInputs, record_datasets
 from deriva_ml.execution.report import RunReport
-from deriva_ml.schema.session import HasSession, Session, session_of
+from deriva_ml.schema.session import session_of
 
 if TYPE_CHECKING:
-    from deriva_ml.asset.asset import Asset
     from deriva_ml.asset.aux_classes import AssetFilePath
     from deriva_ml.core.filespec import FileSpec
     from deriva_ml.dataset.aux_classes import DatasetSpec, DatasetVersion
     from deriva_ml.dataset.dataset import Dataset
 
 __all__ = [
+    "Consuming",
     "RunRef",
     "add_files",
     "add_input_dataset",
@@ -46,23 +46,8 @@ __all__ = [
 ]
 
 
-class HasRid(Protocol):
-    """An ``Execution`` or an ``ExecutionRecord``."""
-
-    @property
-    def execution_rid(self) -> str:
-        """The run."""
-
-
-class RunRef(Protocol):
-    """What these functions need of a run; an ``Execution`` is one."""
-
-    execution_rid: str
-    dry_run: bool
-
-    @property
-    def catalog(self) -> HasSession | Session:
-        """The catalog that the run was made with."""
+class Consuming(RunRef, Protocol):
+    """What some of these functions need of a run beside that; an ``Execution`` is one."""
 
     @property
     def inputs(self) -> RunInputs:
@@ -71,7 +56,7 @@ class RunRef(Protocol):
 
 def describe(run: RunRef) -> RunReport:
     """Everything that the catalog holds of the run."""
-    _require_catalog(run, "describe the run")
+    require_catalog(run, "describe the run")
     return report.describe(session_of(run.catalog), run.execution_rid)
 
 
@@ -107,7 +92,7 @@ def declare_dataset(run: RunRef, dataset: DatasetSpec) -> None:
 
 
 def download_asset(
-    run: RunRef,
+    run: Consuming,
     asset_rid: str,
     dest_dir: Path | str | None = None,
     update_catalog: bool = True,
@@ -130,41 +115,6 @@ def download_asset(
     return path
 
 
-def list_input_datasets(run: RunRef) -> list[Dataset]:
-    """The datasets that the catalog says the run consumed."""
-    from deriva_ml.dataset.dataset import Dataset
-
-    _require_catalog(run, "list the inputs")
-    found = uses.list_input_datasets(session_of(run.catalog), run.execution_rid)
-    return [Dataset(run.catalog, use.rid, use.description, run.execution_rid) for use in found]
-
-
-def list_assets(run: RunRef, asset_role: str | None = None) -> list[Asset]:
-    """The files that the catalog says the run consumed and made.
-
-    Args:
-        run: The run.
-        asset_role: Only ``Input`` or only ``Output``.
-    """
-    from deriva_ml.asset.asset import Asset
-
-    _require_catalog(run, "list the assets")
-    return [
-        Asset(
-            run.catalog,
-            use.rid,
-            use.table,
-            use.file_name,
-            use.url,
-            use.length,
-            use.md5,
-            use.description,
-            use.types,
-        )
-        for use in uses.list_assets(session_of(run.catalog), run.execution_rid, asset_role)
-    ]
-
-
 def add_files(
     run: RunRef, files: Iterable[FileSpec], dataset_types: str | list[str] | None = None, description: str = ""
 ) -> Dataset:
@@ -175,7 +125,7 @@ def add_files(
     """
     from deriva_ml.dataset.files import add_files
 
-    _require_catalog(run, "add files")
+    require_catalog(run, "add files")
     return add_files(session_of(run.catalog), files, run.execution_rid, dataset_types, description)
 
 
@@ -192,7 +142,7 @@ def create_dataset(
     """
     from deriva_ml.dataset.dataset import Dataset
 
-    _require_catalog(run, "create a dataset")
+    require_catalog(run, "create a dataset")
     return Dataset.create_dataset(run.catalog, run.execution_rid, dataset_types, description, version)
 
 
@@ -235,10 +185,3 @@ def is_nested(run: RunRef) -> bool:
 def is_parent(run: RunRef) -> bool:
     """Whether other runs are part of this one."""
     return bool(list_nested_executions(run))
-
-
-def _require_catalog(run: RunRef, what: str) -> None:
-    if run.dry_run:
-        raise DerivaMLReadOnlyError(
-            f"Cannot {what} in a dry run: nothing of it is in the catalog.", hint="run it without dry_run"
-        )

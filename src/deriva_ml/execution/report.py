@@ -75,7 +75,7 @@ def _families(session: Session, rid: str) -> tuple[list[Relative], list[Relative
     links = session.catalog.rows(path)
     others = {str(link["Execution"]) for link in links} | {str(link["Nested_Execution"]) for link in links}
     rows = session.catalog.rows_by(session.ml_schema, EXECUTION, "RID", sorted(others - {rid}))
-    records = {str(row["RID"]): record_of(row) for row in rows}
+    records = {str(row["RID"]): record_of(row, session) for row in rows}
     parents: list[Relative] = []
     children: list[Relative] = []
     for link in links:

@@ -25,7 +25,8 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from deriva_ml.core.enums import Status
-from deriva_ml.core.exceptions import DerivaMLInvalidTransition
+from deriva_ml.core.exceptions import DerivaMLInvalidTransition, DerivaMLValidationError
+from deriva_ml.core.files import nearest
 
 __all__ = [
     "FINAL",
@@ -36,6 +37,7 @@ __all__ = [
     "check_upload_move",
     "diagram",
     "is_final",
+    "named_status",
     "parse_status",
 ]
 
@@ -130,3 +132,17 @@ def diagram() -> str:
     lines += ["    state Upload {", f"        [*] --> {Upload.none}"]
     lines += [f"        {start} --> {target}" for start, targets in UPLOAD_MOVES.items() for target in targets]
     return "\n".join([*lines, "    }"]) + "\n"
+
+
+def named_status(name: Status | str) -> Status:
+    """The status of a name, in whatever case.
+
+    Raises:
+        DerivaMLValidationError: There is no such status.
+    """
+    known = {each.value.lower(): each for each in Status}
+    found = known.get(str(name).lower())
+    if found is None:
+        allowed = nearest(str(name), [each.value for each in Status])
+        raise DerivaMLValidationError(f"There is no status {str(name)!r} of executions.", allowed=allowed)
+    return found

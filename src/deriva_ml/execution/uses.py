@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from deriva_ml.asset.tables import Companion, asset_tables, execution_companion, type_companion
-from deriva_ml.core.enums import MLTable
+from deriva_ml.core.enums import AssetRole, MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLSchemaError
 from deriva_ml.feature.shape import feature_shapes
 from deriva_ml.schema.session import Session
+from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.wire.model import Json, Table
 from deriva_ml.wire.path import Path, both, cnt, eq, table
 
@@ -131,6 +132,9 @@ def list_assets(session: Session, rid: str, asset_role: str | None = None) -> li
         session: The catalog.
         rid: The run.
         asset_role: Only those of this role.
+
+    Raises:
+        DerivaMLInvalidTerm: There is no such role.
     """
     found: list[AssetUse] = []
     for asset in asset_tables(session):
@@ -138,6 +142,8 @@ def list_assets(session: Session, rid: str, asset_role: str | None = None) -> li
             found += _assets_of_table(session, rid, asset, asset_role)
         except DerivaMLSchemaError:  # a table without the association is linked with no run
             continue
+    if asset_role is not None and not found and asset_role not in set(AssetRole):
+        check_terms(session, f"{session.ml_schema}:{MLVocab.asset_role}", [asset_role])
     return found
 
 

@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLNotFoundError
+from deriva_ml.core.files import file_lock
 from deriva_ml.workspace.entries import (
     ABANDONED,
     FAILED,
@@ -146,6 +147,13 @@ class Manifest:
         """The files with rows that are not in the catalog yet, as far as is known."""
         with self._lock:
             return [entry for entry in self._tables.entries.values() if entry.status not in (UPLOADED, ABANDONED)]
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the turn to bring what is registered into the catalog; one thread of one process has it at a time."""
+        with file_lock(self.path.with_suffix(".turn.lock")):
+            self.refresh()
+            yield
 
     def file_of(self, entry: AssetEntry | TableEntry) -> Path:
         """The staged file of an entry."""
