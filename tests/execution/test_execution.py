@@ -76,7 +76,6 @@ def test_a_run_is_recorded(ml, configuration):
     assert report.record.upload_state == "uploaded"
     assert report.record.start_time < report.record.stop_time
     assert report.record.duration.startswith("0.0H 0.0min ")
-    assert 0 < report.record.upload_duration < 60
     assert report.workflow.url == configuration.workflow.url
     (asset,) = report.output_assets
     assert (asset.file_name, asset.length, asset.description) == ("notes.txt", 5, "some notes")
@@ -226,7 +225,6 @@ def test_inputs_are_brought_and_recorded_with_their_version(world, configuration
     assert [(use.rid, use.version) for use in report.input_datasets] == [(world.dataset, str(spec.version))]
     assert [(use.rid, use.version) for use in report.output_datasets] == [(made.dataset_rid, "0.1.0")]
     assert [use.rid for use in report.input_assets] == [world.asset]
-    assert 0 < report.record.download_duration < 60
     assert [dataset.dataset_rid for dataset in execution.list_input_datasets()] == [world.dataset]
     assert [asset.asset_rid for asset in execution.list_assets("Input")] == [world.asset]
 
@@ -538,7 +536,7 @@ def test_a_run_goes_on_while_the_catalog_cannot_be_reached(ml, configuration):
 
 
 def test_the_catalog_may_lack_the_optional_columns(ml, configuration):
-    for column in ("Start_Time", "Stop_Time", "Upload_State", "Download_Duration", "Upload_Duration"):
+    for column in ("Start_Time", "Stop_Time", "Upload_State"):
         ml.session.catalog.drop_column("deriva-ml", "Execution", column)
     execution = Execution(configuration, ml)
     with execution:

@@ -84,7 +84,7 @@ def _head(report: RunReport) -> Table:
         lines.add_row("Description", escape_text(record.description))
     if record.start_time is not None:
         took = run_time(record)
-        lines.add_row("Started", local_time(record.start_time) + (f", took {took}" if took else "") + _ways(record))
+        lines.add_row("Started", local_time(record.start_time) + (f", took {took}" if took else ""))
     if workflow is not None:
         kinds = ", ".join(workflow.workflow_type)
         lines.add_row("Workflow", f"{workflow.rid}  {escape_text(workflow.name)} ({escape_text(kinds)})")
@@ -180,12 +180,6 @@ def _grouped(records: Sequence[ExecutionRecord], parts: Mapping[str, str]) -> li
         for head, family in families.items()
         for record in sorted(family, key=lambda item: item.execution_rid != head)
     ]
-
-
-def _ways(record: ExecutionRecord) -> str:
-    """How long inputs and outputs were on their way, where it is worth a word."""
-    ways = {"inputs": record.download_duration, "upload": record.upload_duration}
-    return "".join(f", {name} {took:.1f} s" for name, took in ways.items() if took is not None and took >= 0.1)
 
 
 def _upload_mark(record: ExecutionRecord) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from deriva_ml.asset.staging import AssetStage
 from deriva_ml.asset.upload import Patience
@@ -267,10 +267,7 @@ class Execution:
         self._inputs.bring()
         if self.start_time is None or self.status is not Status.running:  # a run that is gone on with began before
             self.start_time = self._now()
-        columns: dict[str, Any] = {"Start_Time": self.start_time.isoformat()}
-        if self._inputs.checked.datasets or self._inputs.checked.assets:
-            columns["Download_Duration"] = round(self._inputs.seconds, 3)
-        self._ledger.move(Status.running, "The model runs.", **columns)
+        self._ledger.move(Status.running, "The model runs.", Start_Time=self.start_time.isoformat())
 
     def execution_stop(self) -> None:
         """Note that the model has ended well."""

@@ -69,8 +69,6 @@ class ExecutionRecord:
         duration: How long the model ran, in words.
         upload_state: How far the upload is, where the catalog has a column for it.
         created: When the row was made.
-        download_duration: How many seconds it took to bring the inputs, where the catalog has a column for it.
-        upload_duration: How many seconds it took to bring the outputs into the catalog, likewise.
     """
 
     execution_rid: str
@@ -83,8 +81,6 @@ class ExecutionRecord:
     duration: str | None = None
     upload_state: str | None = None
     created: datetime | None = None
-    download_duration: float | None = None
-    upload_duration: float | None = None
 
     # no field: it is nothing of the row
     _session: ClassVar[Session | None] = None
@@ -215,10 +211,6 @@ def _moment(value: Json) -> datetime | None:
     return None if value is None else datetime.fromisoformat(str(value))
 
 
-def _seconds(value: Json) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
 def record_of(row: Mapping[str, Json], session: Session) -> ExecutionRecord:
     """The value of a row of the table of executions; columns that the catalog lacks are empty."""
     return ExecutionRecord(
@@ -232,8 +224,6 @@ def record_of(row: Mapping[str, Json], session: Session) -> ExecutionRecord:
         duration=text(row.get("Duration")),
         upload_state=text(row.get("Upload_State")),
         created=_moment(row.get("RCT")),
-        download_duration=_seconds(row.get("Download_Duration")),
-        upload_duration=_seconds(row.get("Upload_Duration")),
     ).bound(session)
 
 

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -119,7 +118,6 @@ class RunInputs:
         checked: What the run consumes.
         datasets: The bags that are here.
         asset_paths: The files that are here, by asset table.
-        seconds: How long it took to bring what was to be here before the run began.
     """
 
     def __init__(
@@ -140,7 +138,6 @@ class RunInputs:
         self.checked = checked
         self.datasets = DatasetCollection()
         self.asset_paths: dict[str, list[AssetFilePath]] = {}
-        self.seconds = 0.0
 
     @classmethod
     def brought(
@@ -165,7 +162,6 @@ class RunInputs:
         """Fetch datasets and assets, from the cache where they are in it; once."""
         if self._are_here:
             return
-        began = time.monotonic()
         for item in self.checked.datasets:
             # A first attempt may have broken off half-way: what it brought is not brought twice.
             self.bring_dataset(item.spec)
@@ -183,7 +179,6 @@ class RunInputs:
             path = bring_local_file(file, self._folder / f"local-{number}")
             self.asset_paths.setdefault(path.asset_table, []).append(path)
         self._are_here = True
-        self.seconds += time.monotonic() - began
 
     def _assets_by_place(self) -> list[tuple[Session, list[AssetInput]]]:
         """The assets with the catalog that each is in: a local file that was stored is in the run's own."""

@@ -61,10 +61,6 @@ class Ledger:
         status: Its status.
         upload: The state of its upload.
         mask: What hides secrets.
-
-    Attributes:
-        detail: What was last said of the status.
-        uploading_s: How many seconds this process has spent on uploads of the run.
     """
 
     def __init__(
@@ -83,7 +79,6 @@ class Ledger:
         self.status = status
         self.upload = upload
         self.detail = ""
-        self.uploading_s = 0.0
         self._mask = mask or Mask()
         self._missed: dict[str, Any] = {}
         self._row: dict[str, Any] | None = None

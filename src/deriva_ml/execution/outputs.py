@@ -13,7 +13,6 @@ The live run, the run that failed, ``deriva-ml-upload`` and the retry: all call 
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,7 +189,6 @@ def _commit(
         return CommitReport(rid)
     if settle:
         ledger.begin_upload()
-    began = time.monotonic()
     try:
         files = upload(session, rid, manifest, progress=progress, patience=patience)
         rows = _store_rows(session, manifest, ledger)
@@ -211,9 +209,8 @@ def _commit(
         tables=rows.done,
         failed_tables=rows.failed,
     )
-    ledger.uploading_s += time.monotonic() - began
     if report.complete and settle:
-        ledger.move_upload(Upload.uploaded, Upload_Duration=round(ledger.uploading_s, 3))
+        ledger.move_upload(Upload.uploaded)
     elif not report.complete:
         ledger.fail_upload("; ".join(report.errors()))
     return report

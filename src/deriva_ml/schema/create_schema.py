@@ -102,8 +102,6 @@ def _execution_tables(schema: str) -> Iterator[Document]:
         ColumnDef("Start_Time", "timestamptz", comment="When the model started."),
         ColumnDef("Stop_Time", "timestamptz", comment="When the model ended."),
         ColumnDef("Upload_State", comment="none, pending, uploaded or failed."),
-        ColumnDef("Download_Duration", "float8", comment="Seconds that it took to bring the inputs."),
-        ColumnDef("Upload_Duration", "float8", comment="Seconds that it took to bring the outputs into the catalog."),
     )
     references = [ForeignKeyDef(["Workflow"], schema, "Workflow")]
     definition = TableDef(MLTable.execution.value, columns, (), references, comment="Runs of workflows.")
