@@ -69,8 +69,8 @@ def seal_copy(source: Path, target: Path) -> None:
     Raises:
         OSError: The file cannot be read, was rewritten meanwhile, or the disk refuses.
     """
-    # The content is waited for, its name is not: the manifest's own write, which follows, takes the name to the disk, and
-    # where it should not, a power failure leaves an output without a file, which the upload tells.
+    # The content is waited for, its name is not: the manifest's own write, which follows, takes the name to the disk;
+    # where it does not, a power failure leaves an output without a file, which the upload tells.
     with source.open("rb", buffering=0) as content, atomic_write(target, durable=False) as out:
         before = os.fstat(content.fileno())
         for start, stop in _filled(content.fileno(), before.st_size):
