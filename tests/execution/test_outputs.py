@@ -98,6 +98,23 @@ def test_cleaning_a_directory_keeps_manifest_and_configuration_and_what_was_regi
     assert [name for name in left if not name.endswith(".lock")] == [MANIFEST_NAME, "metadata/configuration.json"]
 
 
+def test_in_the_middle_of_a_run_what_is_not_written_yet_is_no_failure(world, configuration):
+    with Execution(configuration, world.ml) as run:
+        last = run.asset_file_path("Execution_Asset", "final.txt")
+        rows = run.table_path("Subject")
+        run.asset_file_path("Execution_Asset", "first.txt").write_text("1")
+        assert [path.name for path in run.upload_execution_outputs()["deriva-ml/Execution_Asset"]] == ["first.txt"]
+        assert run.upload_execution_outputs() == {}
+        assert [entry.file_name for entry in run.reports[-1].unwritten] == ["final.txt"]
+        assert run.pending_summary().pending_files == 1
+    with pytest.raises(DerivaMLUploadError, match=r"final.txt.*never written"):
+        run.upload_execution_outputs()
+    last.write_text("2")
+    rows.write_text("Name\nlate\n")
+    assert [path.name for path in run.upload_execution_outputs()["deriva-ml/Execution_Asset"]] == ["final.txt"]
+    assert run.upload_state is Upload.uploaded
+
+
 def test_several_threads_may_upload_at_once_and_each_is_told_what_it_brought(ml, configuration):
     execution = Execution(configuration, ml)
     assert execution.uploaded_assets is None
