@@ -29,6 +29,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLNotFoundError,
     DerivaMLUploadError,
 )
+from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_record import lookup_execution
 from deriva_ml.execution.ledger import Ledger, open_journal
@@ -347,7 +348,8 @@ def clean_run_directory(manifest: Manifest, status: Status) -> None:
     """Remove what the catalog has by now from a run's directory: inputs, staged outputs and values.
 
     The manifest and the configuration stay: they are small, say what became of each output, and let more be added.
-    Another process that uploads, or cleans, is waited for; if something was registered meanwhile, all of it stays.
+    Another process that uploads, or cleans, is waited for; if something was registered meanwhile, all of it stays. What
+    cannot be removed is named in a warning: the outputs are in the catalog, whatever is left here.
 
     Args:
         manifest: The run's manifest.
@@ -358,9 +360,18 @@ def clean_run_directory(manifest: Manifest, status: Status) -> None:
             return
         for entry in manifest.path.parent.iterdir():
             if entry.is_dir() and not entry.is_symlink():
-                if entry.name == FOLDER:
-                    for file in entry.iterdir():
-                        if file.name != CONFIGURATION:
-                            file.unlink()
-                else:
-                    shutil.rmtree(entry)
+                try:
+                    _clean(entry)
+                except OSError as error:
+                    get_logger("execution").warning(
+                        "%s cannot be removed: %s", error.filename or entry, error.strerror or error
+                    )
+
+
+def _clean(folder: Path) -> None:
+    if folder.name != FOLDER:
+        shutil.rmtree(folder)
+        return
+    for file in folder.iterdir():
+        if file.name != CONFIGURATION:
+            file.unlink()
