@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from tests.fakes import Counting
 
 from deriva_ml.core.exceptions import DerivaMLTableTypeError
+from deriva_ml.dataset import Dataset
 from deriva_ml.execution.execution import Execution
 from deriva_ml.experiment import Experiment
 from deriva_ml.ml import DerivaML
@@ -120,3 +124,16 @@ def test_a_record_of_another_kind_is_refused(ml):
     term = ml.lookup_term("Dataset_Type", "Training")
     with pytest.raises(DerivaMLTableTypeError):
         ml.lookup_experiment(term.rid)
+
+
+def test_a_summary_takes_the_same_requests_however_many_datasets_there_are(world, configuration):
+    ml = world.ml
+    more = [Dataset.create_dataset(ml, None, "Training", "more").dataset_rid for _ in range(9)]
+    counts = []
+    for given in ([world.dataset], [world.dataset, *more]):
+        run = ml.create_execution(datasets=given, workflow=configuration.workflow)
+        transport = Counting(ml.session.catalog.transport)
+        counted = replace(ml.session, catalog=type(ml.session.catalog)(transport, ml.session.catalog_id))
+        assert len(Experiment(counted, run.execution_rid).summary()["input_datasets"]) == len(given)
+        counts.append(transport.count)
+    assert counts[0] == counts[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -96,6 +98,48 @@ def test_cleaning_a_directory_keeps_manifest_and_configuration_and_what_was_regi
     clean_run_directory(manifest, Status.completed)
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert [name for name in left if not name.endswith(".lock")] == [MANIFEST_NAME, "metadata/configuration.json"]
+
+
+def test_what_cannot_be_removed_is_told_and_is_no_error(tmp_path):
+    for name in ("assets/T/k/y", "inputs/1-AB/x"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("x")
+    Manifest(tmp_path / MANIFEST_NAME, "1-AB").path.chmod(0o666)
+    for folder in (tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())):
+        folder.chmod(0o777)
+    (tmp_path / "assets/T/k").chmod(0o555)
+    code = """
+import os
+from pathlib import Path
+from deriva_ml.core.enums import Status
+from deriva_ml.execution.outputs import clean_run_directory
+from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
+os.fchdir(os.open(".", os.O_RDONLY))
+if not os.geteuid():
+    os.seteuid(65534)
+clean_run_directory(Manifest(Path(MANIFEST_NAME)), Status.completed)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "cannot be removed: Permission denied" in done.stderr
+    assert (tmp_path / "assets/T/k/y").exists()
+    assert not (tmp_path / "inputs").exists()
+
+
+def test_in_the_middle_of_a_run_what_is_not_written_yet_is_no_failure(world, configuration):
+    with Execution(configuration, world.ml) as run:
+        last = run.asset_file_path("Execution_Asset", "final.txt")
+        rows = run.table_path("Subject")
+        run.asset_file_path("Execution_Asset", "first.txt").write_text("1")
+        assert [path.name for path in run.upload_execution_outputs()["deriva-ml/Execution_Asset"]] == ["first.txt"]
+        assert run.upload_execution_outputs() == {}
+        assert [entry.file_name for entry in run.reports[-1].unwritten] == ["final.txt"]
+        assert run.pending_summary().pending_files == 1
+    with pytest.raises(DerivaMLUploadError, match=r"final.txt.*never written"):
+        run.upload_execution_outputs()
+    last.write_text("2")
+    rows.write_text("Name\nlate\n")
+    assert [path.name for path in run.upload_execution_outputs()["deriva-ml/Execution_Asset"]] == ["final.txt"]
+    assert run.upload_state is Upload.uploaded
 
 
 def test_several_threads_may_upload_at_once_and_each_is_told_what_it_brought(ml, configuration):

@@ -48,11 +48,12 @@ def metrics_file(stage: AssetStage, manifest: Manifest, filename: str) -> AssetF
     return path
 
 
-def register_directory(stage: AssetStage, directory: Path) -> dict[str, AssetFilePath]:
+def register_directory(stage: AssetStage, manifest: Manifest, directory: Path) -> dict[str, AssetFilePath]:
     """Register every file below a directory that has the name of an asset table.
 
     Args:
         stage: The run's outputs.
+        manifest: The run's manifest, which is written once for all files.
         directory: The directory.
 
     Returns:
@@ -71,7 +72,8 @@ def register_directory(stage: AssetStage, directory: Path) -> dict[str, AssetFil
         if not file.is_file():
             raise DerivaMLDataError(f"{file} is not a plain file.", hint="take it out of the directory")
     name = directory.resolve().name
-    return {f"{name}/{file.relative_to(directory)}": stage.register(name, file.absolute()) for file in files}
+    with manifest.batch():
+        return {f"{name}/{file.relative_to(directory)}": stage.register(name, file.absolute()) for file in files}
 
 
 def file_state(entry: AssetEntry) -> FileUploadState:

@@ -218,7 +218,7 @@ def _is_there(wanted: _Wanted, target: Path) -> bool:
     if not target.exists():
         return False
     digests = hash_file(target)
-    if (wanted.md5 is None or digests.md5 == wanted.md5) and digests.length == (_length(wanted) or digests.length):
+    if wanted.md5 in (None, digests.md5) and _length(wanted) in (None, digests.length):
         return True
     raise DerivaMLDataError(
         f"{target} is there already, with other content than asset {wanted.rid}.",

@@ -69,7 +69,9 @@ def seal_copy(source: Path, target: Path) -> None:
     Raises:
         OSError: The file cannot be read, was rewritten meanwhile, or the disk refuses.
     """
-    with source.open("rb", buffering=0) as content, atomic_write(target) as out:
+    # The content is waited for, its name is not: the manifest's own write, which follows, takes the name to the disk;
+    # where it does not, a power failure leaves an output without a file, which the upload tells.
+    with source.open("rb", buffering=0) as content, atomic_write(target, durable=False) as out:
         before = os.fstat(content.fileno())
         for start, stop in _filled(content.fileno(), before.st_size):
             _copy_range(content, out, start, stop)
@@ -81,6 +83,8 @@ def seal_copy(source: Path, target: Path) -> None:
         if after.st_mtime_ns != before.st_mtime_ns and after.st_size <= before.st_size:
             raise OSError(errno.EBUSY, "it was written to while it was copied", str(source))
         os.fchmod(out.fileno(), 0o644)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def _filled(handle: int, size: int) -> Iterator[tuple[int, int]]:

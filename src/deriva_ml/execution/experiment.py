@@ -12,7 +12,7 @@ from typing import Any
 from deriva_ml.core.enums import ExecMetadataType, MLAsset, MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.dataset.dataset import Dataset
-from deriva_ml.dataset.dataset_types import list_types
+from deriva_ml.dataset.dataset_types import types_of
 from deriva_ml.execution.execution_record import ExecutionRecord, lookup_execution
 from deriva_ml.execution.finding import newest_executions
 from deriva_ml.execution.uses import AssetUse, DatasetUse, list_assets, list_input_datasets
@@ -156,13 +156,17 @@ class Experiment:
             "url": self._url(use.rid, use.table, use.schema),
         }
 
-    def _dataset(self, use: DatasetUse) -> dict[str, Any]:
-        return {
-            "dataset_rid": use.rid,
-            "description": use.description,
-            "version": use.version,
-            "dataset_types": list_types(self._session, use.rid),
-        }
+    def _datasets(self) -> list[dict[str, Any]]:
+        types = types_of(self._session, [use.rid for use in self.input_datasets])
+        return [
+            {
+                "dataset_rid": use.rid,
+                "description": use.description,
+                "version": use.version,
+                "dataset_types": types[use.rid],
+            }
+            for use in self.input_datasets
+        ]
 
     def summary(self) -> dict[str, Any]:
         """Everything above as plain values.
@@ -179,7 +183,7 @@ class Experiment:
             "status": self.status,
             "config_choices": dict(self.config_choices),
             "model_config": _public(self.model_config),
-            "input_datasets": [self._dataset(use) for use in self.input_datasets],
+            "input_datasets": self._datasets(),
             "input_assets": [self._asset(use) for use in self.input_assets],
             "output_assets": [self._asset(use) for use in self.output_assets],
             "metadata_assets": [self._asset(use) for use in self.metadata_assets],

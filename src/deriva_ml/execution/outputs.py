@@ -28,6 +28,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLNotFoundError,
     DerivaMLUploadError,
 )
+from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_record import lookup_execution
 from deriva_ml.execution.ledger import Ledger, open_journal
@@ -58,7 +59,8 @@ class CommitReport:
         execution_rid: The run.
         done: Files that this attempt brought into the catalog.
         failed: Files that it could not bring, with the error of each.
-        unwritten: Files that a run which did not complete had registered and never wrote.
+        unwritten: Files that a run which did not complete had registered and never wrote; of one that goes on, those
+            that it has not written yet.
         absent: How many of the failed ones were registered and never written.
         features: How many values of each feature it stored.
         failed_features: Why the values of a feature could not be stored.
@@ -130,6 +132,11 @@ def is_unwritten(manifest: Manifest, entry: AssetEntry | TableEntry, status: Sta
     return status in {Status.failed, Status.aborted} and not manifest.file_of(entry).exists()
 
 
+def _is_awaited(manifest: Manifest, entry: AssetEntry | TableEntry, status: Status) -> bool:
+    """Whether a run that goes on has registered a file that it has not written yet."""
+    return not is_final(status) and not manifest.file_of(entry).exists()
+
+
 def pending_outputs(manifest: Manifest, status: Status) -> Waiting:
     """How much of a run is still to be brought into the catalog.
 
@@ -189,14 +196,17 @@ def _commit(
         return CommitReport(rid)
     if settle:
         ledger.begin_upload()
+    awaited = [entry for entry in manifest.pending_assets() if _is_awaited(manifest, entry, ledger.status)]
+    keys = {entry.key for entry in manifest.pending_assets()} - {entry.key for entry in awaited} if awaited else None
     try:
-        files = upload(session, rid, manifest, progress=progress, patience=patience)
+        files = upload(session, rid, manifest, progress=progress, patience=patience, keys=keys)
         rows = _store_rows(session, manifest, ledger)
         stored, unstored = _store_features(session, manifest, rid)
     except DerivaMLException as error:
         ledger.fail_upload(str(error))
         raise
     unwritten = tuple(entry for entry in files.failed if is_unwritten(manifest, entry, ledger.status))
+    unwritten += tuple(awaited)
     failed = tuple(entry for entry in files.failed if entry not in unwritten)
     report = CommitReport(
         rid,
@@ -220,7 +230,12 @@ def _store_rows(session: Session, manifest: Manifest, ledger: Ledger) -> RowUplo
     """Store the rows of tables; those that a run which did not complete never wrote are no failure."""
     if not manifest.pending_tables():
         return RowUpload()
-    missing = [entry.key for entry in manifest.pending_tables() if is_unwritten(manifest, entry, ledger.status)]
+    status = ledger.status
+    missing = [
+        entry.key
+        for entry in manifest.pending_tables()
+        if is_unwritten(manifest, entry, status) or _is_awaited(manifest, entry, status)
+    ]
     return upload_rows(session, manifest, ledger.execution_rid, left_out=missing)
 
 
@@ -330,7 +345,8 @@ def clean_run_directory(manifest: Manifest, status: Status) -> None:
     """Remove what the catalog has by now from a run's directory: inputs, staged outputs and values.
 
     The manifest and the configuration stay: they are small, say what became of each output, and let more be added.
-    Another process that uploads, or cleans, is waited for; if something was registered meanwhile, all of it stays.
+    Another process that uploads, or cleans, is waited for; if something was registered meanwhile, all of it stays. What
+    cannot be removed is named in a warning: the outputs are in the catalog, whatever is left here.
 
     Args:
         manifest: The run's manifest.
@@ -341,9 +357,18 @@ def clean_run_directory(manifest: Manifest, status: Status) -> None:
             return
         for entry in manifest.path.parent.iterdir():
             if entry.is_dir() and not entry.is_symlink():
-                if entry.name == FOLDER:
-                    for file in entry.iterdir():
-                        if file.name != CONFIGURATION:
-                            file.unlink()
-                else:
-                    shutil.rmtree(entry)
+                try:
+                    _clean(entry)
+                except OSError as error:
+                    get_logger("execution").warning(
+                        "%s cannot be removed: %s", error.filename or entry, error.strerror or error
+                    )
+
+
+def _clean(folder: Path) -> None:
+    if folder.name != FOLDER:
+        shutil.rmtree(folder)
+        return
+    for file in folder.iterdir():
+        if file.name != CONFIGURATION:
+            file.unlink()

@@ -123,7 +123,7 @@ def upload_assets(run: Producing, assets_dir: str | Path) -> dict[str, FileUploa
         DerivaMLTableTypeError: The directory has not the name of an asset table.
         DerivaMLDataError: There is no such directory, or something in it is no plain file.
     """
-    staged = directory.register_directory(run.asset_stage, Path(assets_dir))
+    staged = directory.register_directory(run.asset_stage, run.manifest, Path(assets_dir))
     if run.dry_run:
         return {}
     run.bring_registered()
