@@ -18,7 +18,7 @@ from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLUnreachable
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.masking import Mask
-from deriva_ml.execution.states import Upload, check_move, check_upload_move, is_final
+from deriva_ml.execution.states import Mover, Upload, check_move, check_upload_move, is_final
 from deriva_ml.schema.session import Session
 from deriva_ml.workspace.journal import JOURNAL_NAME, Journal
 
@@ -102,18 +102,19 @@ class Ledger:
                 detail=str(row.get("Description") or ""),
             )
 
-    def move(self, status: Status, detail: str = "", **columns: Any) -> None:
+    def move(self, status: Status, detail: str = "", *, by: Mover = Mover.holder, **columns: Any) -> None:
         """Move to a status, or say something new of the present one.
 
         Args:
             status: The new status.
             detail: What there is to say of it.
+            by: Who moves it.
             columns: Further columns of the run's row; those that the catalog lacks are left out.
 
         Raises:
             DerivaMLInvalidTransition: There is no such move.
         """
-        check_move(self.status, status)
+        check_move(self.status, status, by)
         detail = self._mask.text(detail)[:LONGEST_DETAIL]
         ended = is_final(status) and not is_final(self.status)
         self.status, self.detail = status, detail

@@ -19,7 +19,7 @@ from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLNotFoundError
 from deriva_ml.execution.ledger import duration_text, execution_columns, insert_execution, open_journal
 from deriva_ml.execution.outputs import Waiting, pending_outputs
-from deriva_ml.execution.states import Upload, is_final, parse_status
+from deriva_ml.execution.states import Mover, Upload, check_move, is_final, parse_status
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.workspace.evidence import Sign
 from deriva_ml.workspace.journal import JOURNAL_NAME, Journal, Run
@@ -94,6 +94,7 @@ def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mappin
 
     None if another process has noted that meanwhile, or goes on with the run.
     """
+    check_move(parse_status(run.status), Status.aborted, Mover.finder)
     process = run.process
     last = f" ({run.detail})" if run.detail and run.status != Status.created.value else ""
     detail = (
