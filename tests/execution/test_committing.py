@@ -20,6 +20,7 @@ from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLNotFoundError, DerivaMLUploadError
 from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.ledger import open_journal
+from deriva_ml.execution.recovery import reconcile_dead_runs
 from deriva_ml.execution.report import describe
 from deriva_ml.ml import DerivaML
 from deriva_ml.wire.path import table
@@ -155,6 +156,69 @@ def test_an_upload_that_was_killed_at_any_point_is_finished_by_the_next(deadly, 
         where = {"write": point} if kind == "write" else {"request": point, "when": kind}
         assert deadly.work(name="upload", root=str(root), **where) == -signal.SIGKILL, where
         check_whole(root, f"{kind} {point}", capsys)
+
+
+def check_completed(root: Path, where: str) -> None:
+    """The run is complete: nothing lost, nothing twice, and each of its attempts told."""
+    with DerivaML(str(root), 1) as ml:
+        [row] = ml.session.catalog.rows(table("deriva-ml", "Execution"))
+        report = describe(ml, str(row["RID"]))
+        assert (report.record.status, report.record.upload_state) == (Status.completed, "uploaded"), where
+        assert sorted(use.file_name for use in report.output_assets) == sorted(FILES), where
+        assert sum(use.count for use in report.features) == 3, where
+        new = [row["Name"] for row in ml.get_table_as_dict("Subject") if not row["Name"].startswith("S")]
+        assert sorted(new) == list(ROWS), where
+        described = [use.file_name for use in report.metadata]
+        assert len(described) == len(set(described)), where
+        with open_journal(ml.session) as journal:
+            steps = [step.what for step in journal.steps(str(row["RID"]))]
+            assert (journal.dead_runs(), journal.unsynced_runs()) == ([], []), where
+        told = {f"attempt-{number}.json" for number in range(1, steps.count("resumed") + 1)}
+        assert told == {name for name in described if name.startswith("attempt-")}, where
+        assert ml.find_incomplete_executions() == [], where
+        for name in ("Execution_Asset", "Execution_Metadata"):
+            kept = ml.session.catalog.rows(table("deriva-ml", name))
+            links = ml.session.catalog.rows(table("deriva-ml", f"{name}_Execution"))
+            assert sorted(row["RID"] for row in kept) == sorted(row[name] for row in links), where
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["write", "before", "after"])
+@pytest.mark.parametrize("uploaded", [False, True])
+def test_a_run_that_was_killed_at_any_point_while_it_was_resumed_is_resumed_again(deadly, capsys, kind, uploaded):
+    """``uploaded``: the outputs of the first attempt are in the catalog, and those of the second are brought there."""
+
+    def dead() -> Path:
+        root = deadly.fresh()
+        assert deadly.work(name="run", root=str(root), until="registered") == -signal.SIGKILL
+        assert not uploaded or deadly.work(name="upload", root=str(root)) == 0
+        return root
+
+    requests, writes = deadly.counts("resume", dead())
+    every = range(1, writes + 1, STEP * 4 if STEP > 1 else 1) if kind == "write" else range(0, requests, STEP)
+    for point in every:
+        root = dead()
+        where = {"write": point} if kind == "write" else {"request": point, "when": kind}
+        assert deadly.work(name="resume", root=str(root), **where) == -signal.SIGKILL, where
+        if uploaded:
+            assert upload(["--host", str(root)]) == 0, (where, capsys.readouterr())
+        with DerivaML(str(root), 1) as ml:
+            reconcile_dead_runs(ml)
+            [run] = ml.list_executions()
+        if run.status is not Status.completed:
+            assert deadly.work(name="resume", root=str(root)) == 0, where
+        else:
+            assert upload(["--host", str(root)]) == 0, (where, capsys.readouterr())
+        check_completed(root, f"{kind} {point}")
+
+
+def test_a_killed_run_that_is_resumed_is_complete(deadly):
+    root = deadly.fresh()
+    assert deadly.work(name="run", root=str(root), until="registered") == -signal.SIGKILL
+    assert deadly.work(name="resume", root=str(root), until="registered") == -signal.SIGKILL
+    assert deadly.work(name="resume", root=str(root)) == 0
+    check_completed(root, "twice")
 
 
 def test_two_uploads_at_once_bring_everything_once(deadly, capsys):

@@ -25,12 +25,14 @@ from deriva_ml.asset.upload import Patience
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import Status
 from deriva_ml.execution import recorded
+from deriva_ml.execution.attempts import earlier_outputs, earlier_values
 from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
 from deriva_ml.execution.ledger import utc_now
-from deriva_ml.execution.opening import Opened, Surroundings, open_run, reopen_run
+from deriva_ml.execution.opening import Opened, Surroundings, open_run
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
+from deriva_ml.execution.reopening import reopen_run, take_up
 from deriva_ml.execution.states import Upload, is_final
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.bound import Room, of_owner
@@ -72,9 +74,11 @@ class Execution:
         ml_object: The catalog: a ``DerivaML`` or its session.
         workflow: The code, as a ``Workflow`` or the RID of one; by default the configuration's.
         reload: The RID of a run of this machine to go on with: nothing of it is made or recorded again.
+        resume: When a run to go on with that Failed or was Aborted is started, its next attempt begins.
         dry_run: Check everything and write nothing to the catalog.
         parent: A run that this one is part of: it is linked as soon as its row is there, whatever becomes of it.
         sequence: Its place among the parts.
+        instead_of: The ``configuration.json`` of an earlier run that this one does anew, as an asset: likewise.
         now: The clock.
 
     Raises:
@@ -93,18 +97,21 @@ class Execution:
         *,
         parent: str | None = None,
         sequence: int | None = None,
+        instead_of: str | None = None,
+        resume: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._begin(ml_object, now, dry_run=dry_run or reload == DRY_RUN_RID)
         if not self.dry_run:
             self._session.require_writable()
+        hydra_dir = getattr(ml_object, "hydra_runtime_output_dir", None)
+        told, source = getattr(ml_object, "on_download", None), getattr(ml_object, "inputs_from", None)
+        self._around = Surroundings(now, parent, sequence, hydra_dir, told, source, instead_of)
+        self._resumes = resume
         if reload is not None and not self.dry_run:
             opened = reopen_run(self._session, configuration, reload, workflow)
         else:
-            hydra_dir = getattr(ml_object, "hydra_runtime_output_dir", None)
-            told, source = getattr(ml_object, "on_download", None), getattr(ml_object, "inputs_from", None)
-            around = Surroundings(now, parent, sequence, hydra_dir, told, source)
-            opened = open_run(self._session, configuration, workflow, around, dry_run=self.dry_run)
+            opened = open_run(self._session, configuration, workflow, self._around, dry_run=self.dry_run)
         self._take(opened)
 
     @classmethod
@@ -117,6 +124,7 @@ class Execution:
         """
         made = cls.__new__(cls)
         made._begin(ml_object, utc_now, dry_run=False)  # noqa: SLF001 - it is one of us
+        made._around, made._resumes = Surroundings(utc_now), False  # noqa: SLF001
         made._take(opened)  # noqa: SLF001
         return made
 
@@ -129,6 +137,8 @@ class Execution:
         self.reports: list[CommitReport] = []
 
     def _take(self, opened: Opened) -> None:
+        self._opened = opened
+        self.attempt = opened.attempt
         self.configuration = opened.configuration
         self.workflow = opened.workflow
         self.workflow_rid = opened.workflow_rid
@@ -141,7 +151,8 @@ class Execution:
         self._ledger = opened.ledger
         self._manifest = opened.manifest
         self._inputs = opened.inputs
-        self._assets = AssetStage(self._session, self._manifest, self.working_dir)
+        earlier = () if self.attempt == 1 else earlier_outputs(self._manifest, self.attempt)
+        self._assets = AssetStage(self._session, self._manifest, self.working_dir, earlier=earlier)
         self._features: FeatureStage | None = None
 
     # -- what it knows ---------------------------------------------------------------------------------------------
@@ -231,13 +242,30 @@ class Execution:
         return error is None
 
     def execution_start(self) -> None:
-        """Note that the model starts; inputs that are not here yet are brought first."""
+        """Note that the model starts; inputs that are not here yet are brought first.
+
+        A run that did not complete, given by ``ml.resume_execution``, is taken up again before.
+        """
+        if self._resumes and is_final(self.status):
+            self.take_up()
         if self.status is Status.initializing:
             self._ledger.move(Status.pending, "Ready to start.")
         self._inputs.bring()
         if self.start_time is None or self.status is not Status.running:  # a run that is gone on with began before
             self.start_time = self._now()
         self._ledger.move(Status.running, "The model runs.", Start_Time=self.start_time.isoformat())
+
+    def take_up(self) -> None:
+        """Begin the next attempt of a run that Failed or was Aborted: its inputs are brought, and it is ready to start.
+
+        What became of the attempt before is told by a file of the run, ``attempt-1.json``; what it left in the run's
+        directory is still there. ``attempt`` says which one this is.
+
+        Raises:
+            DerivaMLInvalidTransition: The run completed, or has not ended.
+            DerivaMLExecutionError: Another process has just taken it up, or it cannot be known what it was to do.
+        """
+        self._take(take_up(self._session, self._opened, self._around))
 
     def execution_stop(self) -> None:
         """Note that the model has ended well."""
@@ -360,7 +388,8 @@ class Execution:
         from deriva_ml.feature.stage import FeatureStage
 
         if self._features is None:
-            self._features = FeatureStage(self._manifest, self.working_dir)
+            earlier = {} if self.attempt == 1 else earlier_values(self._manifest, self.attempt)
+            self._features = FeatureStage(self._manifest, self.working_dir, earlier)
         return self._features.add(features, self.execution_rid)
 
     def table_path(self, table: str | Table, file_format: str = "csv") -> Path:

@@ -37,6 +37,7 @@ __all__ = [
     "lookup_execution",
     "lookup_executions",
     "newest_executions",
+    "relatives_below",
 ]
 
 _LIST_BYTES = 4000
@@ -269,6 +270,11 @@ def add_nested_execution(session: Session, parent: str, child: str, sequence: in
         raise DerivaMLCycleError([parent, child], "An execution cannot be part of itself")
     row: dict[str, Json] = {"Execution": parent, "Nested_Execution": child, "Sequence": sequence}
     session.catalog.insert(session.ml_schema, NESTING, [row], on_conflict_skip=True)
+
+
+def relatives_below(session: Session, parent: str) -> list[Relative]:
+    """The parts of a run, in the order of their sequence, then of their making."""
+    return _relatives(session, [parent], "Execution", "Nested_Execution")
 
 
 def _relatives(session: Session, rids: Iterable[str], near: str, far: str) -> list[Relative]:

@@ -126,6 +126,27 @@ class Ledger:
             self.journal.mark_synced(self.execution_rid, status.value)
         self._rest()
 
+    def take_up(self, detail: str) -> None:
+        """Begin the next attempt of a run that did not complete: it is Initializing again, and this process holds it.
+
+        Args:
+            detail: What there is to say of it.
+
+        Raises:
+            DerivaMLInvalidTransition: It completed, or has not ended.
+            DerivaMLExecutionError: Another process has just taken it up.
+        """
+        check_move(self.status, Status.initializing, Mover.resumer)
+        if self.journal is None:
+            raise AssertionError("a dry run is not taken up again")
+        seen = self.journal.run(self.execution_rid)
+        check_move(Status(seen.status), Status.initializing, Mover.resumer)
+        self.journal.take_up(seen, Status.initializing.value, detail)
+        self.status, self.detail = Status.initializing, detail
+        # the row tells the last attempt; those before are told by the files about them
+        times = dict.fromkeys(("Start_Time", "Stop_Time", "Duration"))
+        self._tell({"Status": self.status.value, "Status_Detail": detail, **times})
+
     def catch_up(self) -> None:
         """Know what another process has noted of the run meanwhile."""
         if self.journal is None:

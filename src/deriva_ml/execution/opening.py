@@ -32,8 +32,8 @@ from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.ending import close_run, end_badly
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
-from deriva_ml.execution.execution_record import add_nested_execution, lookup_execution
-from deriva_ml.execution.input_check import Inputs, check_inputs
+from deriva_ml.execution.execution_record import add_nested_execution
+from deriva_ml.execution.input_check import check_inputs
 from deriva_ml.execution.inputs import (
     DownloadNotice,
     InputSource,
@@ -45,16 +45,15 @@ from deriva_ml.execution.inputs import (
 from deriva_ml.execution.ledger import Ledger, open_journal
 from deriva_ml.execution.masking import Mask
 from deriva_ml.execution.metadata import describe_run, stage_metadata
-from deriva_ml.execution.outputs import commit, execution_root, take_over
+from deriva_ml.execution.outputs import commit_description, execution_root
 from deriva_ml.execution.recovery import reconcile_dead_runs
-from deriva_ml.execution.states import is_final
 from deriva_ml.execution.workflow import Workflow, add_workflow, lookup_workflow
 from deriva_ml.schema.places import note_session
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 
-__all__ = ["Opened", "Surroundings", "open_run", "reopen_run"]
+__all__ = ["Opened", "Surroundings", "choose_workflow", "open_run", "record_and_bring"]
 
 _NO_WORKFLOW = "Workflow must be specified either in configuration or as a parameter"
 
@@ -70,6 +69,8 @@ class Surroundings:
         hydra_output_dir: Hydra's directory for the job.
         notice: Is told how far inputs are.
         source: Where its inputs are, if they are in another catalog.
+        instead_of: The ``configuration.json`` of an earlier run that this one does anew, as an asset: it is linked as
+            soon as the row is there.
     """
 
     now: Callable[[], datetime]
@@ -78,6 +79,7 @@ class Surroundings:
     hydra_output_dir: Path | None = None
     notice: DownloadNotice | None = None
     source: InputSource | None = None
+    instead_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Opened:
         configuration: What it is given, with the files of this machine named by the RIDs that they have now.
         start_time: When the model started, of a run that was left.
         stop_time: When it ended, likewise.
+        attempt: How often its model was to be called by now, this time included.
     """
 
     workflow: Workflow
@@ -105,6 +108,7 @@ class Opened:
     configuration: ExecutionConfiguration
     start_time: datetime | None = None
     stop_time: datetime | None = None
+    attempt: int = 1
 
 
 def open_run(
@@ -130,7 +134,7 @@ def open_run(
         DerivaMLDataError: An input does not exist, or is not what it is taken for.
     """
     mask = process_mask()
-    code = _choose_workflow(session, configuration, workflow).resolve(allow_dirty=True if dry_run else None)
+    code = choose_workflow(session, configuration, workflow).resolve(allow_dirty=True if dry_run else None)
     inputs = check_inputs(session, configuration) if around.source is None else around.source.checked
     if dry_run:
         check_terms(session, f"{session.ml_schema}:{MLVocab.workflow_type}", code.workflow_types)
@@ -157,7 +161,7 @@ def open_run(
         _describe(session, opened, configuration, mask, around)
         ledger.move(Status.initializing, "Bringing inputs.")
         if not dry_run:
-            _record_and_bring(session, opened, around)
+            record_and_bring(session, opened, around)
         ledger.move(Status.pending, "Ready to start.")
     except BaseException as error:
         upload = not dry_run and not isinstance(error, (DerivaMLUploadError, DerivaMLUnreachable))
@@ -190,7 +194,12 @@ def _make_directory(directory: Path, rid: str) -> None:
 def _describe(
     session: Session, opened: Opened, configuration: ExecutionConfiguration, mask: Mask, around: Surroundings
 ) -> None:
-    """Stage the files that describe the run."""
+    """Stage the files that describe the run; they say what it will be linked with, should it not come to that."""
+    relatives: dict[str, object] = {}
+    if around.parent is not None:
+        relatives["part_of"] = {"execution": around.parent, "sequence": around.sequence}
+    if around.instead_of is not None:
+        relatives["instead_of"] = around.instead_of
     files = describe_run(
         configuration,
         opened.workflow,
@@ -203,58 +212,38 @@ def _describe(
         mask=mask,
         now=around.now(),
         hydra_output_dir=around.hydra_output_dir,
+        relatives=relatives,
     )
     stage_metadata(opened.manifest, opened.working_dir, session.ml_schema, files)
 
 
-def _record_and_bring(session: Session, opened: Opened, around: Surroundings) -> None:
-    """Say in the catalog what the run is part of and what it consumes, bring that, and upload what describes it."""
+def record_and_bring(session: Session, opened: Opened, around: Surroundings) -> None:
+    """Say in the catalog what the run is part of and what it consumes, bring that, and upload what describes it.
+
+    Raises:
+        DerivaMLUploadError: What describes it did not get there.
+    """
     rid, inputs = opened.ledger.execution_rid, opened.inputs
     if around.parent is not None:
         add_nested_execution(session, around.parent, rid, around.sequence)
+    if around.instead_of is not None:
+        from deriva_ml.asset.download import link_inputs
+
+        link_inputs(session, rid, [around.instead_of])
     record_datasets(session, rid, inputs.checked.datasets)
     record_asset_inputs(session, rid, inputs.checked.assets)
     inputs.bring()
-    commit(session, opened.manifest, opened.ledger, settle=False).require_complete()
+    commit_description(session, opened.manifest, opened.ledger).require_complete()
 
 
-def reopen_run(
-    session: Session, configuration: ExecutionConfiguration, execution_rid: str, workflow: Workflow | str | None = None
-) -> Opened:
-    """Go on with a run of this machine: its status, its directory and its manifest are as they were left.
-
-    Args:
-        session: The catalog.
-        configuration: What the run is given.
-        execution_rid: The run.
-        workflow: The code, or the RID of its row; by default as the configuration or the run's row says.
-    """
-    directory = execution_root(session, execution_rid)
-    journal = open_journal(session)
-    try:
-        record = lookup_execution(session, execution_rid)
-        ledger = take_over(session, journal, execution_rid, directory)
-        workflow_rid = record.workflow_rid or ""
-        if workflow is None and configuration.workflow is None:
-            code = lookup_workflow(session, workflow_rid)
-        else:
-            code = _choose_workflow(session, configuration, workflow)
-        checked = Inputs() if is_final(ledger.status) else check_inputs(session, configuration)
-        if checked.local:
-            configuration, checked = store_inputs(session, configuration, checked)
-            record_asset_inputs(session, execution_rid, checked.assets)
-        inputs = RunInputs(session, execution_rid, directory, checked)
-        manifest = Manifest(directory / MANIFEST_NAME, execution_rid)
-    except BaseException:
-        journal.close()
-        raise
-    times = record.start_time, record.stop_time
-    return Opened(code, workflow_rid, directory, ledger, manifest, inputs, configuration, *times)
-
-
-def _choose_workflow(
+def choose_workflow(
     session: Session, configuration: ExecutionConfiguration, workflow: Workflow | str | None
 ) -> Workflow:
+    """The code of a run: as it is given, else as the configuration says.
+
+    Raises:
+        DerivaMLConfigurationError: Neither says it, or it is no workflow.
+    """
     chosen = workflow if workflow is not None else configuration.workflow
     if chosen is None:
         raise DerivaMLConfigurationError(_NO_WORKFLOW, hint="choose one with workflow=... in the configuration")

@@ -43,6 +43,7 @@ __all__ = [
     "Waiting",
     "clean_run_directory",
     "commit",
+    "commit_description",
     "commit_run",
     "execution_root",
     "pending_outputs",
@@ -158,7 +159,7 @@ def commit(
         ledger: The run's status.
         progress: Is told of the bytes that have been sent.
         patience: How to meet a service that is slow or away.
-        settle: Say in the catalog that the upload is done; not so for what is uploaded before the model starts.
+        settle: Say in the catalog that the upload is done; not so while the model runs.
 
     Returns:
         What was done and what was not; nothing that can be tried again is raised.
@@ -200,6 +201,30 @@ def commit(
     if report.complete and settle:
         ledger.move_upload(Upload.uploaded)
     elif not report.complete:
+        ledger.fail_upload("; ".join(report.errors()))
+    return report
+
+
+def commit_description(session: Session, manifest: Manifest, ledger: Ledger) -> CommitReport:
+    """Bring the files that describe a run into the catalog, before its model starts, and nothing else that waits.
+
+    Args:
+        session: The catalog.
+        manifest: The run's manifest.
+        ledger: The run's status; that of its upload is only touched if something fails.
+
+    Raises:
+        DerivaMLUnreachable: The catalog cannot be reached.
+        DerivaMLAuthenticationError: It does not know the caller, or grants too little.
+    """
+    keys = {entry.key for entry in manifest.pending_assets() if entry.path.startswith(f"{FOLDER}/")}
+    try:
+        files = upload(session, ledger.execution_rid, manifest, keys=keys)
+    except DerivaMLException as error:
+        ledger.fail_upload(str(error))
+        raise
+    report = CommitReport(ledger.execution_rid, files.done, files.failed)
+    if not report.complete:
         ledger.fail_upload("; ".join(report.errors()))
     return report
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLNotFoundError
+from deriva_ml.execution.attempts import RESUMED
 from deriva_ml.execution.ledger import duration_text, execution_columns, insert_execution, open_journal
 from deriva_ml.execution.outputs import Waiting, pending_outputs
 from deriva_ml.execution.states import Mover, Upload, check_move, is_final, parse_status
@@ -139,9 +141,9 @@ def _tell(session: Session, journal: Journal, runs: Sequence[Run], rows: Mapping
     known = execution_columns(session)
     changes = []
     for run in runs:
-        there = parse_status(str(rows[run.execution].get("Status") or ""))
+        row = rows[run.execution]
         change: dict[str, Any] = {"RID": run.execution}
-        if not is_final(there):
+        if not is_final(parse_status(str(row.get("Status") or ""))) or _tells_earlier(journal, run, row):
             change |= {"Status": run.status, "Status_Detail": run.detail, **_times(journal, run, known)}
         if "Upload_State" in known:
             change["Upload_State"] = run.upload_state
@@ -152,9 +154,20 @@ def _tell(session: Session, journal: Journal, runs: Sequence[Run], rows: Mapping
         journal.mark_synced(run.execution, run.status)
 
 
+def _tells_earlier(journal: Journal, run: Run, row: Mapping[str, Any]) -> bool:
+    """Whether a row tells the end of an attempt after which the run was taken up again: of that it was not told."""
+    before = [json.loads(step.detail) for step in journal.steps(run.execution) if step.what == RESUMED]
+    told = (row.get("Status"), row.get("Status_Detail") or "")
+    return any(told == (attempt["status"], attempt["detail"]) for attempt in before)
+
+
 def _times(journal: Journal, run: Run, known: frozenset[str]) -> dict[str, Any]:
     """When the model started and ended, from the steps of the journal; of a dead run only the start is known."""
-    moments = {step.what: datetime.fromisoformat(step.at) for step in journal.steps(run.execution)}
+    moments: dict[str, datetime] = {}
+    for step in journal.steps(run.execution):
+        if step.what == RESUMED:
+            moments.clear()  # the row tells the last attempt
+        moments[step.what] = datetime.fromisoformat(step.at)
     started, stopped = moments.get(Status.running.value), moments.get(run.status)
     times: dict[str, Any] = {}
     if started is not None:

@@ -3,16 +3,17 @@
 Rules:
 
 1. A run is Created when its identity is known, before anything of it is in the catalog.
-2. The process that holds it moves it only forward: Created, Initializing (inputs are brought), Pending (ready to start),
-   Running (the model has control), Completed. It may not skip a status, so that the record shows how far it came.
-3. From every status that is not final it can become Failed (the run raised) or Aborted (somebody stopped it). A run whose
-   process is gone can become Aborted only, and whoever finds that moves it.
-4. Completed, Failed and Aborted are final: an attempt that ended is over. What happens to the outputs afterwards is told
-   by the upload's own state, so that a finished computation is never called unfinished, nor an unfinished upload
+2. The process that holds it moves it only forward: Created, Initializing (inputs are brought), Pending (ready to
+   start), Running (the model has control), Completed. It may not skip a status, so that the record shows how far it
+   came.
+3. From every status that is not final it can become Failed (the run raised) or Aborted (somebody stopped it). A run
+   whose process is gone can become Aborted only, and whoever finds that moves it.
+4. Completed, Failed and Aborted are final: an attempt that ended is over. What happens to the outputs afterwards is
+   told by the upload's own state, so that a finished computation is never called unfinished, nor an unfinished upload
    finished.
 5. To stay in a status is no move and always allowed: only the detail changes. Hence every step can be repeated.
-6. Who resumes a run that Failed or was Aborted begins its next attempt: it is Initializing again, and all that follows is
-   as before. Completed is left by nobody: what is done anew is a new run.
+6. Who resumes a run that Failed or was Aborted begins its next attempt: it is Initializing again, and all that follows
+   is as before. Completed is left by nobody: what is done anew is a new run.
 7. A run that was left and has not ended may go on in its attempt, in whatever status it is, as long as nobody has found
    it dead.
 8. The upload goes from none to pending, and from pending to uploaded or failed. A failed upload can be tried again, and
