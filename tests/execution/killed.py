@@ -30,6 +30,7 @@ from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.local_runs import list_executions
 from deriva_ml.execution.recovery import reconcile_dead_runs
 from deriva_ml.execution.resume import resume_execution
+from deriva_ml.execution.uses import list_assets
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.ml import DerivaML
 from deriva_ml.schema.session import Session
@@ -48,15 +49,30 @@ def _resume(ml: DerivaML, session: Session, work: dict[str, Any], say: Callable[
     reconcile_dead_runs(session)
     left = [run.execution_rid for run in list_executions(session) if run.status in {Status.aborted, Status.failed}]
     if not left:
-        begun = _begun(session, work)
-        begun.abort()
-        left = [begun.execution_rid]
+        _abort(ml, session, work, say)
+        left = [list_executions(session)[0].execution_rid]
     _call(ml, resume_execution(session, left[0]), work, say)
 
 
-def _begun(session: Session, work: dict[str, Any]) -> Execution:
+def _anew(ml: DerivaML, session: Session, work: dict[str, Any], say: Callable[[str], None]) -> None:
+    """A run that stands for an earlier one, the first that there is."""
+    if not list_executions(session):
+        _abort(ml, session, work, say)
+    earlier = list_executions(session)[-1].execution_rid
+    record = next(use.rid for use in list_assets(session, earlier, "Output") if use.file_name == "configuration.json")
+    execution = _begun(session, work, instead_of=record)
+    if work.get("until") == "opened":
+        os.kill(os.getpid(), signal.SIGKILL)
+    _call(ml, execution, work, say)
+
+
+def _abort(_ml: DerivaML, session: Session, work: dict[str, Any], _say: Callable[[str], None]) -> None:
+    _begun(session, work).abort()
+
+
+def _begun(session: Session, work: dict[str, Any], **place: Any) -> Execution:
     workflow = Workflow(name="Test", workflow_type="Training").resolve(Path(work["model"]))
-    return Execution(ExecutionConfiguration(workflow=workflow, description="killed", argv=["run"]), session)
+    return Execution(ExecutionConfiguration(workflow=workflow, description="killed", argv=["run"]), session, **place)
 
 
 def _call(ml: DerivaML, execution: Execution, work: dict[str, Any], say: Callable[[str], None]) -> None:
@@ -81,7 +97,7 @@ def _upload(_ml: DerivaML, session: Session, _work: dict[str, Any], _say: Callab
     commit_pending_executions(session).require_complete()
 
 
-WORK = {"run": _run, "upload": _upload, "resume": _resume}
+WORK = {"run": _run, "upload": _upload, "resume": _resume, "abort": _abort, "anew": _anew}
 
 
 def _child(work: dict[str, Any]) -> None:

@@ -221,6 +221,47 @@ def test_a_killed_run_that_is_resumed_is_complete(deadly):
     check_completed(root, "twice")
 
 
+def check_linked(root: Path, where: str) -> None:
+    """If there is a new run, and it was more than a row, it has consumed what the earlier one recorded of itself."""
+    with DerivaML(str(root), 1) as ml:
+        reconcile_dead_runs(ml)
+        *new, first = ml.list_executions()
+        [record] = [use for use in describe(ml, first.execution_rid).metadata if use.file_name == "configuration.json"]
+        for run in new:
+            assert [use.rid for use in describe(ml, run.execution_rid).input_assets] == [record.rid], where
+
+
+def test_a_run_that_was_killed_before_its_model_started_is_linked_with_the_one_it_stands_for(deadly):
+    root = deadly.fresh()
+    assert deadly.work(name="abort", root=str(root)) == 0
+    assert deadly.work(name="anew", root=str(root), until="opened") == -signal.SIGKILL
+    with DerivaML(str(root), 1) as ml:
+        assert [run.status for run in ml.list_executions()] == [Status.pending, Status.aborted]
+    check_linked(root, "opened")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_run_that_was_killed_between_its_row_and_its_link_is_linked_when_it_is_resumed(deadly):
+    def aborted() -> Path:
+        root = deadly.fresh()
+        assert deadly.work(name="abort", root=str(root)) == 0
+        return root
+
+    requests, _ = deadly.counts("anew", aborted())
+    for point in range(0, requests, max(1, STEP // 4)):
+        root = aborted()
+        assert deadly.work(name="anew", root=str(root), request=point, when="before") == -signal.SIGKILL, point
+        with DerivaML(str(root), 1) as ml:
+            reconcile_dead_runs(ml)
+            *new, _first = ml.list_executions()
+            for run in new:
+                if run.status is Status.aborted and (run.working_dir / "metadata" / "configuration.json").exists():
+                    with ml.resume_execution(run.execution_rid):
+                        pass
+        check_linked(root, f"before {point}")
+
+
 def test_two_uploads_at_once_bring_everything_once(deadly, capsys):
     root = deadly.fresh()
     assert deadly.work(name="run", root=str(root), until="registered") == -signal.SIGKILL
