@@ -157,6 +157,38 @@ def test_a_value_that_an_earlier_attempt_has_made_is_made_once_and_another_takes
     assert values(world, rid) == [0.5, 0.75, 1.0]
 
 
+def test_the_row_tells_how_long_inputs_and_outputs_took(world, workflow):
+    ml = world.ml
+    run = Execution(ExecutionConfiguration(workflow=workflow, assets=[world.asset], description="timed"), ml)
+    assert ml.lookup_execution(run.execution_rid).download_duration.endswith("sec")
+    with run:
+        run.asset_file_path("Execution_Asset", "a.txt").write_text("a")
+    assert ml.lookup_execution(run.execution_rid).upload_duration is None
+    run.upload_execution_outputs()
+    record = ml.lookup_execution(run.execution_rid)
+    assert record.upload_duration.endswith("sec")
+    assert record.duration.endswith("sec")
+
+
+def test_of_a_failed_run_and_of_an_upload_that_was_finished_later_the_times_are_told_too(world, workflow):
+    ml = world.ml
+    failed = Execution(ExecutionConfiguration(workflow=workflow, assets=[world.asset], description="failed"), ml)
+    with pytest.raises(ValueError, match="diverged"), failed:
+        failed.asset_file_path("Execution_Asset", "a.txt").write_text("a")
+        raise ValueError("diverged")
+    record = ml.lookup_execution(failed.execution_rid)
+    assert record.stop_time is not None
+    assert None not in (record.duration, record.download_duration, record.upload_duration)
+    dead = Execution(ExecutionConfiguration(workflow=workflow, assets=[world.asset], description="dead"), ml)
+    dead.execution_start()
+    dead.asset_file_path("Execution_Asset", "a.txt").write_text("a")
+    rid = killed(ml, dead)
+    assert ml.lookup_execution(rid).upload_duration is None
+    ml.commit_pending_executions()
+    record = ml.lookup_execution(rid)
+    assert None not in (record.start_time, record.download_duration, record.upload_duration)
+
+
 def test_of_two_that_take_a_run_up_one_does(ml, configuration):
     first = Execution(configuration, ml)
     rid = killed(ml, first)

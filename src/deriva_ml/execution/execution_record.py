@@ -60,6 +60,8 @@ class ExecutionRecord:
         start_time: When the model started, where the catalog has a column for it.
         stop_time: When the model ended, likewise.
         duration: How long the model ran, in words.
+        download_duration: How long it took to bring the inputs, where the catalog has a column for it.
+        upload_duration: How long the last upload took that brought outputs, likewise.
         upload_state: How far the upload is, where the catalog has a column for it.
         created: When the row was made.
     """
@@ -74,6 +76,8 @@ class ExecutionRecord:
     duration: str | None = None
     upload_state: str | None = None
     created: datetime | None = None
+    download_duration: str | None = None
+    upload_duration: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,9 @@ def record_of(row: Mapping[str, Json]) -> ExecutionRecord:
         description=text(row.get("Description")) or "",
         start_time=_moment(row.get("Start_Time")),
         stop_time=_moment(row.get("Stop_Time")),
-        duration=text(row.get("Duration")),
+        duration=text(row.get("Duration")) or text(row.get("Execution_Duration")),
+        download_duration=text(row.get("Download_Duration")),
+        upload_duration=text(row.get("Upload_Duration")),
         upload_state=text(row.get("Upload_State")),
         created=_moment(row.get("RCT")),
     )

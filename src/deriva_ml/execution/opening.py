@@ -13,6 +13,7 @@ A dry run goes the same way without touching the catalog, in a temporary directo
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,13 +23,11 @@ from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import MLVocab, Status
 from deriva_ml.core.exceptions import (
     DerivaMLConfigurationError,
-    DerivaMLException,
     DerivaMLExecutionError,
     DerivaMLUnreachable,
     DerivaMLUploadError,
 )
 from deriva_ml.core.files import make_directory, unusable_directory
-from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.ending import close_run, end_badly
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
@@ -42,11 +41,11 @@ from deriva_ml.execution.inputs import (
     record_datasets,
     store_inputs,
 )
-from deriva_ml.execution.ledger import Ledger, open_journal
+from deriva_ml.execution.ledger import Ledger, duration_text, open_journal
 from deriva_ml.execution.masking import Mask
 from deriva_ml.execution.metadata import describe_run, stage_metadata
 from deriva_ml.execution.outputs import commit_description, execution_root
-from deriva_ml.execution.recovery import reconcile_dead_runs
+from deriva_ml.execution.recovery import find_dead_runs
 from deriva_ml.execution.workflow import Workflow, add_workflow, lookup_workflow
 from deriva_ml.schema.places import note_session
 from deriva_ml.schema.session import Session
@@ -144,7 +143,7 @@ def open_run(
     else:
         make_directory(session.records_dir)  # where that fails, no run has begun
         note_session(session)
-        _find_dead_runs(session)
+        find_dead_runs(session)
         workflow_rid = add_workflow(session, code)
         (rid,) = session.catalog.lease_rids(1)
         directory = execution_root(session, rid)
@@ -232,8 +231,17 @@ def record_and_bring(session: Session, opened: Opened, around: Surroundings) -> 
         link_inputs(session, rid, [around.instead_of])
     record_datasets(session, rid, inputs.checked.datasets)
     record_asset_inputs(session, rid, inputs.checked.assets)
-    inputs.bring()
+    bring_timed(opened.ledger, inputs)
     commit_description(session, opened.manifest, opened.ledger).require_complete()
+
+
+def bring_timed(ledger: Ledger, inputs: RunInputs) -> None:
+    """Bring inputs, and say with the next move how long that took, also if it failed."""
+    began = time.monotonic()
+    try:
+        inputs.bring()
+    finally:
+        ledger.add(Download_Duration=duration_text(time.monotonic() - began))
 
 
 def choose_workflow(
@@ -255,12 +263,3 @@ def choose_workflow(
             hint="use ml.lookup_workflow(rid) or ml.lookup_workflow_by_url(url) to get a Workflow object",
         )
     return chosen
-
-
-def _find_dead_runs(session: Session) -> None:
-    """Mark the runs of this machine that were killed; that this cannot be done now is no reason not to run."""
-    try:
-        for run in reconcile_dead_runs(session):
-            get_logger("execution").warning("Execution %s was found dead: %s", run.execution, run.detail)
-    except DerivaMLException as error:
-        get_logger("execution").warning("Earlier runs of this machine cannot be looked after: %s", error)

@@ -11,6 +11,7 @@ The live run, the run that failed, ``deriva-ml-upload`` and the retry: all call 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ from deriva_ml.core.exceptions import (
 from deriva_ml.core.files import file_lock
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_record import lookup_execution
-from deriva_ml.execution.ledger import Ledger, open_journal
+from deriva_ml.execution.ledger import Ledger, duration_text, open_journal
 from deriva_ml.execution.metadata import CONFIGURATION, FOLDER
 from deriva_ml.execution.states import Upload, is_final, parse_status
 from deriva_ml.schema.session import HasSession, Session, session_of
@@ -178,13 +179,16 @@ def commit(
         return CommitReport(rid)
     if settle:
         ledger.begin_upload()
+    began = time.monotonic()
     try:
         files = upload(session, rid, manifest, progress=progress, patience=patience)
         rows = _store_rows(session, manifest, ledger)
         stored, unstored = _store_features(session, manifest, rid)
     except DerivaMLException as error:
+        ledger.add(Upload_Duration=duration_text(time.monotonic() - began))
         ledger.fail_upload(str(error))
         raise
+    ledger.add(Upload_Duration=duration_text(time.monotonic() - began))
     unwritten = tuple(entry for entry in files.failed if is_unwritten(manifest, entry, ledger.status))
     failed = tuple(entry for entry in files.failed if entry not in unwritten)
     report = CommitReport(

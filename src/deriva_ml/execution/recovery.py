@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLNotFoundError
+from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.attempts import RESUMED
 from deriva_ml.execution.ledger import duration_text, execution_columns, insert_execution, open_journal
 from deriva_ml.execution.outputs import Waiting, pending_outputs
@@ -27,7 +28,15 @@ from deriva_ml.workspace.evidence import Sign
 from deriva_ml.workspace.journal import JOURNAL_NAME, Journal, Run
 from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 
-__all__ = ["IncompleteRun", "begun_for", "has_journal", "incomplete_run", "incomplete_runs", "reconcile_dead_runs"]
+__all__ = [
+    "IncompleteRun",
+    "begun_for",
+    "find_dead_runs",
+    "has_journal",
+    "incomplete_run",
+    "incomplete_runs",
+    "reconcile_dead_runs",
+]
 
 EXECUTION = str(MLTable.execution)
 
@@ -89,6 +98,24 @@ def reconcile_dead_runs(owner: HasSession | Session) -> list[Run]:
         level = ended + [run for run in behind if run.execution not in dead]
         _tell(session, journal, [run for run in level if run.execution in rows], rows)
         return ended
+
+
+def find_dead_runs(session: Session, told: Callable[[Run], None] | None = None) -> None:
+    """Mark the runs of this machine that were killed; that this cannot be done now is no reason to do nothing else.
+
+    Args:
+        session: The catalog.
+        told: Is told each run that was found; by default it is logged.
+    """
+    logger = get_logger("execution")
+    try:
+        for run in reconcile_dead_runs(session):
+            if told is not None:
+                told(run)
+            else:
+                logger.warning("Execution %s was found dead: %s", run.execution, run.detail)
+    except DerivaMLException as error:
+        logger.warning("Earlier runs of this machine cannot be looked after: %s", error)
 
 
 def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mapping[str, Any]]) -> Run | None:
@@ -174,7 +201,8 @@ def _times(journal: Journal, run: Run, known: frozenset[str]) -> dict[str, Any]:
         times["Start_Time"] = started.isoformat()
         if stopped is not None and run.status != Status.aborted.value:
             times["Stop_Time"] = stopped.isoformat()
-            times["Duration"] = duration_text((stopped - started).total_seconds())
+            took = duration_text((stopped - started).total_seconds())
+            times |= dict.fromkeys(("Duration", "Execution_Duration"), took)
     return {name: value for name, value in times.items() if name in known}
 
 

@@ -64,6 +64,8 @@ def reopen_run(
         inputs = RunInputs(session, execution_rid, directory, checked)
         manifest = Manifest(directory / MANIFEST_NAME, execution_rid)
         attempt = attempt_number(journal, execution_rid)
+        if not is_final(ledger.status):
+            ledger.hold()
     except BaseException:
         journal.close()
         raise

@@ -226,11 +226,18 @@ class Journal:
             if row["status"] == status:
                 self._set(sql, execution, synced=1)
 
-    def heartbeat(self, execution: str) -> None:
-        """Note that the run goes on."""
+    def heartbeat(self, execution: str) -> bool:
+        """Note that a run of this process goes on; False, and nothing is noted, if it has ended or is another's.
+
+        Raises:
+            DerivaMLNotFoundError: The journal does not know it.
+        """
         with self._transaction() as sql:
-            self._known(sql, execution)
+            row = self._known(sql, execution)
+            if row["status"] in ENDED or _mark(row) != ProcessMark.current():
+                return False
             self._set(sql, execution, heartbeat=self._time())
+            return True
 
     def note(self, execution: str, what: str, detail: str = "") -> None:
         """Note a step that is no change of status."""
