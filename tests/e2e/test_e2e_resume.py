@@ -57,6 +57,22 @@ def test_a_killed_run_is_taken_up_again_as_the_same_run(project: Any) -> None:
     assert len(names) == len(set(names))
 
 
+def test_of_two_commands_that_resume_a_run_at_once_one_does_and_the_other_is_refused(project: Any) -> None:
+    rid = _killed(project, "model_config.lr=0.5", "model_config.sleep=3")
+    both = [project.start("deriva-ml-run", "--resume", rid) for _ in range(2)]
+    answers = [process.communicate() for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes[0] == 0, answers
+    assert codes[1] != 0, answers
+    [refused] = [err for process, (_out, err) in zip(both, answers, strict=True) if process.returncode]
+    assert "process" in str(refused)
+    report = project.json(rid)
+    assert report["record"]["status"] == "Completed"
+    assert [use["file_name"] for use in report["output_assets"]] == ["weights.txt"]
+    told = [use["file_name"] for use in report["metadata"] if use["file_name"].startswith("attempt-")]
+    assert told == ["attempt-1.json"]
+
+
 def test_a_failed_job_whose_code_is_other_by_now_is_done_anew_by_a_linked_run(project: Any) -> None:
     words = ["-m", "model_config.lr=1,2", "model_config.fail_at=2"]
     assert project.run("deriva-ml-run", *words).code == 1

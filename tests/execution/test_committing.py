@@ -213,6 +213,34 @@ def test_a_run_that_was_killed_at_any_point_while_it_was_resumed_is_resumed_agai
         check_completed(root, f"{kind} {point}")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["write", "before", "after"])
+def test_a_run_that_was_killed_at_any_point_is_resumed_as_the_same_run(deadly, kind):
+    """Whatever it had reached; only one that was killed before it was written down what it was to do cannot be."""
+    requests, writes = deadly.counts("run", deadly.fresh())
+    every = range(1, writes + 1, STEP * 4 if STEP > 1 else 1) if kind == "write" else range(0, requests, STEP)
+    resumed = 0
+    for point in every:
+        root = deadly.fresh()
+        where = {"write": point} if kind == "write" else {"request": point, "when": kind}
+        assert deadly.work(name="run", root=str(root), **where) == -signal.SIGKILL, where
+        with DerivaML(str(root), 1) as ml:
+            reconcile_dead_runs(ml)
+            found = ml.list_executions()
+        for run in found:
+            manifest = run.working_dir / MANIFEST_NAME
+            if run.status is Status.completed:
+                assert deadly.work(name="upload", root=str(root)) == 0, where
+            elif manifest.exists() and b"configuration.json" in manifest.read_bytes():
+                assert deadly.work(name="resume", root=str(root)) == 0, where
+            else:
+                continue
+            resumed += 1
+            check_completed(root, f"{kind} {point}")
+    assert resumed > len(every) / 2
+
+
 def test_a_killed_run_that_is_resumed_is_complete(deadly):
     root = deadly.fresh()
     assert deadly.work(name="run", root=str(root), until="registered") == -signal.SIGKILL

@@ -81,6 +81,9 @@ def _head(report: RunReport) -> Table:
     lines.add_row("Execution", f"[bold]{record.execution_rid}[/bold]  {status}")
     if record.status_detail and str(record.status) not in ("Completed", "Running"):
         lines.add_row("", escape_text(record.status_detail.splitlines()[0]))
+    over = sum(re.fullmatch(r"attempt-\d+\.json", use.file_name) is not None for use in report.metadata)
+    if over:
+        lines.add_row("Attempt", f"{over + 1}; what became of those before is kept with it (attempt-1.json)")
     if record.description:
         lines.add_row("Description", escape_text(record.description))
     if record.start_time is not None:

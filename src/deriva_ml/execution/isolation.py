@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLModelError
 from deriva_ml.core.files import nearest, read_ends
-from deriva_ml.execution.attempts import PRINTED, PROCESS, numbered
 from deriva_ml.execution.config_sources import is_users
 from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.request import DryRun
@@ -119,6 +118,7 @@ def call_isolated(
         KeyboardInterrupt: The user stopped it.
     """
     from deriva_ml.catalog.piped import answering
+    from deriva_ml.execution.attempts import PROCESS, numbered
     from deriva_ml.execution.environment import process_mask
     from deriva_ml.execution.handover import facts_of
     from deriva_ml.isolate.supervisor import run_isolated
@@ -226,6 +226,7 @@ def _users_line(traceback: str, *, newest_first: bool = False) -> str | None:
 
 def _keep(execution: Execution, folder: Path, verdict: Verdict) -> None:
     """Register what is known of the child as outputs of the run; what looks like a secret is masked."""
+    from deriva_ml.execution.attempts import PRINTED
     from deriva_ml.execution.environment import process_mask
 
     mask = process_mask()
@@ -249,6 +250,8 @@ def _keep(execution: Execution, folder: Path, verdict: Verdict) -> None:
 
 
 def _register(execution: Execution, name: str, content: bytes, what: str) -> None:
+    from deriva_ml.execution.attempts import numbered
+
     own = numbered(name, execution.attempt)
     path = execution.asset_file_path("Execution_Metadata", own, asset_types="Execution_Metadata", description=what)
     path.write_bytes(content)

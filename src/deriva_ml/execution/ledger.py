@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.enums import MLTable, Status
-from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.core.exceptions import DerivaMLExecutionError, DerivaMLUnreachable
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.masking import Mask
 from deriva_ml.execution.pulse import Pulse
@@ -156,7 +156,7 @@ class Ledger:
         """
         check_move(self.status, Status.initializing, Mover.resumer)
         if self.journal is None:
-            raise AssertionError("a dry run is not taken up again")
+            raise DerivaMLExecutionError("A dry run is not taken up again.", hint="begin a new one")
         seen = self.journal.run(self.execution_rid)
         check_move(Status(seen.status), Status.initializing, Mover.resumer)
         self.journal.take_up(seen, Status.initializing.value, detail)

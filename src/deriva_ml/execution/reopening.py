@@ -87,11 +87,12 @@ def take_up(session: Session, left: Opened, around: Surroundings) -> Opened:
             was to do.
         DerivaMLDataError: An input does not exist any more.
     """
-    ledger, journal = left.ledger, left.ledger.journal
-    assert journal is not None
+    ledger = left.ledger
     relatives = _relatives(left)
     checked = check_inputs(session, left.configuration)
     ledger.take_up("It is taken up again.")
+    journal = ledger.journal
+    assert journal is not None
     try:
         attempt = attempt_number(journal, ledger.execution_rid)
         _describe(session, left, journal, attempt, around)

@@ -19,7 +19,6 @@ from deriva_ml.core.exceptions import (
     DerivaMLUnreachable,
     DerivaMLUploadError,
 )
-from deriva_ml.execution.attempts import numbered
 from deriva_ml.execution.config_sources import user_line
 from deriva_ml.execution.isolation import Isolation, call_isolated
 from deriva_ml.execution.model_protocol import model_name
@@ -163,6 +162,7 @@ def _call(model: Any, ml: Any, execution: Any) -> None:
 
 
 def _keep_traceback(execution: Any, error: BaseException) -> None:
+    from deriva_ml.execution.attempts import numbered
     from deriva_ml.execution.environment import mask
 
     name = numbered("traceback.txt", execution.attempt)
