@@ -92,6 +92,12 @@ def test_a_failed_job_whose_code_is_other_by_now_is_done_anew_by_a_linked_run(pr
     assert new["record"]["status"] == "Completed"
     [record] = [use for use in project.json(rid)["metadata"] if use["file_name"] == "configuration.json"]
     assert [use["rid"] for use in new["input_assets"]] == [record["rid"]]
+    complete = new["record"]["execution_rid"]
+    once_more = project.run("deriva-ml-run", "--allow-dirty", "--resume", complete)
+    assert once_more.code == 0, once_more.err
+    assert f"Execution {complete} is Completed and stays so" in once_more.err
+    assert "it is complete" in once_more.err
+    assert _newest(project)["record"]["execution_rid"] not in {rid, complete}
 
 
 def test_a_sweep_is_finished_under_its_parent(project: Any) -> None:
