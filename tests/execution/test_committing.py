@@ -46,6 +46,10 @@ class Killing:
         shutil.copytree(self.template, copy)
         return copy
 
+    def remove(self, copy: Path) -> None:
+        """Remove a copy that was looked at: where every point is tried there are hundreds."""
+        shutil.rmtree(copy)
+
     def counts(self, name: str, root: Path) -> tuple[int, int]:
         """How many requests and writes the work makes that nobody kills."""
         assert self.work(name=name, root=str(root)) == 0
@@ -211,6 +215,7 @@ def test_a_run_that_was_killed_at_any_point_while_it_was_resumed_is_resumed_agai
         else:
             assert upload(["--host", str(root)]) == 0, (where, capsys.readouterr())
         check_completed(root, f"{kind} {point}")
+        deadly.remove(root)
 
 
 @pytest.mark.slow
@@ -238,6 +243,7 @@ def test_a_run_that_was_killed_at_any_point_is_resumed_as_the_same_run(deadly, k
                 continue
             resumed += 1
             check_completed(root, f"{kind} {point}")
+        deadly.remove(root)
     assert resumed > len(every) / 2
 
 
@@ -288,6 +294,7 @@ def test_a_run_that_was_killed_between_its_row_and_its_link_is_linked_when_it_is
                     with ml.resume_execution(run.execution_rid):
                         pass
         check_linked(root, f"before {point}")
+        deadly.remove(root)
 
 
 def test_two_uploads_at_once_bring_everything_once(deadly, capsys):
