@@ -3,6 +3,7 @@
 #   make demo    set up, run a real model on a local catalog and show what was recorded
 #   make test    set up and run the tests
 #   make slow    set up and run the tests that take long
+#   make docs    write the table of a run's moves into its page
 #   make lint    set up and check format, rules, types and the direction of imports
 
 PYTHON ?= python3
@@ -10,13 +11,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SCALE  := 0.1
 
-.PHONY: help demo sweep test slow lint format bench clean
+.PHONY: help demo sweep test slow docs lint format bench clean
 
 help:
 	@echo "make demo    set up, run a real model on a local catalog and show what was recorded"
 	@echo "make sweep   run the demo's sweep: one parent, three children"
 	@echo "make test    set up and run the tests"
 	@echo "make slow    set up and run the tests that take long"
+	@echo "make docs    write the table of a run's moves into docs/lifecycle.md"
 	@echo "make lint    set up and check format, rules, types and the direction of imports"
 	@echo "make format  put the code into its format"
 	@echo "make bench   measure speed and memory (ratios to a stated baseline); SCALE=1 for the large catalog and bags in full"
@@ -67,6 +69,9 @@ test: $(VENV)/.dev
 slow: $(VENV)/.dev
 	@echo "==> Running the tests that take long"
 	@$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+
+docs: $(VENV)/.dev
+	@$(BIN)/python -m deriva_ml.execution.state_page docs/lifecycle.md
 
 lint: $(VENV)/.dev
 	@echo "==> Format"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.execution.test_resume import held_by, leave
 
+from deriva_ml.cli.check_schema import main as check_schema
 from deriva_ml.cli.records import show_latest, show_report
 from deriva_ml.cli.show import main
 from deriva_ml.cli.terminal import show_json
@@ -52,6 +55,33 @@ def test_a_run_is_shown_with_everything_that_it_made(run: Any, capsys: pytest.Ca
     for said in ("Completed", "a part", "A [b] c (Analysis)", "job 2 of ", "a [x] b.txt", "Output_File", "2.0 KB"):
         assert said in text
     assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+def test_of_a_run_of_another_machine_it_is_said_when_it_was_last_seen(ml, capsys: pytest.CaptureFixture[str]) -> None:
+    running = ml.create_execution(ExecutionConfiguration(workflow=CODE, description="far away"))
+    running.execution_start()
+    assert main([running.execution_rid]) == 0
+    assert "last seen" not in capsys.readouterr().out
+    held_by(ml, running, host="far", boot="another", namespace="another", heartbeat="2026-01-02T03:04:05.000+00:00")
+    assert main([running.execution_rid]) == 0
+    text = capsys.readouterr().out
+    assert "Running" in text
+    assert re.search(r"process \d+ on far was last seen at 2026-01-02 .*cannot be seen from here", text)
+
+
+def test_a_run_that_another_machine_began_cannot_be_judged_here(ml, capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = ml.session.catalog.insert("deriva-ml", "Execution", [{"Description": "elsewhere", "Status": "Running"}])
+    assert main([str(row["RID"])]) == 0
+    assert "It is no run of this machine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [check_schema, main, upload])
+def test_whichever_command_comes_next_finds_a_run_whose_process_is_gone(ml, command) -> None:
+    left = ml.create_execution(ExecutionConfiguration(workflow=CODE, description="left"))
+    left.execution_start()
+    leave(ml, left)
+    command([])
+    assert ml.lookup_execution(left.execution_rid).status is Status.aborted
 
 
 def test_json_holds_the_same(run: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +262,21 @@ def test_the_model_ends_with_the_command(odd: Any) -> None:
             break
         time.sleep(0.05)
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_the_heart_of_a_run_beats_in_the_journal_while_its_model_works(project: Any, isolation: str) -> None:
+    process = project.start("deriva-ml-run", "model_config.sleep=40", f"isolation={isolation}")
+    seen: set[str] = set()
+    while process.poll() is None:
+        for journal in project.home.glob(".deriva-ml/work/*/1/journal.db"):
+            with closing(sqlite3.connect(journal)) as sql:
+                seen |= {beat for (beat,) in sql.execute("SELECT heartbeat FROM run WHERE status = 'Running'")}
+        time.sleep(0.5)
+    assert process.returncode == 0, process.communicate()
+    process.communicate()
+    moments = sorted(map(datetime.fromisoformat, seen))
+    assert len(moments) == 2  # when the model started, and the beat
+    assert 25 < (moments[1] - moments[0]).total_seconds() < 45

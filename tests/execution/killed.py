@@ -23,9 +23,14 @@ from typing import Any
 
 from tests.dataset.killed import Deadly
 
+from deriva_ml.core.enums import Status
 from deriva_ml.execution.committing import commit_pending_executions
 from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
+from deriva_ml.execution.local_runs import list_executions
+from deriva_ml.execution.recovery import reconcile_dead_runs
+from deriva_ml.execution.resume import resume_execution
+from deriva_ml.execution.uses import list_assets
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.ml import DerivaML
 from deriva_ml.schema.session import Session
@@ -36,9 +41,42 @@ ROWS = ("new 1", "new 2")
 
 def _run(ml: DerivaML, session: Session, work: dict[str, Any], say: Callable[[str], None]) -> None:
     """A run with files, values of a feature and rows of a table; what has been registered and written is said."""
+    _call(ml, _begun(session, work), work, say)
+
+
+def _resume(ml: DerivaML, session: Session, work: dict[str, Any], say: Callable[[str], None]) -> None:
+    """The run that did not complete, taken up again; one is made if there is none."""
+    reconcile_dead_runs(session)
+    left = [run.execution_rid for run in list_executions(session) if run.status in {Status.aborted, Status.failed}]
+    if not left:
+        _abort(ml, session, work, say)
+        left = [list_executions(session)[0].execution_rid]
+    _call(ml, resume_execution(session, left[0]), work, say)
+
+
+def _anew(ml: DerivaML, session: Session, work: dict[str, Any], say: Callable[[str], None]) -> None:
+    """A run that stands for an earlier one, the first that there is."""
+    if not list_executions(session):
+        _abort(ml, session, work, say)
+    earlier = list_executions(session)[-1].execution_rid
+    record = next(use.rid for use in list_assets(session, earlier, "Output") if use.file_name == "configuration.json")
+    execution = _begun(session, work, instead_of=record)
+    if work.get("until") == "opened":
+        os.kill(os.getpid(), signal.SIGKILL)
+    _call(ml, execution, work, say)
+
+
+def _abort(_ml: DerivaML, session: Session, work: dict[str, Any], _say: Callable[[str], None]) -> None:
+    _begun(session, work).abort()
+
+
+def _begun(session: Session, work: dict[str, Any], **place: Any) -> Execution:
     workflow = Workflow(name="Test", workflow_type="Training").resolve(Path(work["model"]))
-    subjects = [row["RID"] for row in ml.get_table_as_dict("Subject")]
-    execution = Execution(ExecutionConfiguration(workflow=workflow, description="killed", argv=["run"]), session)
+    return Execution(ExecutionConfiguration(workflow=workflow, description="killed", argv=["run"]), session, **place)
+
+
+def _call(ml: DerivaML, execution: Execution, work: dict[str, Any], say: Callable[[str], None]) -> None:
+    subjects = [row["RID"] for row in ml.get_table_as_dict("Subject") if row["Name"].startswith("S")]
     with execution:
         for name in FILES:
             execution.asset_file_path("Execution_Asset", name, asset_types="Model_File").write_text(name)
@@ -59,7 +97,7 @@ def _upload(_ml: DerivaML, session: Session, _work: dict[str, Any], _say: Callab
     commit_pending_executions(session).require_complete()
 
 
-WORK = {"run": _run, "upload": _upload}
+WORK = {"run": _run, "upload": _upload, "resume": _resume, "abort": _abort, "anew": _anew}
 
 
 def _child(work: dict[str, Any]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import (
     DerivaMLConfigurationError,
     DerivaMLDataError,
@@ -13,12 +16,32 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.execution.anew import differences, read_earlier
 from deriva_ml.execution.execution import Execution
+from deriva_ml.wire.path import table
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
     max_leaves=8,
 )
+
+
+def test_a_run_is_taken_up_again_if_it_is_here_did_not_complete_and_its_code_is_the_same(ml, configuration, tmp_path):
+    rid = recorded(ml, configuration, tmp_path)
+    earlier = read_earlier(ml, rid)
+    workflow = configuration.workflow
+    assert earlier.why_new(ml, workflow) is None
+    assert "code" in earlier.why_new(ml, workflow.model_copy(update={"checksum": "0" * 40}))
+    assert "complete" in replace(earlier, status=Status.completed).why_new(ml, workflow)
+    (ml.session.runs_dir / rid).rename(tmp_path / "elsewhere")
+    assert "this machine has nothing of it" in read_earlier(ml, rid).why_new(ml, workflow)
+
+
+def test_what_was_recorded_is_read_where_it_lies_before_it_is_in_the_catalog(ml, configuration, tmp_path):
+    rid = recorded(ml, configuration, tmp_path, "model_config.lr=1")
+    described = ml.session.catalog.rows(table("deriva-ml", "Execution_Metadata_Execution"))
+    ml.session.catalog.delete(table("deriva-ml", "Execution_Metadata_Execution"))
+    assert described
+    assert read_earlier(ml, rid).overrides == ("model_config.lr=1",)
 
 
 @given(VALUES, VALUES)
@@ -68,14 +91,17 @@ def test_a_secret_that_was_left_out_cannot_be_done_anew(ml, configuration, tmp_p
         read_earlier(ml, rid)
 
 
-def test_only_a_run_that_ended_without_completing_is_done_anew(ml, configuration):
+def test_only_a_run_that_ended_and_said_what_it_was_to_do_is_done_anew(ml, configuration):
     going = Execution(configuration, ml)
     with pytest.raises(DerivaMLConfigurationError, match="it has not ended"):
         read_earlier(ml, going.execution_rid)
     with going:
         pass
-    with pytest.raises(DerivaMLConfigurationError, match="there is nothing to do anew"):
+    going.asset_file_path("Execution_Asset", "late.txt").write_text("late")
+    with pytest.raises(DerivaMLConfigurationError, match="its outputs wait") as caught:
         read_earlier(ml, going.execution_rid)
+    assert caught.value.hint == f"deriva-ml-upload --execution {going.execution_rid}"
+    going.upload_execution_outputs()
     by_hand = Execution(configuration, ml)
     by_hand.abort()
     with pytest.raises(DerivaMLDataError, match="has not recorded how it was configured"):

@@ -20,6 +20,7 @@ from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLNotFoundError, DerivaMLUploadError
 from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.ledger import open_journal
+from deriva_ml.execution.recovery import reconcile_dead_runs
 from deriva_ml.execution.report import describe
 from deriva_ml.ml import DerivaML
 from deriva_ml.wire.path import table
@@ -44,6 +45,10 @@ class Killing:
         copy = self.folder / f"catalog-{next(self.numbers)}"
         shutil.copytree(self.template, copy)
         return copy
+
+    def remove(self, copy: Path) -> None:
+        """Remove a copy that was looked at: where every point is tried there are hundreds."""
+        shutil.rmtree(copy)
 
     def counts(self, name: str, root: Path) -> tuple[int, int]:
         """How many requests and writes the work makes that nobody kills."""
@@ -155,6 +160,141 @@ def test_an_upload_that_was_killed_at_any_point_is_finished_by_the_next(deadly, 
         where = {"write": point} if kind == "write" else {"request": point, "when": kind}
         assert deadly.work(name="upload", root=str(root), **where) == -signal.SIGKILL, where
         check_whole(root, f"{kind} {point}", capsys)
+
+
+def check_completed(root: Path, where: str) -> None:
+    """The run is complete: nothing lost, nothing twice, and each of its attempts told."""
+    with DerivaML(str(root), 1) as ml:
+        [row] = ml.session.catalog.rows(table("deriva-ml", "Execution"))
+        report = describe(ml, str(row["RID"]))
+        assert (report.record.status, report.record.upload_state) == (Status.completed, "uploaded"), where
+        assert sorted(use.file_name for use in report.output_assets) == sorted(FILES), where
+        assert sum(use.count for use in report.features) == 3, where
+        new = [row["Name"] for row in ml.get_table_as_dict("Subject") if not row["Name"].startswith("S")]
+        assert sorted(new) == list(ROWS), where
+        described = [use.file_name for use in report.metadata]
+        assert len(described) == len(set(described)), where
+        with open_journal(ml.session) as journal:
+            steps = [step.what for step in journal.steps(str(row["RID"]))]
+            assert (journal.dead_runs(), journal.unsynced_runs()) == ([], []), where
+        told = {f"attempt-{number}.json" for number in range(1, steps.count("resumed") + 1)}
+        assert told == {name for name in described if name.startswith("attempt-")}, where
+        assert ml.find_incomplete_executions() == [], where
+        for name in ("Execution_Asset", "Execution_Metadata"):
+            kept = ml.session.catalog.rows(table("deriva-ml", name))
+            links = ml.session.catalog.rows(table("deriva-ml", f"{name}_Execution"))
+            assert sorted(row["RID"] for row in kept) == sorted(row[name] for row in links), where
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["write", "before", "after"])
+@pytest.mark.parametrize("uploaded", [False, True])
+def test_a_run_that_was_killed_at_any_point_while_it_was_resumed_is_resumed_again(deadly, capsys, kind, uploaded):
+    """``uploaded``: the outputs of the first attempt are in the catalog, and those of the second are brought there."""
+
+    def dead() -> Path:
+        root = deadly.fresh()
+        assert deadly.work(name="run", root=str(root), until="registered") == -signal.SIGKILL
+        assert not uploaded or deadly.work(name="upload", root=str(root)) == 0
+        return root
+
+    requests, writes = deadly.counts("resume", dead())
+    every = range(1, writes + 1, STEP * 4 if STEP > 1 else 1) if kind == "write" else range(0, requests, STEP)
+    for point in every:
+        root = dead()
+        where = {"write": point} if kind == "write" else {"request": point, "when": kind}
+        assert deadly.work(name="resume", root=str(root), **where) == -signal.SIGKILL, where
+        if uploaded:
+            assert upload(["--host", str(root)]) == 0, (where, capsys.readouterr())
+        with DerivaML(str(root), 1) as ml:
+            reconcile_dead_runs(ml)
+            [run] = ml.list_executions()
+        if run.status is not Status.completed:
+            assert deadly.work(name="resume", root=str(root)) == 0, where
+        else:
+            assert upload(["--host", str(root)]) == 0, (where, capsys.readouterr())
+        check_completed(root, f"{kind} {point}")
+        deadly.remove(root)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["write", "before", "after"])
+def test_a_run_that_was_killed_at_any_point_is_resumed_as_the_same_run(deadly, kind):
+    """Whatever it had reached; only one that was killed before it was written down what it was to do cannot be."""
+    requests, writes = deadly.counts("run", deadly.fresh())
+    every = range(1, writes + 1, STEP * 4 if STEP > 1 else 1) if kind == "write" else range(0, requests, STEP)
+    resumed = 0
+    for point in every:
+        root = deadly.fresh()
+        where = {"write": point} if kind == "write" else {"request": point, "when": kind}
+        assert deadly.work(name="run", root=str(root), **where) == -signal.SIGKILL, where
+        with DerivaML(str(root), 1) as ml:
+            reconcile_dead_runs(ml)
+            found = ml.list_executions()
+        for run in found:
+            manifest = run.working_dir / MANIFEST_NAME
+            if run.status is Status.completed:
+                assert deadly.work(name="upload", root=str(root)) == 0, where
+            elif manifest.exists() and b"configuration.json" in manifest.read_bytes():
+                assert deadly.work(name="resume", root=str(root)) == 0, where
+            else:
+                continue
+            resumed += 1
+            check_completed(root, f"{kind} {point}")
+        deadly.remove(root)
+    assert resumed > len(every) / 2
+
+
+def test_a_killed_run_that_is_resumed_is_complete(deadly):
+    root = deadly.fresh()
+    assert deadly.work(name="run", root=str(root), until="registered") == -signal.SIGKILL
+    assert deadly.work(name="resume", root=str(root), until="registered") == -signal.SIGKILL
+    assert deadly.work(name="resume", root=str(root)) == 0
+    check_completed(root, "twice")
+
+
+def check_linked(root: Path, where: str) -> None:
+    """If there is a new run, and it was more than a row, it has consumed what the earlier one recorded of itself."""
+    with DerivaML(str(root), 1) as ml:
+        reconcile_dead_runs(ml)
+        *new, first = ml.list_executions()
+        [record] = [use for use in describe(ml, first.execution_rid).metadata if use.file_name == "configuration.json"]
+        for run in new:
+            assert [use.rid for use in describe(ml, run.execution_rid).input_assets] == [record.rid], where
+
+
+def test_a_run_that_was_killed_before_its_model_started_is_linked_with_the_one_it_stands_for(deadly):
+    root = deadly.fresh()
+    assert deadly.work(name="abort", root=str(root)) == 0
+    assert deadly.work(name="anew", root=str(root), until="opened") == -signal.SIGKILL
+    with DerivaML(str(root), 1) as ml:
+        assert [run.status for run in ml.list_executions()] == [Status.pending, Status.aborted]
+    check_linked(root, "opened")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_run_that_was_killed_between_its_row_and_its_link_is_linked_when_it_is_resumed(deadly):
+    def aborted() -> Path:
+        root = deadly.fresh()
+        assert deadly.work(name="abort", root=str(root)) == 0
+        return root
+
+    requests, _ = deadly.counts("anew", aborted())
+    for point in range(0, requests, max(1, STEP // 4)):
+        root = aborted()
+        assert deadly.work(name="anew", root=str(root), request=point, when="before") == -signal.SIGKILL, point
+        with DerivaML(str(root), 1) as ml:
+            reconcile_dead_runs(ml)
+            *new, _first = ml.list_executions()
+            for run in new:
+                if run.status is Status.aborted and (run.working_dir / "metadata" / "configuration.json").exists():
+                    with ml.resume_execution(run.execution_rid):
+                        pass
+        check_linked(root, f"before {point}")
+        deadly.remove(root)
 
 
 def test_two_uploads_at_once_bring_everything_once(deadly, capsys):

@@ -74,18 +74,40 @@ def test_a_run_that_was_ready_and_never_started_is_started(ml, configuration):
     assert ml.lookup_execution(rid).status is Status.completed
 
 
-def test_of_a_run_that_was_found_dead_only_the_outputs_are_finished(ml, configuration):
+def test_the_outputs_of_a_run_that_was_found_dead_are_finished_without_a_next_attempt(ml, configuration):
     first = Execution(configuration, ml)
     first.execution_start()
     first.asset_file_path("Execution_Asset", "a.txt").write_text("a")
     rid = leave(ml, first)
     reconcile_dead_runs(ml)
     again = ml.resume_execution(rid)
-    assert again.status is Status.aborted
-    with pytest.raises(DerivaMLInvalidTransition, match="Aborted cannot become Running"):
-        again.execution_start()
     again.upload_execution_outputs()
+    assert (again.status, again.attempt) == (Status.aborted, 1)
     assert [use.file_name for use in again.describe().output_assets] == ["a.txt"]
+
+
+def test_a_run_that_was_found_dead_is_taken_up_again_when_it_is_started(ml, configuration):
+    first = Execution(configuration, ml)
+    first.execution_start()
+    first.asset_file_path("Execution_Asset", "a.txt").write_text("a")
+    rid = leave(ml, first)
+    reconcile_dead_runs(ml)
+    with ml.resume_execution(rid).execute() as again:
+        assert (again.status, again.attempt) == (Status.running, 2)
+        assert again.asset_file_path("Execution_Asset", "a.txt").read_text() == "a"
+    again.upload_execution_outputs()
+    report = again.describe()
+    assert report.record.status is Status.completed
+    assert [use.file_name for use in report.output_assets] == ["a.txt"]
+    with pytest.raises(DerivaMLInvalidTransition, match="Completed cannot become Initializing"):
+        ml.restore_execution(rid).take_up()
+
+
+def test_a_run_that_was_only_restored_is_not_taken_up_again(ml, configuration):
+    first = Execution(configuration, ml)
+    first.abort()
+    with pytest.raises(DerivaMLInvalidTransition, match="Aborted cannot become Running"):
+        ml.restore_execution(first.execution_rid).execution_start()
 
 
 def test_a_run_that_is_gone_on_with_is_not_aborted_by_who_saw_it_dead_before(ml, configuration):
@@ -138,13 +160,20 @@ def test_a_run_of_which_everything_is_in_the_catalog_has_nothing_to_resume(ml, c
     assert ml.restore_execution(execution.execution_rid).status is Status.completed
 
 
-def test_a_run_that_was_left_before_its_inputs_were_recorded_is_not_gone_on_with(ml, configuration):
-    execution = Execution(configuration, ml)
+def test_a_run_that_was_left_before_its_inputs_were_recorded_is_found_dead_and_taken_up_again(world, workflow):
+    ml = world.ml
+    given = ExecutionConfiguration(workflow=workflow, assets=[world.asset], description="left")
+    execution = Execution(given, ml)
     rid = leave(ml, execution)
     with open_journal(ml.session) as journal:
         journal.move(rid, Status.initializing.value)
-    with pytest.raises(DerivaMLExecutionError, match="its inputs are not all recorded"):
-        ml.resume_execution(rid)
+    again = ml.resume_execution(rid)
+    assert again.status is Status.aborted
+    with again:
+        assert [path.file_name for path in again.asset_paths["Scan"]] == ["input.bin"]
+    report = again.describe()
+    assert report.record.status is Status.completed
+    assert [use.rid for use in report.input_assets] == [world.asset]
 
 
 def test_journal_and_catalog_that_disagree_are_named(ml, configuration):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
@@ -11,24 +12,31 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLInvalidTransition
+from deriva_ml.execution.state_page import diagram, filled
 from deriva_ml.execution.states import (
     FINAL,
     MOVES,
     UPLOAD_MOVES,
+    Mover,
     Upload,
     check_move,
     check_upload_move,
-    diagram,
     is_final,
     parse_status,
 )
 
+PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 WAY = [Status.created, Status.initializing, Status.pending, Status.running, Status.completed]
 
 
 def test_every_status_has_a_row():
-    assert set(MOVES) == set(Status)
-    assert set(UPLOAD_MOVES) == set(Upload)
+    assert {move.start for move in MOVES} == set(Status) - {Status.completed}
+    assert {move.start for move in UPLOAD_MOVES} == set(Upload)
+
+
+def test_no_move_stands_in_the_table_twice():
+    assert len({move[:3] for move in MOVES}) == len(MOVES)
+    assert len({move[:2] for move in UPLOAD_MOVES}) == len(UPLOAD_MOVES)
 
 
 def test_rule_2_the_way_of_a_good_run():
@@ -51,7 +59,17 @@ def test_rule_3_every_open_run_can_fail_or_be_aborted(end):
             check_move(status, end)
 
 
-def test_rule_4_final_statuses_are_left_by_nothing():
+def test_rule_3_a_run_whose_process_is_gone_becomes_aborted_and_nothing_else():
+    for status in Status:
+        for finish in set(Status) - {status}:
+            if not is_final(status) and finish is Status.aborted:
+                check_move(status, finish, Mover.finder)
+            else:
+                with pytest.raises(DerivaMLInvalidTransition):
+                    check_move(status, finish, Mover.finder)
+
+
+def test_rule_4_final_statuses_are_left_by_no_holder():
     assert {Status.completed, Status.failed, Status.aborted} == FINAL
     for start in FINAL:
         for finish in set(Status) - {start}:
@@ -67,7 +85,17 @@ def test_rule_5_staying_is_allowed():
         check_upload_move(state, state)
 
 
-def test_rule_6_the_upload_has_its_own_way():
+def test_rule_6_who_resumes_takes_up_what_did_not_complete_and_nothing_else():
+    for start in Status:
+        for finish in set(Status) - {start}:
+            if start in {Status.failed, Status.aborted} and finish is Status.initializing:
+                check_move(start, finish, Mover.resumer)
+            else:
+                with pytest.raises(DerivaMLInvalidTransition):
+                    check_move(start, finish, Mover.resumer)
+
+
+def test_rule_8_the_upload_has_its_own_way():
     for start, finish in [("none", "pending"), ("pending", "uploaded"), ("pending", "failed"), ("failed", "pending")]:
         check_upload_move(Upload(start), Upload(finish))
     check_upload_move(Upload.uploaded, Upload.pending)
@@ -94,9 +122,20 @@ def test_any_text_of_a_catalog_is_a_status(text, status):
 def test_the_diagram_shows_every_move():
     text = diagram()
     assert text.startswith("stateDiagram-v2\n")
-    for start, targets in [*MOVES.items(), *UPLOAD_MOVES.items()]:
-        for target in targets:
-            assert f"{start} --> {target}" in text
+    for move in [*MOVES, *UPLOAD_MOVES]:
+        assert f"{move.start} --> {move.finish}" in text
+
+
+def test_the_page_says_what_the_table_says():
+    page = PAGE.read_text(encoding="utf-8")
+    assert filled(page) == page, "call: make docs"
+    for move in MOVES:
+        assert f"| {move.start} | {move.finish} | {move.by} | {move.why} |" in page
+
+
+def test_a_page_without_the_marks_is_refused():
+    with pytest.raises(ValueError, match="has not the marks"):
+        filled("# A page\n")
 
 
 class AnyHistory(RuleBasedStateMachine):

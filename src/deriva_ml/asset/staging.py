@@ -6,7 +6,9 @@
    uploaded is what it was then; writing to the staged file never changes the user's own.
 3. A file in the current directory is taken only when the caller points at it: with a ``Path``, or with a name that has
    a directory part. A bare name is always that of a new file.
-4. Types and metadata are checked against the vocabulary and the table's columns here, not at the end of the run.
+4. In a run that was taken up again, who registers an output under the table and the name of an earlier attempt's gets
+   that one, with what is in it: the same content is the same asset, and another is what ``rewritten`` makes of it.
+5. Types and metadata are checked against the vocabulary and the table's columns here, not at the end of the run.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from deriva_ml.core.json_types import Json
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import list_vocabulary_terms
 from deriva_ml.wire.model import Table
-from deriva_ml.workspace.entries import new_key
+from deriva_ml.workspace.entries import PENDING, UPLOADED, new_key
 from deriva_ml.workspace.manifest import AssetEntry, Manifest
 
 __all__ = ["AssetStage", "register"]
@@ -46,15 +48,23 @@ class AssetStage:
         manifest: The run's manifest.
         run_dir: The run's directory.
         key: Makes the key of an output.
+        earlier: The outputs that earlier attempts of the run have registered; each is given out once.
     """
 
     def __init__(
-        self, session: Session, manifest: Manifest, run_dir: Path, *, key: Callable[[], str] = new_key
+        self,
+        session: Session,
+        manifest: Manifest,
+        run_dir: Path,
+        *,
+        key: Callable[[], str] = new_key,
+        earlier: Iterable[AssetEntry] = (),
     ) -> None:
         self._session = session
         self._manifest = manifest
         self._run_dir = run_dir
         self._key = key
+        self._earlier = [entry.key for entry in earlier]
         self._types: Mapping[str, str] = {}
         self._records: dict[tuple[str, str], type[AssetRecord]] = {}
 
@@ -96,24 +106,50 @@ class AssetStage:
         name = _checked_name(os.fspath(rename_file or (source.name if source else PurePath(file_name).name)))
         types = self._check_types([table.name] if asset_types is None else asset_types)
         values = self._check_metadata(table, name, _merged(metadata, more))
+        said = None if description is None else legible(str(description))
+        told = {"asset_types": types, "metadata": values, "description": said}
+        known = self._take_earlier(table, name, told)
+        entry = self._add(table, name, source, told) if known is None else self._write_again(known, source)
+        return self.path_of(entry, table)
+
+    def _add(self, table: Table, name: str, source: Path | None, told: Mapping[str, Any]) -> AssetEntry:
+        """Register a new output."""
         key = self._key()
         staged = self._stage(table, key, name, source)
-        entry = AssetEntry(
-            key=key,
-            asset_table=table.name,
-            schema=table.schema,
-            file_name=name,
-            path=self._manifest.relative(staged),
-            asset_types=types,
-            metadata=values,
-            description=None if description is None else legible(str(description)),
-        )
+        path = self._manifest.relative(staged)
+        entry = AssetEntry(table.name, table.schema, key=key, file_name=name, path=path, **told)
         try:
             self._manifest.add(entry)
         except BaseException:
             shutil.rmtree(staged.parent, ignore_errors=True)
             raise
-        return self.path_of(entry, table)
+        return entry
+
+    def _take_earlier(self, table: Table, name: str, told: Mapping[str, Any]) -> AssetEntry | None:
+        """The output of this table and name that an earlier attempt registered, if it can be gone on with."""
+        for key in self._earlier:
+            entry = self._manifest.asset(key)
+            if (entry.schema, entry.asset_table, entry.file_name) != (table.schema, table.name, name):
+                continue
+            is_same = all(getattr(entry, field) == value for field, value in told.items())
+            if not is_same and (entry.status == UPLOADED or entry.rid is not None):
+                continue  # the catalog may say something else of it: this is another output
+            self._earlier.remove(key)
+            if not is_same or entry.status not in (PENDING, UPLOADED):
+                entry = self._manifest.update(key, **told, status=PENDING, error=None)
+            return entry
+        return None
+
+    def _write_again(self, entry: AssetEntry, source: Path | None) -> AssetEntry:
+        """Give an earlier output the content of a file that exists; without one the caller is about to write it."""
+        staged = self._manifest.file_of(entry)
+        try:
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            if source is not None:
+                seal_copy(source, staged)
+        except OSError as error:
+            raise _not_staged(entry.file_name, entry.asset_table, staged.parent, error) from error
+        return entry
 
     def adopt(
         self,
@@ -196,12 +232,16 @@ class AssetStage:
                 seal_copy(source, place / name)
         except OSError as error:
             shutil.rmtree(place, ignore_errors=True)
-            raise DerivaMLExecutionError(
-                f"Cannot stage output {name!r} of {table.name}: {error.strerror or error}.",
-                source=str(error.filename or place),
-                hint="nothing was registered; remove the cause and register it again",
-            ) from error
+            raise _not_staged(name, table.name, place, error) from error
         return place / name
+
+
+def _not_staged(name: str, table: str, place: Path, error: OSError) -> DerivaMLExecutionError:
+    return DerivaMLExecutionError(
+        f"Cannot stage output {name!r} of {table}: {error.strerror or error}.",
+        source=str(error.filename or place),
+        hint="nothing was registered; remove the cause and register it again",
+    )
 
 
 def register(

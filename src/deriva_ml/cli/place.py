@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deriva_ml.ml import DerivaML
+    from deriva_ml.workspace.journal import Run
 
 __all__ = ["add_place", "existing_catalog"]
 
@@ -19,11 +22,16 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--catalog", default="1", metavar="ID", help="the catalog (default: 1)")
 
 
-def existing_catalog(flags: argparse.Namespace) -> DerivaML:
+def existing_catalog(flags: argparse.Namespace, dead: Callable[[Run], None] | None = None) -> DerivaML:
     """Open the catalog that the flags name; one that does not exist is not made.
 
+    Runs of this machine whose process is gone are found, whichever command it is; without any there is no request.
     A command that has ``--domain-schema`` says with it which schemas are the project's.
     One that has ``--working-dir`` says with it where runs worked.
+
+    Args:
+        flags: The command's flags.
+        dead: Is told each run that was found dead; by default it is logged.
 
     Raises:
         DerivaMLConfigurationError: There is no such catalog.
@@ -32,6 +40,7 @@ def existing_catalog(flags: argparse.Namespace) -> DerivaML:
     from deriva_ml.core.config import resolve_place
     from deriva_ml.core.exceptions import DerivaMLConfigurationError
     from deriva_ml.ml import DerivaML
+    from deriva_ml.workspace.journal import JOURNAL_NAME
 
     place = resolve_place(flags.host)
     if place.root is not None and not catalog_exists(flags.host, flags.catalog):
@@ -40,9 +49,14 @@ def existing_catalog(flags: argparse.Namespace) -> DerivaML:
             source=f"--host {flags.host} --catalog {flags.catalog}",
             hint="name one that exists, or make one: deriva-ml-run, create-demo-catalog",
         )
-    return DerivaML(
+    ml = DerivaML(
         flags.host,
         flags.catalog,
         domain_schemas=getattr(flags, "domain_schema", None),
         working_dir=getattr(flags, "working_dir", None),
     )
+    if os.path.exists(ml.session.records_dir / JOURNAL_NAME):  # noqa: PTH110 - it may not even be ours to look into
+        from deriva_ml.execution.recovery import find_dead_runs
+
+        find_dead_runs(ml.session, dead)
+    return ml

@@ -80,11 +80,21 @@ def _head(report: RunReport) -> Table:
     lines.add_row("Execution", f"[bold]{record.execution_rid}[/bold]  {status}")
     if record.status_detail and str(record.status) not in ("Completed", "Running"):
         lines.add_row("", escape_text(record.status_detail.splitlines()[0]))
+    over = sum(re.fullmatch(r"attempt-\d+\.json", use.file_name) is not None for use in report.metadata)
+    if over:
+        lines.add_row("Attempt", f"{over + 1}; what became of those before is kept with it (attempt-1.json)")
     if record.description:
         lines.add_row("Description", escape_text(record.description))
     if record.start_time is not None:
         took = run_time(record)
         lines.add_row("Started", local_time(record.start_time) + (f", took {took}" if took else ""))
+    brought = [
+        f"{what} in {_told_seconds(text)}"
+        for what, text in (("inputs", record.download_duration), ("outputs", record.upload_duration))
+        if text
+    ]
+    if brought:
+        lines.add_row("Brought", ", ".join(brought))
     if workflow is not None:
         kinds = ", ".join(workflow.workflow_type)
         lines.add_row("Workflow", f"{workflow.rid}  {escape_text(workflow.name)} ({escape_text(kinds)})")
@@ -196,7 +206,19 @@ def run_time(record: ExecutionRecord) -> str:
     stop = datetime.now(UTC) if running else record.stop_time
     if stop is None:
         return ""
-    took = stop - record.start_time
+    return _in_words(stop - record.start_time)
+
+
+def _told_seconds(text: str) -> str:
+    """A duration as the catalog holds it (``0.0H 1.0min 3.5sec``), in the words of the commands; others as they are."""
+    found = re.fullmatch(r"([\d.]+)H ([\d.]+)min ([\d.]+)sec", text)
+    if found is None:
+        return escape_text(text)
+    hours, minutes, seconds = (float(part) for part in found.groups())
+    return _in_words(timedelta(hours=hours, minutes=minutes, seconds=seconds))
+
+
+def _in_words(took: timedelta) -> str:
     if took < timedelta(minutes=1):
         return f"{took.total_seconds():.1f} s"
     minutes, seconds = divmod(round(took.total_seconds()), 60)

@@ -38,7 +38,11 @@ dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hy
   deriva-ml-run +experiment=NAME model_config.lr=1   run and record
   deriva-ml-run +multirun=NAME                       a named sweep
   deriva-ml-run --multirun model_config.lr=1,2,3     a sweep
-  deriva-ml-run --resume RID                         do anew what a run was to do that failed or was aborted
+  deriva-ml-run --resume RID                         take a run up again that failed, was aborted or was killed:
+                                                     the same configuration, inputs and record; a new, linked
+                                                     run where its code has changed or it is of another machine
+  deriva-ml-run --resume PARENT                      finish a sweep: jobs that completed stay
+  deriva-ml-run --resume RID dry_run=true            show what would be run, record nothing
 
 Exit codes: 0 done, 1 the run or some job failed, 2 the request was wrong, 4 the upload is incomplete (finish it with
 deriva-ml-upload), 5 the catalog cannot be reached, 130 interrupted,
@@ -65,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     add("--list-configs", action="store_true", help="show groups, names and descriptions, and stop")
     add("--multirun", "-m", action="store_true", help="run a sweep: one job for each combination of values")
     add("--fail-fast", action="store_true", help="stop a sweep at its first failing job")
-    add("--resume", metavar="RID", help="do anew what a run was to do that failed or was aborted, as it was configured")
+    add("--resume", metavar="RID", help="take a run, or a sweep, up again that did not complete, as it was configured")
     add("--allow-dirty", action="store_true", help="run code with uncommitted changes")
     add("--offline", action="store_true", help="check what can be known without the catalog, and run nothing")
     add("--sizes", action="store_true", help="a dry run works out how large inputs are of which it is not known")
@@ -115,7 +119,7 @@ def _run(flags: argparse.Namespace, rest: list[str]) -> int:
         plan = _plan(flags, hydra)
         if hydra.flags:
             return answer(hydra.flags, plan)
-        return _perform(plan, debug=flags.debug)
+        return _perform(plan, flags)
 
 
 def _project(flags: argparse.Namespace) -> AbstractContextManager[Any]:
@@ -187,7 +191,7 @@ def _complete(step: str) -> int:
     return 0
 
 
-def _perform(plan: RunPlan, *, debug: bool) -> int:
+def _perform(plan: RunPlan, flags: argparse.Namespace) -> int:
     from deriva_ml.cli.printer import show_outcome, show_sweep
     from deriva_ml.cli.transfer_bar import transfer_bar
 
@@ -197,11 +201,15 @@ def _perform(plan: RunPlan, *, debug: bool) -> int:
         if plan.options.earlier is not None:
             from deriva_ml.cli.resumed import say_resumed
 
-            say_resumed(plan.options.earlier, outcome)
-        return show_outcome(outcome, debug=debug)
+            say_resumed(flags, plan.options.earlier, outcome)
+        return show_outcome(outcome, debug=flags.debug)
     from deriva_ml.execution.sweep import run_sweep
 
-    return show_sweep(run_sweep(plan), debug=debug)
+    if plan.options.sweep is not None:
+        from deriva_ml.cli.resumed import say_resumed_sweep
+
+        say_resumed_sweep(plan.options.sweep)
+    return show_sweep(run_sweep(plan), debug=flags.debug)
 
 
 def _with_place(flags: argparse.Namespace, overrides: Sequence[str]) -> list[str]:

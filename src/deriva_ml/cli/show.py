@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,13 +41,10 @@ def _show(flags: argparse.Namespace) -> int:
     from deriva_ml.cli.terminal import show_json
     from deriva_ml.core.config import place_flags
     from deriva_ml.execution.finding import newest_executions
-    from deriva_ml.execution.recovery import reconcile_dead_runs
     from deriva_ml.execution.report import describe
 
     place = place_flags(flags.host, flags.catalog)
     with existing_catalog(flags) as ml:
-        # A run whose process was killed cannot say so itself.
-        reconcile_dead_runs(ml)
         if flags.rid is not None:
             report = describe(ml, flags.rid)
             if flags.json:
@@ -54,6 +52,7 @@ def _show(flags: argparse.Namespace) -> int:
             else:
                 show_report(report, place)
                 _say_waiting(ml, flags.rid, place)
+                _say_unseen(ml.session, report.record)
             return 0
         records = newest_executions(ml.session, limit=flags.limit)
         jobs, parts = _sweeps(ml.session, records)
@@ -71,6 +70,23 @@ def _say_waiting(ml: DerivaML, rid: str, place: str) -> None:
     for item in incomplete_runs(ml):
         if item.run.execution == rid and not item.is_running and any(item.waiting):
             print(f"{item.waiting} wait on this machine: deriva-ml-upload --execution {rid}{place}")
+
+
+def _say_unseen(session: Session, record: ExecutionRecord) -> None:
+    """Say of a run that has not ended when its process was last seen, if that cannot be judged from here."""
+    from deriva_ml.cli.terminal import local_time
+    from deriva_ml.execution.anew import run_here
+    from deriva_ml.execution.states import is_final
+    from deriva_ml.workspace.evidence import Sign
+
+    if is_final(record.status):
+        return
+    run = run_here(session, record.execution_rid)
+    if run is None:
+        print("It is no run of this machine: whether its process is still there cannot be seen from here.")
+    elif run.process.sign() is Sign.unknown:
+        seen = local_time(datetime.fromisoformat(run.heartbeat))
+        print(f"Its {run.process.told} was last seen at {seen}; whether it is still there cannot be seen from here.")
 
 
 def _sweeps(session: Session, records: Sequence[ExecutionRecord]) -> tuple[dict[str, int], dict[str, str]]:

@@ -14,6 +14,7 @@ from deriva_ml.cli.place import add_place, existing_catalog
 if TYPE_CHECKING:
     from deriva_ml.core.exceptions import DerivaMLException
     from deriva_ml.execution.outputs import CommitReport
+    from deriva_ml.workspace.journal import Run
 
 __all__ = ["main"]
 
@@ -55,7 +56,6 @@ def _upload(flags: argparse.Namespace) -> int:
     from deriva_ml.cli.transfer_bar import transfer_bar
     from deriva_ml.core.exceptions import DerivaMLConfigurationError
     from deriva_ml.execution.committing import commit_each, waiting_runs
-    from deriva_ml.execution.recovery import reconcile_dead_runs
 
     if flags.abandon and not flags.execution:
         raise DerivaMLConfigurationError("--abandon is for runs that are named.", hint="add --execution RID")
@@ -68,9 +68,10 @@ def _upload(flags: argparse.Namespace) -> int:
     def told(rid: str, outcome: CommitReport | DerivaMLException) -> None:
         codes.append(_tell(rid, outcome, debug=flags.debug))
 
-    with existing_catalog(flags) as ml, transfer_bar() as bar:
-        for run in reconcile_dead_runs(ml):
-            print(f"{run.execution}: {run.detail or run.status}")
+    def found(run: Run) -> None:
+        print(f"{run.execution}: {run.detail or run.status}")
+
+    with existing_catalog(flags, found) as ml, transfer_bar() as bar:
         rids = flags.execution or waiting_runs(ml.session)
         if not rids:
             print("Nothing to upload: every run of this machine has its outputs in the catalog.")

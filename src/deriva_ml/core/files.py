@@ -32,6 +32,7 @@ __all__ = [
     "human_size",
     "make_directory",
     "nearest",
+    "read_ends",
     "require",
     "unusable_directory",
     "write_all",
@@ -333,3 +334,22 @@ def file_lock(path: Path) -> Iterator[None]:
             yield
         finally:
             fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+LONGEST_LOG = 20_000_000
+"""Of a log, so much from the beginning and from the end is read."""
+
+
+def read_ends(path: Path) -> bytes:
+    """The content of a log; of a very long one, its beginning and its end; nothing if it cannot be read."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if size <= 2 * LONGEST_LOG:
+                return file.read()
+            head = file.read(LONGEST_LOG)
+            file.seek(size - LONGEST_LOG)
+            left_out = str(size - 2 * LONGEST_LOG).encode()
+            return head + b"\n... " + left_out + b" bytes are left out ...\n" + file.read()
+    except OSError:
+        return b""

@@ -30,6 +30,7 @@ def create_execution(
     description: str | None = None,
     parent: str | None = None,
     sequence: int | None = None,
+    instead_of: str | None = None,
 ) -> Execution:
     """Record a new run, bring its inputs, and give it ready to start.
 
@@ -44,6 +45,7 @@ def create_execution(
         description: What the run is for.
         parent: A run that this one is part of.
         sequence: Its place among the parts.
+        instead_of: The ``configuration.json`` of an earlier run that this one does anew, as an asset.
 
     Raises:
         DerivaMLConfigurationError: There is no workflow, or the run is configured twice.
@@ -58,7 +60,15 @@ def create_execution(
         raise DerivaMLConfigurationError(
             f"The run is given a configuration, and {', '.join(named)} beside it.", hint="give the one or the other"
         )
-    return Execution(configuration, ml, workflow=workflow, dry_run=dry_run, parent=parent, sequence=sequence)
+    return Execution(
+        configuration,
+        ml,
+        workflow=workflow,
+        dry_run=dry_run,
+        parent=parent,
+        sequence=sequence,
+        instead_of=instead_of,
+    )
 
 
 def _configuration(session: Session, given: Mapping[str, Any]) -> ExecutionConfiguration:

@@ -39,7 +39,7 @@ def end_run(
     """
     columns: dict[str, Any] = {"Stop_Time": now.isoformat()}
     if started is not None:
-        columns["Duration"] = duration_text((now - started).total_seconds())
+        columns |= dict.fromkeys(("Duration", "Execution_Duration"), duration_text((now - started).total_seconds()))
     if any(pending_outputs(manifest, status)):
         ledger.begin_upload()
         columns["Upload_State"] = ledger.upload.value

@@ -23,13 +23,16 @@ from deriva_ml.asset.staging import AssetStage
 from deriva_ml.asset.upload import Patience
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import Status
+from deriva_ml.core.exceptions import DerivaMLExecutionError
 from deriva_ml.execution import recorded, registering
+from deriva_ml.execution.attempts import earlier_outputs, earlier_values
 from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
 from deriva_ml.execution.ledger import utc_now
-from deriva_ml.execution.opening import Checked, Opened, Surroundings, check_run, open_run, reopen_run
+from deriva_ml.execution.opening import Checked, Opened, Surroundings, check_run, open_run
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
+from deriva_ml.execution.reopening import reopen_run, take_up
 from deriva_ml.execution.states import Upload, is_final, named_status
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.bound import Room, of_owner
@@ -67,9 +70,11 @@ class Execution:
         ml_object: The catalog: a ``DerivaML`` or its session.
         workflow: The code, as a ``Workflow`` or the RID of one; by default the configuration's.
         reload: The RID of a run of this machine to go on with: nothing of it is made or recorded again.
+        resume: When a run to go on with that Failed or was Aborted is started, its next attempt begins.
         dry_run: Check everything and write nothing to the catalog.
         parent: A run that this one is part of: it is linked as soon as its row is there, whatever becomes of it.
         sequence: Its place among the parts.
+        instead_of: The ``configuration.json`` of an earlier run that this one does anew, as an asset: likewise.
         now: The clock.
 
     Raises:
@@ -88,20 +93,23 @@ class Execution:
         *,
         parent: str | None = None,
         sequence: int | None = None,
+        instead_of: str | None = None,
+        resume: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._begin(ml_object, now, dry_run=dry_run or reload == DRY_RUN_RID)
         if not self.dry_run:
             self._session.require_writable()
+        hydra_dir = getattr(ml_object, "hydra_runtime_output_dir", None)
+        told, source = getattr(ml_object, "on_download", None), getattr(ml_object, "inputs_from", None)
+        self._around = Surroundings(now, parent, sequence, hydra_dir, told, source, instead_of)
+        self._resumes = resume
         opened: Opened | Checked
         if reload is not None and not self.dry_run:
             opened = reopen_run(self._session, configuration, reload, workflow)
         else:
-            hydra_dir = getattr(ml_object, "hydra_runtime_output_dir", None)
-            told, source = getattr(ml_object, "on_download", None), getattr(ml_object, "inputs_from", None)
-            around = Surroundings(now, parent, sequence, hydra_dir, told, source)
             begin = check_run if self.dry_run else open_run
-            opened = begin(self._session, configuration, workflow, around)
+            opened = begin(self._session, configuration, workflow, self._around)
         self._take(opened)
 
     @classmethod
@@ -114,6 +122,7 @@ class Execution:
         """
         made = cls.__new__(cls)
         made._begin(ml_object, utc_now, dry_run=False)  # noqa: SLF001 - it is one of us
+        made._around, made._resumes = Surroundings(utc_now), False  # noqa: SLF001
         made._take(opened)  # noqa: SLF001
         return made
 
@@ -126,6 +135,7 @@ class Execution:
 
     def _take(self, opened: Opened | Checked) -> None:
         self._opened = opened
+        self.attempt = opened.attempt
         self.configuration = opened.configuration
         self.workflow = opened.workflow
         self.workflow_rid = opened.workflow_rid
@@ -204,7 +214,8 @@ class Execution:
     def asset_stage(self) -> AssetStage:
         """What registers the run's files."""
         if self._stage is None:
-            self._stage = AssetStage(self._session, self.manifest, self.working_dir)
+            earlier = () if self.attempt == 1 else earlier_outputs(self.manifest, self.attempt)
+            self._stage = AssetStage(self._session, self.manifest, self.working_dir, earlier=earlier)
         return self._stage
 
     @property
@@ -213,7 +224,8 @@ class Execution:
         from deriva_ml.feature.stage import FeatureStage
 
         if self._features is None:
-            self._features = FeatureStage(self.manifest, self.working_dir)
+            earlier = {} if self.attempt == 1 else earlier_values(self.manifest, self.attempt)
+            self._features = FeatureStage(self.manifest, self.working_dir, earlier)
         return self._features
 
     def __str__(self) -> str:
@@ -261,13 +273,32 @@ class Execution:
         return error is None
 
     def execution_start(self) -> None:
-        """Note that the model starts; inputs that are not here yet are brought first."""
+        """Note that the model starts; inputs that are not here yet are brought first.
+
+        A run that did not complete, given by ``ml.resume_execution``, is taken up again before.
+        """
+        if self._resumes and is_final(self.status):
+            self.take_up()
         if self.status is Status.initializing:
             self._ledger.move(Status.pending, "Ready to start.")
         self._inputs.bring()
         if self.start_time is None or self.status is not Status.running:  # a run that is gone on with began before
             self.start_time = self._now()
         self._ledger.move(Status.running, "The model runs.", Start_Time=self.start_time.isoformat())
+
+    def take_up(self) -> None:
+        """Begin the next attempt of a run that Failed or was Aborted: its inputs are brought, and it is ready to start.
+
+        What became of the attempt before is told by a file of the run, ``attempt-1.json``; what it left in the run's
+        directory is still there. ``attempt`` says which one this is.
+
+        Raises:
+            DerivaMLInvalidTransition: The run completed, or has not ended.
+            DerivaMLExecutionError: Another process has just taken it up, or it cannot be known what it was to do.
+        """
+        if isinstance(self._opened, Checked):
+            raise DerivaMLExecutionError("A dry run is not taken up again.", hint="make a new one")
+        self._take(take_up(self._session, self._opened, self._around))
 
     def execution_stop(self) -> None:
         """Note that the model has ended well."""

@@ -47,6 +47,7 @@ __all__ = [
     "list_parent_executions",
     "lookup_execution",
     "lookup_executions",
+    "relatives_below",
     "update_status",
 ]
 
@@ -67,6 +68,8 @@ class ExecutionRecord:
         start_time: When the model started, where the catalog has a column for it.
         stop_time: When the model ended, likewise.
         duration: How long the model ran, in words.
+        download_duration: How long it took to bring the inputs, where the catalog has a column for it.
+        upload_duration: How long the last upload took that brought outputs, likewise.
         upload_state: How far the upload is, where the catalog has a column for it.
         created: When the row was made.
     """
@@ -81,6 +84,8 @@ class ExecutionRecord:
     duration: str | None = None
     upload_state: str | None = None
     created: datetime | None = None
+    download_duration: str | None = None
+    upload_duration: str | None = None
 
     # no field: it is nothing of the row
     _session: ClassVar[Session | None] = None
@@ -221,7 +226,9 @@ def record_of(row: Mapping[str, Json], session: Session) -> ExecutionRecord:
         description=text(row.get("Description")) or "",
         start_time=_moment(row.get("Start_Time")),
         stop_time=_moment(row.get("Stop_Time")),
-        duration=text(row.get("Duration")),
+        duration=text(row.get("Duration")) or text(row.get("Execution_Duration")),
+        download_duration=text(row.get("Download_Duration")),
+        upload_duration=text(row.get("Upload_Duration")),
         upload_state=text(row.get("Upload_State")),
         created=_moment(row.get("RCT")),
     ).bound(session)
@@ -308,6 +315,11 @@ def _amend(session: Session, rid: str, changes: Mapping[str, Json]) -> Execution
     session.require_writable()
     session.catalog.update(session.ml_schema, EXECUTION, [{"RID": rid, **changes}])
     return lookup_execution(session, rid)
+
+
+def relatives_below(session: Session, parent: str) -> list[Relative]:
+    """The parts of a run, in the order of their sequence, then of their making."""
+    return _relatives(session, [parent], "Execution", "Nested_Execution")
 
 
 def _relatives(session: Session, rids: Iterable[str], near: str, far: str) -> list[Relative]:

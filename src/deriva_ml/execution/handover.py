@@ -40,6 +40,7 @@ def facts_of(execution: Execution) -> dict[str, Any]:
         "workflow_rid": execution.workflow_rid,
         "working_dir": str(execution.working_dir),
         "start_time": execution.start_time.isoformat(),
+        "attempt": execution.attempt,
         "upload": execution.upload_state.value,
         "configuration": execution.configuration.model_copy(update={"workflow": None}).model_dump(mode="json"),
         "workflow": execution.workflow.model_dump(mode="json"),
@@ -93,6 +94,7 @@ def opened_from(session: Session, facts: Mapping[str, Any]) -> Opened:
         _inputs(session, rid, directory, facts),
         configuration,
         datetime.fromisoformat(facts["start_time"]),
+        attempt=int(facts["attempt"]),
     )
 
 

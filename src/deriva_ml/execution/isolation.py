@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLModelError
-from deriva_ml.core.files import nearest
+from deriva_ml.core.files import nearest, read_ends
 from deriva_ml.execution.config_sources import is_users
 from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.request import DryRun
@@ -36,12 +36,6 @@ __all__ = ["ISOLATIONS", "Isolation", "call_isolated", "prepare"]
 
 ISOLATIONS = ("process", "inline")
 """Where a model can run: in a child process, or in the process that records it."""
-
-FOLDER = "process"
-"""Where, in a run's directory, the files about the child are."""
-
-LONGEST_LOG = 20_000_000
-"""Of what a model prints, so much from the beginning and from the end is kept."""
 
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+)', re.MULTILINE)
 _SECRETS = ("DERIVA_ML_TOKEN",)
@@ -133,11 +127,12 @@ def call_isolated(
         KeyboardInterrupt: The user stopped it.
     """
     from deriva_ml.catalog.piped import answering
+    from deriva_ml.execution.attempts import PROCESS, numbered
     from deriva_ml.execution.environment import process_mask
     from deriva_ml.execution.handover import facts_of
     from deriva_ml.isolate.supervisor import run_isolated
 
-    folder = execution.working_dir / FOLDER
+    folder = execution.working_dir / numbered(PROCESS, execution.attempt)
     folder.mkdir(exist_ok=True)
     job = Job(
         "deriva_ml.execution.inside:call_model",
@@ -240,6 +235,7 @@ def _users_line(traceback: str, *, newest_first: bool = False) -> str | None:
 
 def _keep(execution: Execution, folder: Path, verdict: Verdict) -> None:
     """Register what is known of the child as outputs of the run; what looks like a secret is masked."""
+    from deriva_ml.execution.attempts import PRINTED
     from deriva_ml.execution.environment import process_mask
 
     mask = process_mask()
@@ -255,30 +251,16 @@ def _keep(execution: Execution, folder: Path, verdict: Verdict) -> None:
         _register(execution, "traceback.txt", raised, "what the model raised")
     if verdict.stack:
         _register(execution, "crash.txt", mask.text(verdict.stack).encode(), "where the model's threads were")
-    for name, what in {
-        "stdout.txt": "what the model printed",
-        "stderr.txt": "what the model printed as errors",
-    }.items():
-        content = _ends(folder / name)
+    for name, what in PRINTED.items():
+        content = read_ends(folder / name)
         if content:
             text = mask.text(content.decode("utf-8", "surrogateescape"))
             _register(execution, name, text.encode("utf-8", "surrogateescape"), what)
 
 
 def _register(execution: Execution, name: str, content: bytes, what: str) -> None:
-    path = execution.asset_file_path("Execution_Metadata", name, asset_types="Execution_Metadata", description=what)
+    from deriva_ml.execution.attempts import numbered
+
+    own = numbered(name, execution.attempt)
+    path = execution.asset_file_path("Execution_Metadata", own, asset_types="Execution_Metadata", description=what)
     path.write_bytes(content)
-
-
-def _ends(path: Path) -> bytes:
-    """The content of a file; of a very long one, its beginning and its end."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            if size <= 2 * LONGEST_LOG:
-                return file.read()
-            head = file.read(LONGEST_LOG)
-            file.seek(size - LONGEST_LOG)
-            return head + b"\n... " + str(size - 2 * LONGEST_LOG).encode() + b" bytes are left out ...\n" + file.read()
-    except OSError:
-        return b""

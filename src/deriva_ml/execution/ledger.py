@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.enums import MLTable, Status
-from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.core.exceptions import DerivaMLExecutionError, DerivaMLUnreachable
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.masking import Mask
-from deriva_ml.execution.states import Upload, check_move, check_upload_move, is_final
+from deriva_ml.execution.pulse import Pulse
+from deriva_ml.execution.states import Mover, Upload, check_move, check_upload_move, is_final
 from deriva_ml.schema.session import Session
 from deriva_ml.workspace.journal import JOURNAL_NAME, Journal
 
 __all__ = ["Ledger", "duration_text", "execution_columns", "open_journal", "utc_now"]
+
+DURATIONS = ("Duration", "Execution_Duration", "Download_Duration", "Upload_Duration")
+"""Columns with durations; a catalog has some of them."""
 
 LONGEST_DETAIL = 4000
 """What is said of a status is cut to so many characters."""
@@ -83,6 +87,7 @@ class Ledger:
         self._missed: dict[str, Any] = {}
         self._row: dict[str, Any] | None = None
         self._is_away = False
+        self._pulse: Pulse | None = None
 
     def open(self, directory: Path, row: Mapping[str, Any]) -> None:
         """Begin the run in the journal: from now on it is known, whatever happens. Its row is made by the first move.
@@ -101,29 +106,65 @@ class Ledger:
                 # what the run is for: enough to make its row, should this process not come to it
                 detail=str(row.get("Description") or ""),
             )
+            self.hold()
 
-    def move(self, status: Status, detail: str = "", **columns: Any) -> None:
+    def hold(self) -> None:
+        """From now on, and until the run has ended, this process tells the journal that the run goes on."""
+        if self.journal is not None and self._pulse is None:
+            self._pulse = Pulse(self, self.journal, self.execution_rid)
+
+    def add(self, **columns: Any) -> None:
+        """Say with the next move what further columns of the run's row are."""
+        self._missed.update(columns)
+
+    def move(self, status: Status, detail: str = "", *, by: Mover = Mover.holder, **columns: Any) -> None:
         """Move to a status, or say something new of the present one.
 
         Args:
             status: The new status.
             detail: What there is to say of it.
+            by: Who moves it.
             columns: Further columns of the run's row; those that the catalog lacks are left out.
 
         Raises:
             DerivaMLInvalidTransition: There is no such move.
         """
-        check_move(self.status, status)
+        check_move(self.status, status, by)
         detail = self._mask.text(detail)[:LONGEST_DETAIL]
         ended = is_final(status) and not is_final(self.status)
         self.status, self.detail = status, detail
         if self.journal is None:
             return
+        if ended and self._pulse is not None:
+            self._pulse.stop()
+            self._pulse = None
         self.journal.move(self.execution_rid, status.value, detail)
         told = self._tell({"Status": status.value, "Status_Detail": detail, **columns})
         if told and ended:
             self.journal.mark_synced(self.execution_rid, status.value)
         self._rest()
+
+    def take_up(self, detail: str) -> None:
+        """Begin the next attempt of a run that did not complete: it is Initializing again, and this process holds it.
+
+        Args:
+            detail: What there is to say of it.
+
+        Raises:
+            DerivaMLInvalidTransition: It completed, or has not ended.
+            DerivaMLExecutionError: Another process has just taken it up.
+        """
+        check_move(self.status, Status.initializing, Mover.resumer)
+        if self.journal is None:
+            raise DerivaMLExecutionError("A dry run is not taken up again.", hint="begin a new one")
+        seen = self.journal.run(self.execution_rid)
+        check_move(Status(seen.status), Status.initializing, Mover.resumer)
+        self.journal.take_up(seen, Status.initializing.value, detail)
+        self.status, self.detail = Status.initializing, detail
+        self.hold()
+        # the row tells the last attempt; those before are told by the files about them
+        times = dict.fromkeys(("Start_Time", "Stop_Time", *DURATIONS))
+        self._tell({"Status": self.status.value, "Status_Detail": detail, **times})
 
     def catch_up(self) -> None:
         """Know what another process has noted of the run meanwhile."""

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from deriva_ml.execution.source import Code
     from deriva_ml.execution.workflow import Workflow
 
-__all__ = ["CONFIGURATION", "FOLDER", "MetadataFile", "describe_run", "stage_metadata"]
+__all__ = [
+    "CONFIGURATION",
+    "FOLDER",
+    "MetadataFile",
+    "describe_changes",
+    "describe_environment",
+    "describe_run",
+    "stage_metadata",
+]
 
 FOLDER = "metadata"
 """Where the files are in a run's directory."""
@@ -62,6 +70,7 @@ def describe_run(
     mask: Mask,
     now: datetime,
     hydra_output_dir: Path | None = None,
+    relatives: Mapping[str, object] | None = None,
 ) -> list[MetadataFile]:
     """Everything that is written down of a run before it starts.
 
@@ -73,8 +82,11 @@ def describe_run(
         mask: What hides secrets.
         now: When it is.
         hydra_output_dir: Hydra's directory for the job.
+        relatives: What the run will be linked with, for whoever goes on with it: ``part_of``, ``instead_of``.
     """
-    files = [_configuration(configuration, workflow, execution_rid, catalog, mask)]
+    files = [
+        _configuration(configuration, workflow, {"execution_rid": execution_rid, **(relatives or {})}, catalog, mask)
+    ]
     lock = find_lock_file(workflow.git_root)
     if lock is not None:
         files.append(
@@ -88,21 +100,35 @@ def describe_run(
     if hydra_output_dir is not None:
         files += _hydra_files(hydra_output_dir, mask)
     if workflow.code is not None:
-        files += _patches(workflow.code, mask)
-    snapshot = get_execution_environment(argv=configuration.argv, project=workflow.git_root)
-    files.append(
-        MetadataFile(
-            f"environment_snapshot_{now:%Y%m%d_%H%M%S}.txt",
-            _json(snapshot),
-            ExecMetadataType.runtime_env.value,
-            "Environment: packages with versions, Python, machine, chosen environment variables.",
-        )
-    )
+        files += describe_changes(workflow.code, mask)
+    files.append(describe_environment(workflow, configuration.argv, now))
     return files
 
 
-def _patches(code: Code, mask: Mask) -> list[MetadataFile]:
-    """What differs from the commits: of the model's repository, and of each that it imports from."""
+def describe_environment(workflow: Workflow, argv: Sequence[str] | None, now: datetime) -> MetadataFile:
+    """The environment in which a run starts, or is taken up again.
+
+    Args:
+        workflow: The code.
+        argv: The command; by default that of the process.
+        now: When it is.
+    """
+    snapshot = get_execution_environment(argv=argv, project=workflow.git_root)
+    return MetadataFile(
+        f"environment_snapshot_{now:%Y%m%d_%H%M%S}.txt",
+        _json(snapshot),
+        ExecMetadataType.runtime_env.value,
+        "Environment: packages with versions, Python, machine, chosen environment variables.",
+    )
+
+
+def describe_changes(code: Code, mask: Mask) -> list[MetadataFile]:
+    """What differs from the commits: of the model's repository, and of each that it imports from.
+
+    Args:
+        code: The code.
+        mask: What hides secrets.
+    """
     kind = ExecMetadataType.execution_config.value
     about = "The code that ran, as a patch (git apply) on the commit that the workflow names."
     files = [MetadataFile("code.patch", mask.code(code.patch), kind, about)] if code.patch else []
@@ -123,13 +149,13 @@ def _json(document: object) -> bytes:
 def _configuration(
     configuration: ExecutionConfiguration,
     workflow: Workflow,
-    execution_rid: str,
+    place: Mapping[str, object],
     catalog: Mapping[str, str],
     mask: Mask,
 ) -> MetadataFile:
     document = configuration.model_copy(update={"workflow": workflow, "argv": mask.argv(configuration.argv)})
     where = mask.data(dict(catalog))
-    plain = {"execution_rid": execution_rid, "catalog": where, **mask.data(document.model_dump(mode="json"))}
+    plain = {**place, "catalog": where, **mask.data(document.model_dump(mode="json"))}
     if workflow.code is not None:
         plain["code"] = mask.data(workflow.code.to_dict())
     return MetadataFile(

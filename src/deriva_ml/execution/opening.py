@@ -13,6 +13,7 @@ A dry run is checked in the same way and has no directory until it needs one.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,17 +24,15 @@ from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import MLVocab, Status
 from deriva_ml.core.exceptions import (
     DerivaMLConfigurationError,
-    DerivaMLException,
     DerivaMLExecutionError,
     DerivaMLUnreachable,
     DerivaMLUploadError,
 )
 from deriva_ml.core.files import make_directory, unusable_directory
-from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.ending import close_run, end_badly
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
-from deriva_ml.execution.execution_record import add_nested_execution, lookup_execution
+from deriva_ml.execution.execution_record import add_nested_execution
 from deriva_ml.execution.input_check import Inputs, check_inputs
 from deriva_ml.execution.inputs import (
     DownloadNotice,
@@ -43,11 +42,11 @@ from deriva_ml.execution.inputs import (
     record_datasets,
     store_inputs,
 )
-from deriva_ml.execution.ledger import Ledger, open_journal
+from deriva_ml.execution.ledger import Ledger, duration_text, open_journal
 from deriva_ml.execution.masking import Mask
 from deriva_ml.execution.metadata import MetadataFile, describe_run, stage_metadata
-from deriva_ml.execution.outputs import commit, execution_root, take_over
-from deriva_ml.execution.recovery import reconcile_dead_runs
+from deriva_ml.execution.outputs import commit_description, execution_root
+from deriva_ml.execution.recovery import find_dead_runs
 from deriva_ml.execution.states import is_final
 from deriva_ml.execution.workflow import Workflow, add_workflow, lookup_workflow
 from deriva_ml.schema.places import note_session
@@ -55,7 +54,7 @@ from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import check_terms
 from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 
-__all__ = ["Checked", "Opened", "Surroundings", "check_run", "open_run", "reopen_run"]
+__all__ = ["Checked", "Opened", "Surroundings", "check_run", "choose_workflow", "open_run", "record_and_bring"]
 
 _NO_WORKFLOW = "Workflow must be specified either in configuration or as a parameter"
 
@@ -71,6 +70,8 @@ class Surroundings:
         hydra_output_dir: Hydra's directory for the job.
         notice: Is told how far inputs are.
         source: Where its inputs are, if they are in another catalog.
+        instead_of: The ``configuration.json`` of an earlier run that this one does anew, as an asset: it is linked as
+            soon as the row is there.
     """
 
     now: Callable[[], datetime]
@@ -79,6 +80,7 @@ class Surroundings:
     hydra_output_dir: Path | None = None
     notice: DownloadNotice | None = None
     source: InputSource | None = None
+    instead_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Opened:
         configuration: What it is given, with the files of this machine named by the RIDs that they have now.
         start_time: When the model started, of a run that was left.
         stop_time: When it ended, likewise.
+        attempt: How often its model was to be called by now, this time included.
     """
 
     workflow: Workflow
@@ -106,6 +109,7 @@ class Opened:
     configuration: ExecutionConfiguration
     start_time: datetime | None = None
     stop_time: datetime | None = None
+    attempt: int = 1
 
     @property
     def is_made(self) -> bool:
@@ -121,6 +125,7 @@ class Checked:
 
     start_time: datetime | None = None
     stop_time: datetime | None = None
+    attempt = 1
     workflow_rid = DRY_RUN_RID
 
     def __init__(
@@ -190,11 +195,11 @@ def open_run(
         DerivaMLDataError: An input does not exist, or is not what it is taken for.
     """
     mask = process_mask()
-    code = _choose_workflow(session, configuration, workflow).resolve(allow_dirty=None)
+    code = choose_workflow(session, configuration, workflow).resolve(allow_dirty=None)
     inputs = check_inputs(session, configuration) if around.source is None else around.source.checked
     make_directory(session.records_dir)  # where that fails, no run has begun
     note_session(session)
-    _find_dead_runs(session)
+    find_dead_runs(session)
     workflow_rid = add_workflow(session, code)
     (rid,) = session.catalog.lease_rids(1)
     directory = execution_root(session, rid)
@@ -210,7 +215,7 @@ def open_run(
         files = _description(session, rid, code, configuration, mask, around)
         stage_metadata(manifest, directory, session.ml_schema, files)
         ledger.move(Status.initializing, "Bringing inputs.")
-        _record_and_bring(session, opened, around)
+        record_and_bring(session, opened, around)
         ledger.move(Status.pending, "Ready to start.")
     except BaseException as error:
         upload = not isinstance(error, (DerivaMLUploadError, DerivaMLUnreachable))
@@ -248,8 +253,13 @@ def _description(
     mask: Mask,
     around: Surroundings,
 ) -> list[MetadataFile]:
-    """The files that describe the run."""
+    """The files that describe the run; they say what it will be linked with, should it not come to that."""
     place = {"hostname": session.place.hostname, "identity": session.identity, "catalog_id": session.catalog_id}
+    relatives: dict[str, object] = {}
+    if around.parent is not None:
+        relatives["part_of"] = {"execution": around.parent, "sequence": around.sequence}
+    if around.instead_of is not None:
+        relatives["instead_of"] = around.instead_of
     return describe_run(
         configuration,
         code,
@@ -258,6 +268,7 @@ def _description(
         mask=mask,
         now=around.now(),
         hydra_output_dir=around.hydra_output_dir,
+        relatives=relatives,
     )
 
 
@@ -281,7 +292,7 @@ def check_run(
         DerivaMLDataError: An input does not exist, or is not what it is taken for.
     """
     mask = process_mask()
-    code = _choose_workflow(session, configuration, workflow).resolve(allow_dirty=True)
+    code = choose_workflow(session, configuration, workflow).resolve(allow_dirty=True)
     inputs = check_inputs(session, configuration) if around.source is None else around.source.checked
     check_terms(session, f"{session.ml_schema}:{MLVocab.workflow_type}", code.workflow_types)
     files = _description(session, DRY_RUN_RID, code, configuration, mask, around)
@@ -293,54 +304,42 @@ def check_run(
     return checked
 
 
-def _record_and_bring(session: Session, opened: Opened, around: Surroundings) -> None:
-    """Say in the catalog what the run is part of and what it consumes, bring that, and upload what describes it."""
+def record_and_bring(session: Session, opened: Opened, around: Surroundings) -> None:
+    """Say in the catalog what the run is part of and what it consumes, bring that, and upload what describes it.
+
+    Raises:
+        DerivaMLUploadError: What describes it did not get there.
+    """
     rid, inputs = opened.ledger.execution_rid, opened.inputs
     if around.parent is not None:
         add_nested_execution(session, around.parent, rid, around.sequence)
+    if around.instead_of is not None:
+        from deriva_ml.asset.download import link_inputs
+
+        link_inputs(session, rid, [around.instead_of])
     record_datasets(session, rid, inputs.checked.datasets)
     record_asset_inputs(session, rid, inputs.checked.assets)
-    inputs.bring()
-    commit(session, opened.manifest, opened.ledger, settle=False).require_complete()
+    bring_timed(opened.ledger, inputs)
+    commit_description(session, opened.manifest, opened.ledger).require_complete()
 
 
-def reopen_run(
-    session: Session, configuration: ExecutionConfiguration, execution_rid: str, workflow: Workflow | str | None = None
-) -> Opened:
-    """Go on with a run of this machine: its status, its directory and its manifest are as they were left.
-
-    Args:
-        session: The catalog.
-        configuration: What the run is given.
-        execution_rid: The run.
-        workflow: The code, or the RID of its row; by default as the configuration or the run's row says.
-    """
-    directory = execution_root(session, execution_rid)
-    journal = open_journal(session)
+def bring_timed(ledger: Ledger, inputs: RunInputs) -> None:
+    """Bring inputs, and say with the next move how long that took, also if it failed."""
+    began = time.monotonic()
     try:
-        record = lookup_execution(session, execution_rid)
-        ledger = take_over(session, journal, execution_rid, directory)
-        workflow_rid = record.workflow_rid or ""
-        if workflow is None and configuration.workflow is None:
-            code = lookup_workflow(session, workflow_rid)
-        else:
-            code = _choose_workflow(session, configuration, workflow)
-        checked = Inputs() if is_final(ledger.status) else check_inputs(session, configuration)
-        if checked.local:
-            configuration, checked = store_inputs(session, configuration, checked)
-            record_asset_inputs(session, execution_rid, checked.assets)
-        inputs = RunInputs(session, execution_rid, directory, checked)
-        manifest = Manifest(directory / MANIFEST_NAME, execution_rid)
-    except BaseException:
-        journal.close()
-        raise
-    times = record.start_time, record.stop_time
-    return Opened(code, workflow_rid, directory, ledger, manifest, inputs, configuration, *times)
+        inputs.bring()
+    finally:
+        ledger.add(Download_Duration=duration_text(time.monotonic() - began))
 
 
-def _choose_workflow(
+def choose_workflow(
     session: Session, configuration: ExecutionConfiguration, workflow: Workflow | str | None
 ) -> Workflow:
+    """The code of a run: as it is given, else as the configuration says.
+
+    Raises:
+        DerivaMLConfigurationError: Neither says it, or it is no workflow.
+    """
     chosen = workflow if workflow is not None else configuration.workflow
     if chosen is None:
         raise DerivaMLConfigurationError(_NO_WORKFLOW, hint="choose one with workflow=... in the configuration")
@@ -352,12 +351,3 @@ def _choose_workflow(
             hint="use ml.lookup_workflow(rid) or ml.lookup_workflow_by_url(url) to get a Workflow object",
         )
     return chosen
-
-
-def _find_dead_runs(session: Session) -> None:
-    """Mark the runs of this machine that were killed; that this cannot be done now is no reason not to run."""
-    try:
-        for run in reconcile_dead_runs(session):
-            get_logger("execution").warning("Execution %s was found dead: %s", run.execution, run.detail)
-    except DerivaMLException as error:
-        get_logger("execution").warning("Earlier runs of this machine cannot be looked after: %s", error)

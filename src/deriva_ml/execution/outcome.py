@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deriva_ml.execution.inputs import DownloadNotice
     from deriva_ml.execution.preflight import Checked
     from deriva_ml.execution.report import RunReport
+    from deriva_ml.execution.sweep_again import EarlierSweep
     from deriva_ml.execution.throwaway import CopyPlace
 
 __all__ = ["Child", "Outcome", "RunOptions"]
@@ -34,7 +35,8 @@ class RunOptions:
         on_outcome: Is told the outcome of each job of a sweep as it ends.
         on_download: Is told how far inputs are.
         on_upload: Is told how far outputs are.
-        earlier: The run that is done anew, as it was recorded.
+        earlier: The run that is resumed, as it was recorded.
+        sweep: The sweep that is resumed, likewise.
     """
 
     allow_dirty: bool | None = None
@@ -45,6 +47,7 @@ class RunOptions:
     on_download: DownloadNotice | None = None
     on_upload: UploadCallback | None = None
     earlier: Earlier | None = None
+    sweep: EarlierSweep | None = None
 
     def check(self, dry: DryRun) -> None:
         """Refuse what would have no effect.
@@ -71,11 +74,13 @@ class Child:
         parent_rid: The execution of the sweep.
         stop: A file whose presence means that no further job shall start.
         copy: The copy of the catalog in which a dry run of the whole way is recorded.
+        sweep: What the sweep came to before, if it is resumed.
     """
 
     parent_rid: str | None
     stop: Path
     copy: CopyPlace | None = None
+    sweep: EarlierSweep | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ class Outcome:
         error: Why the job failed, or was refused.
         made_catalog: The default catalog was made for this run, here.
         skipped: The job was not started, because another had failed.
+        why_new: Of a run that was resumed, why it is a new one; empty if it is the same.
     """
 
     description: str = ""
@@ -111,6 +117,7 @@ class Outcome:
     error: BaseException | None = None
     made_catalog: str | None = None
     skipped: bool = False
+    why_new: str = ""
 
     @property
     def failed(self) -> bool:

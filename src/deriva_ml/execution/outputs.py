@@ -13,6 +13,7 @@ The live run, the run that failed, ``deriva-ml-upload`` and the retry: all call 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ from deriva_ml.core.exceptions import (
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_record import lookup_execution
-from deriva_ml.execution.ledger import Ledger, open_journal
+from deriva_ml.execution.ledger import Ledger, duration_text, open_journal
 from deriva_ml.execution.metadata import CONFIGURATION, FOLDER
 from deriva_ml.execution.states import Upload, is_final, parse_status
 from deriva_ml.schema.session import HasSession, Session, session_of
@@ -45,6 +46,7 @@ __all__ = [
     "Waiting",
     "clean_run_directory",
     "commit",
+    "commit_description",
     "commit_run",
     "execution_root",
     "pending_outputs",
@@ -166,7 +168,7 @@ def commit(
         ledger: The run's status.
         progress: Is told of the bytes that have been sent.
         patience: How to meet a service that is slow or away.
-        settle: Say in the catalog that the upload is done; not so for what is uploaded before the model starts.
+        settle: Say in the catalog that the upload is done; not so while the model runs.
 
     Returns:
         What was done and what was not; nothing that can be tried again is raised.
@@ -198,13 +200,16 @@ def _commit(
         ledger.begin_upload()
     awaited = [entry for entry in manifest.pending_assets() if _is_awaited(manifest, entry, ledger.status)]
     keys = {entry.key for entry in manifest.pending_assets()} - {entry.key for entry in awaited} if awaited else None
+    began = time.monotonic()
     try:
         files = upload(session, rid, manifest, progress=progress, patience=patience, keys=keys)
         rows = _store_rows(session, manifest, ledger)
         stored, unstored = _store_features(session, manifest, rid)
     except DerivaMLException as error:
+        ledger.add(Upload_Duration=duration_text(time.monotonic() - began))
         ledger.fail_upload(str(error))
         raise
+    ledger.add(Upload_Duration=duration_text(time.monotonic() - began))
     unwritten = tuple(entry for entry in files.failed if is_unwritten(manifest, entry, ledger.status))
     unwritten += tuple(awaited)
     failed = tuple(entry for entry in files.failed if entry not in unwritten)
@@ -222,6 +227,30 @@ def _commit(
     if report.complete and settle:
         ledger.move_upload(Upload.uploaded)
     elif not report.complete:
+        ledger.fail_upload("; ".join(report.errors()))
+    return report
+
+
+def commit_description(session: Session, manifest: Manifest, ledger: Ledger) -> CommitReport:
+    """Bring the files that describe a run into the catalog, before its model starts, and nothing else that waits.
+
+    Args:
+        session: The catalog.
+        manifest: The run's manifest.
+        ledger: The run's status; that of its upload is only touched if something fails.
+
+    Raises:
+        DerivaMLUnreachable: The catalog cannot be reached.
+        DerivaMLAuthenticationError: It does not know the caller, or grants too little.
+    """
+    keys = {entry.key for entry in manifest.pending_assets() if entry.path.startswith(f"{FOLDER}/")}
+    try:
+        files = upload(session, ledger.execution_rid, manifest, keys=keys)
+    except DerivaMLException as error:
+        ledger.fail_upload(str(error))
+        raise
+    report = CommitReport(ledger.execution_rid, files.done, files.failed)
+    if not report.complete:
         ledger.fail_upload("; ".join(report.errors()))
     return report
 

@@ -9,23 +9,34 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLNotFoundError
+from deriva_ml.core.logging_config import get_logger
+from deriva_ml.execution.attempts import RESUMED
 from deriva_ml.execution.ledger import duration_text, execution_columns, insert_execution, open_journal
 from deriva_ml.execution.outputs import Waiting, pending_outputs
-from deriva_ml.execution.states import Upload, is_final, parse_status
+from deriva_ml.execution.states import Mover, Upload, check_move, is_final, parse_status
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.workspace.evidence import Sign
 from deriva_ml.workspace.journal import JOURNAL_NAME, Journal, Run
 from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 
-__all__ = ["IncompleteRun", "begun_for", "has_journal", "incomplete_run", "incomplete_runs", "reconcile_dead_runs"]
+__all__ = [
+    "IncompleteRun",
+    "begun_for",
+    "find_dead_runs",
+    "has_journal",
+    "incomplete_run",
+    "incomplete_runs",
+    "reconcile_dead_runs",
+]
 
 EXECUTION = str(MLTable.execution)
 
@@ -89,11 +100,30 @@ def reconcile_dead_runs(owner: HasSession | Session) -> list[Run]:
         return ended
 
 
+def find_dead_runs(session: Session, told: Callable[[Run], None] | None = None) -> None:
+    """Mark the runs of this machine that were killed; that this cannot be done now is no reason to do nothing else.
+
+    Args:
+        session: The catalog.
+        told: Is told each run that was found; by default it is logged.
+    """
+    logger = get_logger("execution")
+    try:
+        for run in reconcile_dead_runs(session):
+            if told is not None:
+                told(run)
+            else:
+                logger.warning("Execution %s was found dead: %s", run.execution, run.detail)
+    except DerivaMLException as error:
+        logger.warning("Earlier runs of this machine cannot be looked after: %s", error)
+
+
 def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mapping[str, Any]]) -> Run | None:
     """Note in the journal that a dead run was aborted, and make its row if it has none.
 
     None if another process has noted that meanwhile, or goes on with the run.
     """
+    check_move(parse_status(run.status), Status.aborted, Mover.finder)
     process = run.process
     last = f" ({run.detail})" if run.detail and run.status != Status.created.value else ""
     detail = (
@@ -138,9 +168,9 @@ def _tell(session: Session, journal: Journal, runs: Sequence[Run], rows: Mapping
     known = execution_columns(session)
     changes = []
     for run in runs:
-        there = parse_status(str(rows[run.execution].get("Status") or ""))
+        row = rows[run.execution]
         change: dict[str, Any] = {"RID": run.execution}
-        if not is_final(there):
+        if not is_final(parse_status(str(row.get("Status") or ""))) or _tells_earlier(journal, run, row):
             change |= {"Status": run.status, "Status_Detail": run.detail, **_times(journal, run, known)}
         if "Upload_State" in known:
             change["Upload_State"] = run.upload_state
@@ -151,16 +181,28 @@ def _tell(session: Session, journal: Journal, runs: Sequence[Run], rows: Mapping
         journal.mark_synced(run.execution, run.status)
 
 
+def _tells_earlier(journal: Journal, run: Run, row: Mapping[str, Any]) -> bool:
+    """Whether a row tells the end of an attempt after which the run was taken up again: of that it was not told."""
+    before = [json.loads(step.detail) for step in journal.steps(run.execution) if step.what == RESUMED]
+    told = (row.get("Status"), row.get("Status_Detail") or "")
+    return any(told == (attempt["status"], attempt["detail"]) for attempt in before)
+
+
 def _times(journal: Journal, run: Run, known: frozenset[str]) -> dict[str, Any]:
     """When the model started and ended, from the steps of the journal; of a dead run only the start is known."""
-    moments = {step.what: datetime.fromisoformat(step.at) for step in journal.steps(run.execution)}
+    moments: dict[str, datetime] = {}
+    for step in journal.steps(run.execution):
+        if step.what == RESUMED:
+            moments.clear()  # the row tells the last attempt
+        moments[step.what] = datetime.fromisoformat(step.at)
     started, stopped = moments.get(Status.running.value), moments.get(run.status)
     times: dict[str, Any] = {}
     if started is not None:
         times["Start_Time"] = started.isoformat()
         if stopped is not None and run.status != Status.aborted.value:
             times["Stop_Time"] = stopped.isoformat()
-            times["Duration"] = duration_text((stopped - started).total_seconds())
+            took = duration_text((stopped - started).total_seconds())
+            times |= dict.fromkeys(("Duration", "Execution_Duration"), took)
     return {name: value for name, value in times.items() if name in known}
 
 

@@ -1,10 +1,10 @@
 """Going on with a run of this machine that was left: by a crash, or on purpose.
 
-1. Nothing of the run is made or recorded again: status, start, directory and manifest are as they were left.
-2. A run that has ended is never opened again: of Completed, Failed and Aborted only the outputs can be finished. A run
-   that another command has found dead meanwhile is Aborted, and has ended.
-3. A run that was left before it was Pending is not gone on with: not all of its inputs were recorded, and a run without
-   them would claim to have read nothing.
+1. To attach a run changes nothing of it: status, start, directory and manifest are as they were left.
+2. A run that was left and has not ended goes on in its attempt. One that was left before it was Pending is found dead
+   first, since not all of its inputs were recorded.
+3. A run that Failed or was Aborted is taken up again when it is started, as its next attempt; until then only its
+   outputs can be finished. Of one that is Completed nothing else can be done.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from deriva_ml.execution.execution_record import lookup_execution
 from deriva_ml.execution.ledger import open_journal
 from deriva_ml.execution.metadata import CONFIGURATION, FOLDER
 from deriva_ml.execution.outputs import execution_root
-from deriva_ml.execution.recovery import has_journal, incomplete_run, incomplete_runs
+from deriva_ml.execution.recovery import has_journal, incomplete_run, incomplete_runs, reconcile_dead_runs
 from deriva_ml.execution.states import is_final, parse_status
+from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.workspace.evidence import ProcessMark, Sign
 from deriva_ml.workspace.journal import Run
@@ -32,28 +33,38 @@ from deriva_ml.workspace.manifest import MANIFEST_NAME
 
 __all__ = ["restore_execution", "resume_execution"]
 
+_EARLY = frozenset({Status.created, Status.initializing})
+"""Statuses of a run of which not all inputs are recorded."""
 
-def resume_execution(ml_object: HasSession | Session, execution_rid: str) -> Execution:
+
+def resume_execution(
+    ml_object: HasSession | Session, execution_rid: str, *, workflow: Workflow | None = None
+) -> Execution:
     """Go on with a run of this machine that was left; its inputs are brought if they are not here any more.
 
-    Of a run that has ended only the outputs that wait can be finished, with ``upload_execution_outputs``.
+    A run that Failed or was Aborted begins its next attempt when it is started (``with run.execute():``); its outputs
+    can be finished without that, with ``upload_execution_outputs``, and of one that is Completed nothing else.
 
     Args:
         ml_object: The catalog: a ``DerivaML`` or its session.
         execution_rid: The run.
+        workflow: The code; by default as its row says.
 
     Raises:
         DerivaMLNotFoundError: There is no such run, or it is not of this machine.
-        DerivaMLExecutionError: A process that lives, or cannot be seen from here, works on it; or it has ended and
-            everything of it is in the catalog; or it was left before its inputs were recorded.
+        DerivaMLExecutionError: A process that lives, or cannot be seen from here, works on it; or it is Completed and
+            everything of it is in the catalog.
         DerivaMLStateInconsistency: This machine and the catalog say different things of it.
     """
     session = session_of(ml_object)
     session.require_writable()
     run = _run_of_this_machine(session, execution_rid)
+    if run is not None and _is_to_be_found(run):
+        reconcile_dead_runs(session)
+        run = _run_of_this_machine(session, execution_rid)
     if run is not None:
         _require_resumable(session, run)
-    execution = _reattached(ml_object, session, execution_rid)
+    execution = _reattached(ml_object, session, execution_rid, workflow, resume=True)
     if not is_final(execution.status):
         execution.inputs.bring()
     return execution
@@ -78,7 +89,14 @@ def restore_execution(ml_object: HasSession | Session, execution_rid: str | None
     return _reattached(ml_object, session, execution_rid)
 
 
-def _reattached(ml_object: HasSession | Session, session: Session, execution_rid: str) -> Execution:
+def _reattached(
+    ml_object: HasSession | Session,
+    session: Session,
+    execution_rid: str,
+    workflow: Workflow | None = None,
+    *,
+    resume: bool = False,
+) -> Execution:
     file = execution_root(session, execution_rid) / FOLDER / CONFIGURATION
     if file.exists():
         configuration = ExecutionConfiguration.load_configuration(file)
@@ -86,7 +104,7 @@ def _reattached(ml_object: HasSession | Session, session: Session, execution_rid
     else:
         record = lookup_execution(session, execution_rid)
         configuration = ExecutionConfiguration(description=record.description)
-    return Execution(configuration, ml_object, reload=execution_rid)
+    return Execution(configuration, ml_object, workflow, reload=execution_rid, resume=resume)
 
 
 def _only_incomplete(session: Session) -> str:
@@ -130,6 +148,12 @@ def _run_of_this_machine(session: Session, execution_rid: str) -> Run | None:
     )
 
 
+def _is_to_be_found(run: Run) -> bool:
+    """Whether a run must be marked as dead first, or its end told to the catalog."""
+    status = parse_status(run.status)
+    return (status in _EARLY and run.process.sign() is Sign.gone) or (is_final(status) and not run.synced)
+
+
 def _require_resumable(session: Session, run: Run) -> None:
     status, rid = parse_status(run.status), run.execution
     sign = run.process.sign()
@@ -140,12 +164,12 @@ def _require_resumable(session: Session, run: Run) -> None:
             hint="wait until it has ended" if sign is Sign.alive else f"resume it on {run.process.host}",
         )
     _require_agreement(session, run, status)
-    if status in {Status.created, Status.initializing}:
+    if status in _EARLY:
         raise DerivaMLExecutionError(
             f"Execution {rid} was left while it was {status}: its inputs are not all recorded.",
-            hint="begin a new run",
+            hint="end it (restore_execution, abort), and resume it then; or begin a new run",
         )
-    if is_final(status) and incomplete_run(run) is None:
+    if status is Status.completed and incomplete_run(run) is None:
         raise DerivaMLExecutionError(
             f"Execution {rid} is {status}, and everything of it is in the catalog: nothing is left to be done.",
             hint="read it with lookup_execution, or begin a new run; restore_execution lets outputs be added to it",

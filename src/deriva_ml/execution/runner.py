@@ -34,6 +34,7 @@ from deriva_ml.isolate.job import Limits
 if TYPE_CHECKING:
     from deriva_ml.core.ermrest import UploadCallback
     from deriva_ml.execution.inputs import DownloadNotice
+    from deriva_ml.execution.report import RunReport
 
 __all__ = [
     "Child",
@@ -149,7 +150,10 @@ class Job:
         """Run the job; its errors are part of the answer."""
         context = JobContext.current()
         outcome = Outcome(number=context.number, overrides=context.overrides)
-        if self.child is not None and self.child.stop.exists():
+        kept = self._kept(context.number)
+        if kept is not None:
+            outcome = replace(outcome, report=kept, execution_rid=kept.record.execution_rid)
+        elif self.child is not None and self.child.stop.exists():
             outcome = replace(outcome, skipped=True)
         else:
             try:
@@ -166,7 +170,10 @@ class Job:
 
     def _perform(self, config: Any, context: JobContext, isolation: Isolation | None) -> Outcome:
         """Run the job; if nothing is to be run, a configuration that cannot be made is looked at as far as it goes."""
-        earlier = self.options.earlier
+        options = self.options
+        if self.child is not None and self.child.sweep is not None and context.number is not None:
+            options = replace(options, earlier=self.child.sweep.jobs.get(context.number))
+        earlier = options.earlier
         if earlier is not None:
             earlier.require_same(config)
         try:
@@ -176,10 +183,15 @@ class Job:
                 raise
             from deriva_ml.execution.dry_run import Asked, look_at_one
 
-            return look_at_one(Asked.of(config, context), self.options)
+            return look_at_one(Asked.of(config, context), options)
         if earlier is not None:
             request = earlier.with_inputs(request)
-        return perform(request, context, self.options, self.child, isolation)
+        return perform(request, context, options, self.child, isolation)
+
+    def _kept(self, number: int | None) -> RunReport | None:
+        """What a job came to that completed when the sweep was run before."""
+        sweep = None if self.child is None else self.child.sweep
+        return None if sweep is None or number is None else sweep.kept.get(number)
 
 
 def _is_dry(config: Any) -> bool:

@@ -26,6 +26,8 @@ from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.outcome import Child, Outcome, RunOptions
 
 if TYPE_CHECKING:
+    from deriva_ml.execution.anew import Earlier
+    from deriva_ml.execution.execution_configuration import ExecutionConfiguration
     from deriva_ml.execution.report import RunReport
     from deriva_ml.execution.request import RunRequest
 
@@ -53,19 +55,14 @@ def record_run(
         isolation: The process that calls the model; by default this one does.
     """
     assert outcome.checked is not None
-    place: dict[str, Any] = {}
-    if child is not None and child.parent_rid is not None:
-        place = {"parent": child.parent_rid, "sequence": outcome.number}
     ml.on_download = options.on_download
-    execution = ml.create_execution(outcome.checked.configuration, **place)
+    execution, why_new = _begin(ml, outcome.checked.configuration, outcome.number, child, options.earlier)
     error: BaseException | None = None
     if not gc.isenabled():  # a command does without while it starts; what it has made by now lasts
         gc.freeze()
         gc.enable()
     try:
         with execution.execute() as running:
-            if options.earlier is not None:
-                options.earlier.link(ml, execution.execution_rid)
             if isolation is None:
                 _call(request.model, ml, running)
             else:
@@ -76,7 +73,28 @@ def record_run(
     upload = {**request.upload_options(), "progress_callback": options.on_upload}
     report, error = finish(execution, error, flags, upload)
     rid, description = execution.execution_rid, execution.configuration.description
-    return replace(outcome, execution_rid=rid, report=report, error=error, description=description)
+    came_to = {"execution_rid": rid, "report": report, "error": error, "description": description}
+    return replace(outcome, **came_to, why_new=why_new)
+
+
+def _begin(
+    ml: Any, configuration: ExecutionConfiguration, number: int | None, child: Child | None, earlier: Earlier | None
+) -> tuple[Any, str]:
+    """A run that is ready to start: a new one, or an earlier one taken up again; and why it is new all the same."""
+    place: dict[str, Any] = {}
+    if child is not None and child.parent_rid is not None:
+        place = {"parent": child.parent_rid, "sequence": number}
+    if earlier is None:
+        return ml.create_execution(configuration, **place), ""
+    from deriva_ml.execution.resume import resume_execution
+
+    assert configuration.workflow is not None
+    why_new = earlier.why_new(ml, configuration.workflow)
+    if why_new is not None:
+        return ml.create_execution(configuration, **place, instead_of=earlier.record(ml)), why_new
+    execution = resume_execution(ml, earlier.execution_rid, workflow=configuration.workflow)
+    execution.take_up()
+    return execution, ""
 
 
 def finish(
@@ -148,10 +166,12 @@ def _call(model: Any, ml: Any, execution: Any) -> None:
 
 
 def _keep_traceback(execution: Any, error: BaseException) -> None:
+    from deriva_ml.execution.attempts import numbered
     from deriva_ml.execution.environment import mask
 
+    name = numbered("traceback.txt", execution.attempt)
     path = execution.asset_file_path(
-        "Execution_Metadata", "traceback.txt", asset_types="Execution_Metadata", description="what the model raised"
+        "Execution_Metadata", name, asset_types="Execution_Metadata", description="what the model raised"
     )
     text = "".join(traceback.format_exception(error))
     if len(text) > LONGEST_TRACEBACK:

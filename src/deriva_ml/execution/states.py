@@ -1,20 +1,25 @@
-"""The statuses of a run and of its upload, and the moves between them; no I/O.
+"""The statuses of a run and of its upload, and the moves between them: what may become what, by whom, and why; no I/O.
 
 Rules:
 
 1. A run is Created when its identity is known, before anything of it is in the catalog.
-2. It moves only forward: Created, Initializing (inputs are brought), Pending (ready to start), Running (the model has
-   control), Completed. It may not skip a status, so that the record shows how far it came.
-3. From every status that is not final it can become Failed (the run raised) or Aborted (somebody stopped it, or its
-   process is gone).
-4. Completed, Failed and Aborted are final: what happens to the outputs afterwards is told by the upload's own state,
-   so that a finished computation is never called unfinished, nor an unfinished upload finished.
+2. The process that holds it moves it only forward: Created, Initializing (inputs are brought), Pending (ready to
+   start), Running (the model has control), Completed. It may not skip a status, so that the record shows how far it
+   came.
+3. From every status that is not final it can become Failed (the run raised) or Aborted (somebody stopped it). A run
+   whose process is gone can become Aborted only, and whoever finds that moves it.
+4. Completed, Failed and Aborted are final: an attempt that ended is over. What happens to the outputs afterwards is
+   told by the upload's own state, so that a finished computation is never called unfinished, nor an unfinished upload
+   finished.
 5. To stay in a status is no move and always allowed: only the detail changes. Hence every step can be repeated.
-6. A run that was left and has not ended may go on, in whatever status it is, as long as nobody has found it dead; one
-   that was found dead is Aborted. No status leads back: a run that ended is never opened again, and what is done anew
-   is a new run.
-7. The upload goes from none to pending, and from pending to uploaded or failed. A failed upload can be tried again, and
+6. Who resumes a run that Failed or was Aborted begins its next attempt: it is Initializing again, and all that follows
+   is as before. Completed is left by nobody: what is done anew is a new run.
+7. A run that was left and has not ended may go on in its attempt, in whatever status it is, as long as nobody has found
+   it dead.
+8. The upload goes from none to pending, and from pending to uploaded or failed. A failed upload can be tried again, and
    an upload that is done is pending again when more outputs are registered.
+
+``docs/lifecycle.md`` shows these tables; ``make docs`` writes them there (:mod:`deriva_ml.execution.state_page`).
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TypeVar
+from typing import NamedTuple
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLInvalidTransition, DerivaMLValidationError
@@ -32,10 +37,12 @@ __all__ = [
     "FINAL",
     "MOVES",
     "UPLOAD_MOVES",
+    "Move",
+    "Mover",
     "Upload",
+    "UploadMove",
     "check_move",
     "check_upload_move",
-    "diagram",
     "is_final",
     "named_status",
     "parse_status",
@@ -51,47 +58,91 @@ class Upload(StrEnum):
     failed = "failed"
 
 
-MOVES: Mapping[Status, tuple[Status, ...]] = MappingProxyType(
-    {
-        Status.created: (Status.initializing, Status.failed, Status.aborted),
-        Status.initializing: (Status.pending, Status.failed, Status.aborted),
-        Status.pending: (Status.running, Status.failed, Status.aborted),
-        Status.running: (Status.completed, Status.failed, Status.aborted),
-        Status.completed: (),
-        Status.failed: (),
-        Status.aborted: (),
-    }
+class Mover(StrEnum):
+    """Who moves a run."""
+
+    holder = "holder"
+    """The process that holds the run: it has opened it, or has taken it up or over."""
+    finder = "finder"
+    """Any command of the machine that finds the run's process gone."""
+    resumer = "resumer"
+    """Who resumes a run that did not complete."""
+
+
+class Move(NamedTuple):
+    """A move that a run can make.
+
+    Attributes:
+        start: The status that it leaves.
+        finish: The status that it gets.
+        by: Who may move it.
+        why: What has happened.
+    """
+
+    start: Status
+    finish: Status
+    by: Mover
+    why: str
+
+
+class UploadMove(NamedTuple):
+    """A move that the upload of a run's outputs can make; who holds the run, or uploads for it, moves it.
+
+    Attributes:
+        start: The state that it leaves.
+        finish: The state that it gets.
+        why: What has happened.
+    """
+
+    start: Upload
+    finish: Upload
+    why: str
+
+
+_GOING = (Status.created, Status.initializing, Status.pending, Status.running)
+
+MOVES: tuple[Move, ...] = (
+    Move(Status.created, Status.initializing, Mover.holder, "its row is made, and its inputs are brought"),
+    Move(Status.initializing, Status.pending, Mover.holder, "its inputs are here and recorded: it is ready to start"),
+    Move(Status.pending, Status.running, Mover.holder, "the model gets control"),
+    Move(Status.running, Status.completed, Mover.holder, "the model has ended well"),
+    *(Move(status, Status.failed, Mover.holder, "an error ended it") for status in _GOING),
+    *(Move(status, Status.aborted, Mover.holder, "somebody stopped it") for status in _GOING),
+    *(Move(status, Status.aborted, Mover.finder, "its process is gone") for status in _GOING),
+    *(
+        Move(status, Status.initializing, Mover.resumer, "it is taken up again: its next attempt begins")
+        for status in (Status.failed, Status.aborted)
+    ),
 )
-"""From each status, the statuses that a run can move to."""
+"""Every move that there is; what is not here is refused."""
 
-FINAL: frozenset[Status] = frozenset(status for status, targets in MOVES.items() if not targets)
-"""Statuses that a run does not leave."""
+FINAL: frozenset[Status] = frozenset(Status) - {move.start for move in MOVES if move.by is Mover.holder}
+"""Statuses in which an attempt is over: the process that holds the run does not leave them."""
 
-UPLOAD_MOVES: Mapping[Upload, tuple[Upload, ...]] = MappingProxyType(
-    {
-        Upload.none: (Upload.pending,),
-        Upload.pending: (Upload.uploaded, Upload.failed),
-        Upload.uploaded: (Upload.pending,),
-        Upload.failed: (Upload.pending,),
-    }
+UPLOAD_MOVES: tuple[UploadMove, ...] = (
+    UploadMove(Upload.none, Upload.pending, "an output is registered and waits, or its upload begins"),
+    UploadMove(Upload.pending, Upload.uploaded, "everything that was registered is in the catalog"),
+    UploadMove(Upload.pending, Upload.failed, "something did not get there; the error says why"),
+    UploadMove(Upload.uploaded, Upload.pending, "more was registered"),
+    UploadMove(Upload.failed, Upload.pending, "it is tried again"),
 )
-"""From each upload state, the states that the upload can move to."""
-
-_State = TypeVar("_State", Status, Upload)
+"""Every move that the upload can make."""
 
 
-def _check(table: Mapping[_State, tuple[_State, ...]], start: _State, finish: _State) -> None:
-    if finish != start and finish not in table[start]:
-        raise DerivaMLInvalidTransition(start.value, finish.value, [state.value for state in table[start]])
-
-
-def check_move(start: Status, finish: Status) -> None:
+def check_move(start: Status, finish: Status, by: Mover = Mover.holder) -> None:
     """Refuse a move that the table does not hold.
 
+    Args:
+        start: The status of the run.
+        finish: The status that it is to have.
+        by: Who moves it.
+
     Raises:
-        DerivaMLInvalidTransition: A run that is ``start`` cannot become ``finish``.
+        DerivaMLInvalidTransition: A run that is ``start`` cannot become ``finish``, or not by this mover.
     """
-    _check(MOVES, start, finish)
+    allowed = [move.finish for move in MOVES if (move.start, move.by) == (start, by)]
+    if finish != start and finish not in allowed:
+        raise DerivaMLInvalidTransition(start.value, finish.value, [status.value for status in allowed])
 
 
 def check_upload_move(start: Upload, finish: Upload) -> None:
@@ -100,11 +151,13 @@ def check_upload_move(start: Upload, finish: Upload) -> None:
     Raises:
         DerivaMLInvalidTransition: An upload that is ``start`` cannot become ``finish``.
     """
-    _check(UPLOAD_MOVES, start, finish)
+    allowed = [move.finish for move in UPLOAD_MOVES if move.start == start]
+    if finish != start and finish not in allowed:
+        raise DerivaMLInvalidTransition(start.value, finish.value, [state.value for state in allowed])
 
 
 def is_final(status: Status) -> bool:
-    """Whether a run that is ``status`` stays so."""
+    """Whether the attempt of a run that is ``status`` is over."""
     return status in FINAL
 
 
@@ -122,16 +175,6 @@ _FOREIGN: Mapping[str, Status] = MappingProxyType(
     # Words of later versions of the public deriva-ml, whose upload is a status of the run.
     {"stopped": Status.completed, "pending_upload": Status.completed, "uploaded": Status.completed}
 )
-
-
-def diagram() -> str:
-    """The tables as a Mermaid state diagram, for the documentation."""
-    lines = ["stateDiagram-v2", f"    [*] --> {Status.created}"]
-    lines += [f"    {start} --> {target}" for start, targets in MOVES.items() for target in targets]
-    lines += [f"    {status} --> [*]" for status in MOVES if is_final(status)]
-    lines += ["    state Upload {", f"        [*] --> {Upload.none}"]
-    lines += [f"        {start} --> {target}" for start, targets in UPLOAD_MOVES.items() for target in targets]
-    return "\n".join([*lines, "    }"]) + "\n"
 
 
 def named_status(name: Status | str) -> Status:

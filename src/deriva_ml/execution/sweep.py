@@ -36,8 +36,10 @@ from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.overrides import expand, swept_keys, told_of
 from deriva_ml.execution.preflight import Checked, check_catalog, check_request
 from deriva_ml.execution.request import DryRun, RunRequest, instantiate, open_catalog
+from deriva_ml.execution.resume import resume_execution
 from deriva_ml.execution.runner import JOB_NAME, Child, Outcome, RunPlan
 from deriva_ml.execution.running import finish
+from deriva_ml.execution.sweep_again import SWEEP
 
 if TYPE_CHECKING:
     from deriva_ml.execution.report import RunReport
@@ -108,6 +110,8 @@ def _run_sweep(plan: RunPlan) -> SweepOutcome:
         checked = check_request(request, JobContext({}, None), allow_dirty=plan.options.allow_dirty)
         with open_catalog(request) as ml:
             check_catalog(ml, checked)
+            if plan.options.sweep is not None and checked.configuration.workflow is not None:
+                plan.options.sweep.require_same(ml, checked.configuration.workflow, len(jobs))
             made = str(ml.session.place) if ml.created_default else None
             return replace(_record(hydra, plan, ml, request, checked, len(jobs)), made_catalog=made)
 
@@ -171,14 +175,15 @@ def _record(
 ) -> SweepOutcome:
     """Make the parent, run the jobs, and close the parent from what they came to."""
     swept = tuple(swept_keys(plan.overrides))
-    parent = ml.create_execution(_parent_configuration(plan, checked.configuration, swept, count))
-    _keep_definition(parent, plan, count)
+    parent = _parent(plan, ml, checked, swept, count)
     jobs: list[Outcome] = []
     error: BaseException | None = None
     with tempfile.TemporaryDirectory() as scratch:
         try:
             with parent.execute():
-                jobs += _run_jobs(hydra, plan, Child(parent.execution_rid, Path(scratch) / "stop", copy))
+                jobs += _run_jobs(
+                    hydra, plan, Child(parent.execution_rid, Path(scratch) / "stop", copy, plan.options.sweep)
+                )
                 _refuse_failures(jobs)
         except DerivaMLException as raised:
             # That jobs failed has ended the parent as Failed; it is each job's own error that is shown.
@@ -186,6 +191,17 @@ def _record(
     hostname, catalog_id = str(request.deriva_ml.hostname), str(request.deriva_ml.catalog_id)
     report, error = finish(parent, error, place_flags(hostname, catalog_id))
     return SweepOutcome(tuple(jobs), hostname, catalog_id, report=report, error=error, swept=swept)
+
+
+def _parent(plan: RunPlan, ml: Any, checked: Checked, swept: Sequence[str], count: int) -> Any:
+    """The parent, ready to start: a new one, or that of the sweep that is resumed."""
+    if plan.options.sweep is not None:
+        parent = resume_execution(ml, plan.options.sweep.execution_rid, workflow=checked.configuration.workflow)
+        parent.take_up()
+        return parent
+    parent = ml.create_execution(_parent_configuration(plan, checked.configuration, swept, count))
+    _keep_definition(parent, plan, count)
+    return parent
 
 
 def _run_jobs(hydra: Any, plan: RunPlan, child: Child) -> list[Outcome]:
@@ -204,7 +220,7 @@ def _keep_definition(parent: Any, plan: RunPlan, count: int) -> None:
     """Record what the sweep is: its name, its overrides, and how many jobs they make."""
     path = parent.asset_file_path(
         "Execution_Metadata",
-        "sweep.json",
+        SWEEP,
         asset_types="Hydra_Config",
         description="the overrides that define the sweep",
     )

@@ -6,6 +6,8 @@
 3. An asset column may hold the path of a registered output. It is kept as the output's key in the manifest, and becomes
    the RID of the asset when the values are stored, after the outputs.
 4. Storing them again stores nothing twice: what the execution has stored already is left out.
+5. In a run that was taken up again, the value that an earlier attempt staged for a record may come again: the same one
+   is not staged twice, another takes its place, also in the catalog.
 """
 
 from __future__ import annotations
@@ -55,11 +57,13 @@ class FeatureStage:
     Args:
         manifest: The run's manifest.
         run_dir: The run's directory.
+        earlier: How many values of each feature earlier attempts of the run have staged, by the feature's key.
     """
 
-    def __init__(self, manifest: Manifest, run_dir: Path) -> None:
+    def __init__(self, manifest: Manifest, run_dir: Path, earlier: Mapping[str, int] | None = None) -> None:
         self._manifest = manifest
         self._run_dir = run_dir
+        self._earlier = dict(earlier or {})
         self._staged: dict[str, _Staged] = {}
 
     def add(self, records: Iterable[FeatureRecord], execution_rid: str) -> int:
@@ -121,7 +125,8 @@ class FeatureStage:
         """What is known to be staged of a feature."""
         key = _key(shape)
         if key not in self._staged:
-            self._staged[key] = _Staged(self._run_dir / _values_path(shape), shape.target_column)
+            path = self._run_dir / _values_path(shape)
+            self._staged[key] = _Staged(path, shape.target_column, self._earlier.get(key, 0))
         return self._staged[key]
 
     def _refuse_second(self, shape: FeatureShape, rows: list[dict[str, Any]]) -> None:
@@ -152,25 +157,50 @@ class FeatureStage:
         with there.file.writing() as writer:
             there.take(writer.unread())
             self._refuse_second(shape, rows)  # whoever had the turn before may have staged the same
-            writer.append([encode(row) for row in rows])
+            fresh = [line for line in map(encode, rows) if not there.has_earlier(line)]
+            writer.append(fresh)
             there.targets.update(str(row[shape.target_column]) for row in rows)
-            there.count += len(rows)
-        self._manifest.update_feature(key, rows=there.count, status=PENDING)
+            there.count += len(fresh)
+        known = self._manifest.features[key]
+        if there.count != known.rows:
+            # fewer than were uploaded: the file was cleaned away when all of it was in the catalog
+            uploaded = min(known.uploaded, there.count - len(fresh))
+            self._manifest.update_feature(key, rows=there.count, uploaded=uploaded, status=PENDING)
 
 
 class _Staged:
-    """The staged values of one feature, as far as they were read: each line is read once."""
+    """The staged values of one feature, as far as they were read: each line is read once.
 
-    def __init__(self, path: Path, target_column: str) -> None:
+    Attributes:
+        file: The file.
+        targets: The records that have a value of this attempt.
+        count: How many lines there are.
+    """
+
+    def __init__(self, path: Path, target_column: str, before: int) -> None:
         self.file = LineFile(path)
         self.targets: set[str] = set()
         self.count = 0
         self._target_column = target_column
+        self._before = before
+        self._earlier: dict[str, dict[str, Any]] = {}
 
     def take(self, lines: list[tuple[int, bytes]]) -> None:
         """Note what others have staged."""
-        self.targets.update(str(row[self._target_column]) for row in _parsed(self.file.path, lines))
+        for (number, _line), row in zip(lines, _parsed(self.file.path, lines), strict=True):
+            target = str(row[self._target_column])
+            if number <= self._before:
+                self._earlier[target] = row
+            else:
+                self.targets.add(target)
         self.count += len(lines)
+
+    def has_earlier(self, line: bytes) -> bool:
+        """Whether a value is the one that an earlier attempt has staged for its record."""
+        if not self._earlier:
+            return False
+        row = json.loads(line)
+        return bool(self._earlier.get(str(row[self._target_column])) == row)
 
 
 def _key(shape: FeatureShape) -> str:
@@ -239,27 +269,41 @@ def _upload(
     session: Session, manifest: Manifest, entry: FeatureEntry, feature: Feature, execution_rid: str
 ) -> tuple[int, int]:
     """Store the values of one feature; give how many were stored, and how many there are."""
-    staged = _staged_rows(manifest.values_of(entry))
-    rows = [_with_rids(manifest, entry, row) for row in staged]
+    staged = [_with_rids(manifest, entry, row) for row in _staged_rows(manifest.values_of(entry))]
+    rows = {str(row[feature.target_column]): row for row in staged}  # of several, the one of the last attempt
     mine = table(*feature.feature_table.qualified).where(eq(EXECUTION, execution_rid))
     stored = {str(row[feature.target_column]): row for row in session.catalog.rows(mine)}
-    _refuse_others(feature, rows, stored)
-    missing = [row for row in rows if str(row[feature.target_column]) not in stored]
+    replaced = {
+        target: row for target, row in rows.items() if target in stored and _differ(feature, row, stored[target])
+    }
+    _refuse_others(feature, staged, {target: stored[target] for target in replaced})
+    missing = [row for target, row in rows.items() if target not in stored]
     session.catalog.insert(*feature.feature_table.qualified, missing)
-    return len(missing), len(rows)
+    columns = [column.name for column in feature.feature_columns]
+    changes = [
+        {"RID": stored[target]["RID"], **{name: row.get(name) for name in columns}} for target, row in replaced.items()
+    ]
+    session.catalog.update(*feature.feature_table.qualified, changes)
+    return len(missing) + len(changes), len(staged)
 
 
-def _refuse_others(feature: Feature, rows: list[dict[str, Any]], stored: Mapping[str, dict[str, Any]]) -> None:
+def _refuse_others(feature: Feature, staged: list[dict[str, Any]], stored: Mapping[str, dict[str, Any]]) -> None:
     """Refuse to take values that someone else has stored for the execution for our own.
 
+    Args:
+        feature: The feature.
+        staged: All values that the run has staged, those of earlier attempts among them.
+        stored: The rows of records for which another value is there than the last one that was staged.
+
     Raises:
-        DerivaMLDataError: A record has another value than the one that was staged for it.
+        DerivaMLDataError: A record has another value than any that was staged for it.
     """
-    other = {
-        str(row[feature.target_column])
-        for row in rows
-        if (there := stored.get(str(row[feature.target_column]))) is not None and _differ(feature, row, there)
+    ours = {
+        target
+        for row in staged
+        if (target := str(row[feature.target_column])) in stored and not _differ(feature, row, stored[target])
     }
+    other = stored.keys() - ours
     if other:
         raise DerivaMLDataError(
             f"The catalog has other values of feature {feature} by this execution for "

@@ -102,6 +102,8 @@ def _execution_tables(schema: str) -> Iterator[Document]:
         ColumnDef("Start_Time", "timestamptz", comment="When the model started."),
         ColumnDef("Stop_Time", "timestamptz", comment="When the model ended."),
         ColumnDef("Upload_State", comment="none, pending, uploaded or failed."),
+        ColumnDef("Download_Duration", comment="How long it took to bring the inputs."),
+        ColumnDef("Upload_Duration", comment="How long the last upload of outputs took."),
     )
     references = [ForeignKeyDef(["Workflow"], schema, "Workflow")]
     definition = TableDef(MLTable.execution.value, columns, (), references, comment="Runs of workflows.")

@@ -32,7 +32,7 @@ from deriva_ml.schema.row_files import FORMATS, RowFile, read_row_file
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset, is_association
 from deriva_ml.wire.model import Json, Table
-from deriva_ml.workspace.entries import FAILED, PENDING, UPLOADED, TableEntry, encode
+from deriva_ml.workspace.entries import ABANDONED, FAILED, PENDING, UPLOADED, TableEntry, encode
 from deriva_ml.workspace.lines import LineFile
 from deriva_ml.workspace.manifest import Manifest
 
@@ -86,6 +86,8 @@ def row_file(session: Session, manifest: Manifest, run_dir: Path, table: str | T
     elif known.uploaded and not path.exists() and not _leases_path(path).exists():
         # Its rows are in the catalog, and it was cleaned away with what says which: it begins anew.
         manifest.update_table(key, status=PENDING, rows=0, uploaded=0)
+    elif known.status == ABANDONED:
+        manifest.update_table(key, status=PENDING)  # who asks for it again is about to write it
     make_directory(path.parent)
     return path
 

@@ -20,6 +20,8 @@ OPTIONAL_COLUMNS = frozenset(
         ("Execution", "Start_Time"),
         ("Execution", "Stop_Time"),
         ("Execution", "Upload_State"),
+        ("Execution", "Download_Duration"),
+        ("Execution", "Upload_Duration"),
         ("Dataset_Execution", "Dataset_Version"),
         ("Dataset_Version", "Bag_Checksum"),
     }

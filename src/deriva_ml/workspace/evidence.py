@@ -46,6 +46,11 @@ class ProcessMark:
         pid = os.getpid()
         return cls(os.uname().nodename, _boot(), _namespace(), pid, _started(pid) or "")
 
+    @property
+    def told(self) -> str:
+        """The process in words."""
+        return f"process {self.pid} on {self.host}"
+
     def sign(self) -> Sign:
         """Whether the process is still there.
 

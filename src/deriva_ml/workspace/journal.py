@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -74,7 +75,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that a run did: ``what`` is a status, or ``upload``, ``taken over``, or a word of the caller's."""
+    """Something that a run did: ``what`` is a status, ``upload``, ``taken over``, ``resumed``, or a caller's word.
+
+    The detail of ``resumed`` is a JSON object that tells the attempt that had ended (:meth:`Journal.take_up`).
+    """
 
     at: str
     what: str
@@ -157,8 +161,52 @@ class Journal:
             old = self._known(sql, execution)
             if _mark(old) != mark:
                 self._take_over(sql, old, mark, at)
-                self._note(sql, execution, "taken over", f"by process {mark.pid} on {mark.host}", at)
+                self._note(sql, execution, "taken over", f"by {mark.told}; before, it was of {_mark(old).told}", at)
             return _run(self._row(sql, execution))
+
+    def take_up(self, seen: Run, status: str, detail: str = "") -> Run:
+        """Make this process the holder of a run that had ended, for its next attempt.
+
+        How the attempt before ended, and which process it was, is kept with the step ``resumed``.
+
+        Raises:
+            DerivaMLExecutionError: Something became of the run since it was read, as when another process takes it up.
+        """
+        mark, at = ProcessMark.current(), self._time()
+        with self._transaction() as sql:
+            old = self._known(sql, seen.execution)
+            if _run(old) != seen:
+                raise DerivaMLExecutionError(
+                    f"Execution {seen.execution} is {old['status']} by now: {_mark(old).told} works on it.",
+                    hint="wait until it has ended",
+                )
+            self._note(sql, seen.execution, "resumed", json.dumps(self._attempt(sql, old)), at)
+            self._take_over(sql, old, mark, at)
+            self._set(sql, seen.execution, status=status, detail=detail, synced=0, error=None, stopped=None)
+            self._note(sql, seen.execution, status, detail, at)
+            return _run(self._row(sql, seen.execution))
+
+    def _attempt(self, sql: sqlite3.Connection, row: sqlite3.Row) -> dict[str, object]:
+        """An attempt that has ended, in plain words."""
+        began = sql.execute(
+            "SELECT coalesce(max(id), 0) FROM step WHERE run = ? AND what = 'resumed'", (row["id"],)
+        ).fetchone()[0]
+        steps = sql.execute(
+            "SELECT at, what, detail FROM step WHERE run = ? AND id > ? ORDER BY id", (row["id"], began)
+        ).fetchall()
+        # who finishes the outputs of a run that has ended holds it; the attempt was the work of the process before
+        before = (step["detail"].partition("before, it was of ")[2] for step in steps if step["what"] == "taken over")
+        started = [step["at"] for step in steps if step["what"] == Status.running.value]
+        return {
+            "status": row["status"],
+            "detail": row["detail"],
+            "error": row["error"],
+            "upload_state": row["upload_state"],
+            "process": next(before, _mark(row).told),
+            "begun": steps[0]["at"] if steps else row["started"],
+            "started": started[0] if started else None,
+            "stopped": row["stopped"],
+        }
 
     def move(self, execution: str, status: str, detail: str = "") -> Run:
         """Note that a run has a new status, which the catalog is still to be told."""
@@ -178,11 +226,18 @@ class Journal:
             if row["status"] == status:
                 self._set(sql, execution, synced=1)
 
-    def heartbeat(self, execution: str) -> None:
-        """Note that the run goes on."""
+    def heartbeat(self, execution: str) -> bool:
+        """Note that a run of this process goes on; False, and nothing is noted, if it has ended or is another's.
+
+        Raises:
+            DerivaMLNotFoundError: The journal does not know it.
+        """
         with self._transaction() as sql:
-            self._known(sql, execution)
+            row = self._known(sql, execution)
+            if row["status"] in ENDED or _mark(row) != ProcessMark.current():
+                return False
             self._set(sql, execution, heartbeat=self._time())
+            return True
 
     def note(self, execution: str, what: str, detail: str = "") -> None:
         """Note a step that is no change of status."""
@@ -378,7 +433,7 @@ class Journal:
         holder = _mark(old)
         if holder != mark and old["status"] not in ENDED and holder.sign() is Sign.alive:
             raise DerivaMLExecutionError(
-                f"Execution {old['execution']} is being run by process {holder.pid} on {holder.host}.",
+                f"Execution {old['execution']} is being run by {holder.told}.",
                 hint="wait until it has ended",
             )
         sql.execute(
