@@ -1,8 +1,8 @@
 """What became of a child, from evidence: what it said, how it ended, what it left.
 
-Completed is a child that said so (a ``result``) and then ended with code 0. One that was told to stop by its user is
-aborted. Everything else failed, and the reason says what is known: its own error, the limit that it passed, the signal
-that killed it, or that it ended without a word.
+Completed is a child that said so (a ``result``) before anybody told it to end, and then ended with code 0. One that was
+told to stop by its user is aborted, though it may have made something of that. Everything else failed, and the reason
+says what is known: its own error, the limit that it passed, the signal that killed it, or that it ended without a word.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Usage:
         wall: Seconds from start to end.
         user: Seconds of processor time in its own code, its children's that it waited for included.
         system: Seconds of processor time in the kernel.
-        peak_memory: The most memory that it had resident, in bytes.
+        peak_memory: The most memory that it and its children had resident together, in bytes; where they lived shorter
+            than a second, that of the one that had most.
     """
 
     wall: float
@@ -70,6 +71,7 @@ class Evidence:
 
     Attributes:
         result: The result frame's fields, if there was one.
+        is_late: It told its result only when it had been told to end.
         error: The error that it told of.
         ended_for: Why it was told to end: the limit that it passed, or what its user said.
         aborted: It was told to end because the user wished so.
@@ -84,6 +86,7 @@ class Evidence:
     """
 
     result: dict[str, Any] | None = None
+    is_late: bool = False
     error: ChildError | None = None
     ended_for: str | None = None
     aborted: bool = False
@@ -164,7 +167,7 @@ def judge(evidence: Evidence, usage: Usage) -> Verdict:
 
 
 def _judged(evidence: Evidence) -> tuple[Outcome, str]:
-    if evidence.result is not None and evidence.code == 0:
+    if evidence.result is not None and evidence.code == 0 and not evidence.is_late:
         return Outcome.completed, "It ended well."
     if evidence.aborted:
         return Outcome.aborted, evidence.ended_for or "It was told to stop."
