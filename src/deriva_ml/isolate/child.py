@@ -43,6 +43,9 @@ CRASH = "crash.txt"
 RESULT = "result.json"
 """The file, in the folder of the job, of a result that is too long for a frame."""
 
+CUT_OFF = "The way to the parent is closed: nothing that is done from here on could be told."
+"""What that file begins with then."""
+
 LONGEST_RESULT = 32 * 1024
 LONGEST_TEXT = 100_000
 _PR_SET_PDEATHSIG = 1
@@ -168,7 +171,9 @@ def converse(channel: Channel, inherited: Any = None) -> int:
     # A copy that the function makes of this process has no part in the conversation.
     os.register_at_fork(after_in_child=channel.close)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
     channel.send(Frame("hello", {"protocol": PROTOCOL, "pid": os.getpid()}))
     job = channel.receive()
     if job is None or job.kind != "job":
@@ -303,7 +308,7 @@ def _beat(channel: Channel, every: float, folder: Path) -> None:
 def _end_cut_off(folder: Path) -> NoReturn:
     """End a process that cannot say any more what comes of its work: its parent is gone, or it closed the socket."""
     with contextlib.suppress(OSError), (folder / CRASH).open("a") as crash:
-        crash.write("The way to the parent is closed: nothing that is done from here on could be told.\n")
+        crash.write(f"{CUT_OFF}\n")
         crash.flush()
         faulthandler.dump_traceback(crash, all_threads=True)
     os._exit(1)

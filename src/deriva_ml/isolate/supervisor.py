@@ -16,7 +16,6 @@ import os
 import resource
 import selectors
 import signal
-import socket
 import sys
 import threading
 import time
@@ -26,7 +25,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deriva_ml.core.error_text import error_text
-from deriva_ml.isolate.child import CRASH
+from deriva_ml.isolate.cancel import Cancel
+from deriva_ml.isolate.child import CRASH, CUT_OFF
 from deriva_ml.isolate.frames import PROTOCOL, BrokenFrame, Frame
 from deriva_ml.isolate.job import Job, Limits
 from deriva_ml.isolate.printed import Echo, Printed, Veil
@@ -34,7 +34,7 @@ from deriva_ml.isolate.processes import Session, tail
 from deriva_ml.isolate.starting import Started, module_path, spawn
 from deriva_ml.isolate.verdict import ChildError, Evidence, Usage, Verdict, judge
 
-__all__ = ["STDERR", "STDOUT", "Cancel", "Handler", "Observer", "run_isolated"]
+__all__ = ["STDERR", "STDOUT", "Handler", "Observer", "run_isolated"]
 
 STDOUT, STDERR = "stdout.txt", "stderr.txt"
 """Files, in the folder of the job, of what the child prints."""
@@ -49,30 +49,6 @@ Handler = Callable[[Mapping[str, Any], bytes], "Frame | Mapping[str, Any] | None
 
 Observer = Callable[[Frame], None]
 """Is told what the child says of itself: ``ready``, ``progress``, ``status``."""
-
-
-class Cancel:
-    """A wish that a child should end; may be expressed from any thread, or a signal handler."""
-
-    def __init__(self) -> None:
-        self._read, self._write = socket.socketpair()
-        self._write.setblocking(False)
-        self.reason: str | None = None
-
-    def __call__(self, reason: str = "It was stopped by its user.") -> None:
-        """Express the wish."""
-        self.reason = self.reason or reason
-        with contextlib.suppress(BlockingIOError):
-            self._write.send(b"x")
-
-    def fileno(self) -> int:
-        """What becomes readable then."""
-        return self._read.fileno()
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._read.close()
-        self._write.close()
 
 
 def run_isolated(
@@ -425,6 +401,7 @@ class _Watch:
         if len(names) > MOST_NAMES:
             evidence.leftovers.append(f"{len(names) - MOST_NAMES} more processes were left behind, and ended")
         evidence.stack = "\n".join(tail(job.folder / CRASH, 200, 64 * 1024))
+        evidence.cut_itself_off = evidence.stack.startswith(CUT_OFF)
         printed = [tail(job.folder / name, LAST_LINES, 16 * 1024) for name in (STDOUT, STDERR)]
         evidence.output = tuple(line for lines in printed for line in lines)
         taken = Usage(wall, usage.ru_utime, usage.ru_stime, self._peak_memory(usage))

@@ -79,6 +79,7 @@ class Evidence:
         signal: The signal that ended it.
         was_cut: It died in the middle of a frame.
         is_broken: What it said could not be read.
+        cut_itself_off: It closed the way to this process, so that it could not say what came of its work.
         stack: What the fault handler wrote: the Python stack at a fatal signal, or where it hung.
         output: The last lines that it printed.
         leftovers: Threads and processes that it left behind, and that were ended.
@@ -94,6 +95,7 @@ class Evidence:
     signal: int | None = None
     was_cut: bool = False
     is_broken: str | None = None
+    cut_itself_off: bool = False
     stack: str = ""
     output: tuple[str, ...] = ()
     leftovers: list[str] = field(default_factory=list)
@@ -178,6 +180,8 @@ def _judged(evidence: Evidence) -> tuple[Outcome, str]:
     end = _end(evidence)
     if evidence.is_broken is not None:
         return Outcome.failed, f"What it said could not be read ({evidence.is_broken}); it {end}."
+    if evidence.cut_itself_off:
+        return Outcome.failed, f"It closed the way to its parent, which cannot know its result, and {end}."
     if evidence.was_cut:
         return Outcome.failed, f"It {end} in the middle of what it said."
     said = "after its result" if evidence.result is not None else "without a result"
