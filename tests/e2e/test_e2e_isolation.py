@@ -195,6 +195,7 @@ def test_a_run_keeps_what_the_model_printed_and_took(odd: Any) -> None:
     assert done.code == 0, done.err
     assert "words of the model" in done.out
     assert "a complaint" in done.err
+    assert [asset["types"] for asset in report["output_assets"]] == [["Model_File"]]
     assert metadata(odd, report, "stdout.txt") == b"words of the model\n"
     assert metadata(odd, report, "stderr.txt") == b"a complaint\n"
     resources = json.loads(metadata(odd, report, "resources.json"))
@@ -244,6 +245,7 @@ def test_whatever_takes_the_model_down_is_recorded_with_what_it_had_made(odd: An
     assert report["record"]["upload_state"] == "uploaded"
     names = {asset["file_name"] for asset in report["output_assets"]}
     assert names == {"partial.txt"} | ({"large.bin"} if kind == "small_disk" else set())
+    assert all("Partial" in asset["types"] for asset in report["output_assets"])
     detail = report["record"]["status_detail"]
     assert re.search(r"^Its process ran for [\d.]+ s and had [\d.]+ MB of memory at most\.$", detail, re.MULTILINE)
     assert ("The last that it printed:\n  words of the model" in detail) is (" raised " not in detail)
@@ -269,6 +271,7 @@ def test_a_run_that_its_model_has_ended_badly_is_no_success_of_the_command(odd: 
     done, report = run(odd, "gives_up")
     assert done.code == 1
     assert "ended its run as Aborted: no use" in done.err
+    assert "Outputs, partial" in odd.run("deriva-ml-show", report["record"]["execution_rid"]).out
     assert (report["record"]["status"], report["record"]["status_detail"]) == ("Aborted", "no use")
     assert [asset["file_name"] for asset in report["output_assets"]] == ["partial.txt"]
 
