@@ -31,6 +31,7 @@ from deriva_ml.execution.execution_record import ExecutionRecord
 from deriva_ml.execution.ledger import utc_now
 from deriva_ml.execution.opening import Opened, Surroundings, open_run, reopen_run
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
+from deriva_ml.execution.saying import Sayings
 from deriva_ml.execution.states import Upload, is_final
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.bound import Room, of_owner
@@ -139,6 +140,7 @@ class Execution:
         self.start_time = opened.start_time
         self.stop_time = opened.stop_time
         self._ledger = opened.ledger
+        self._sayings = Sayings(lambda text: self._ledger.move(self.status, text))
         self._manifest = opened.manifest
         self._inputs = opened.inputs
         self._assets = AssetStage(self._session, self._manifest, self.working_dir)
@@ -244,22 +246,28 @@ class Execution:
         self._stop(Status.completed, "The model has ended.")
 
     def _stop(self, status: Status, detail: str) -> None:
+        self._sayings.drop()
         self.stop_time = self._now()
         end_run(self._ledger, self._manifest, status, detail, started=self.start_time, now=self.stop_time)
 
     def update_status(self, status: Status | str, msg: str = "") -> None:
-        """Move to a status, or say something new of the present one.
+        """Move to a status, or say something new of the present one, which is passed on at most once a second.
 
         Raises:
             DerivaMLInvalidTransition: There is no such move.
         """
-        self._ledger.move(Status(status), msg)
+        if Status(status) is self.status and not is_final(self.status):
+            self._sayings.say(msg)
+        else:
+            self._sayings.drop()
+            self._ledger.move(Status(status), msg)
 
     def abort(self, reason: str = "Aborted by the user.") -> None:
         """End the run as Aborted; what it had registered stays pending."""
         self._stop(Status.aborted, reason)
 
     def _end_badly(self, error: BaseException) -> None:
+        self._sayings.drop()
         started, self.stop_time = self.start_time, self._now()
         report = end_badly(
             self._ledger, self._manifest, error, started=started, now=self.stop_time, upload=not self.dry_run
@@ -419,6 +427,7 @@ class Execution:
             if is_final(self.status):  # inside the block the model goes on to use the directory
                 self._close()
             return CommitReport(self.execution_rid)
+        self._sayings.settle()
         try:
             report = commit(self._session, self._manifest, self._ledger, progress=progress, patience=patience)
         finally:
