@@ -15,7 +15,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "sqlite3": ("server/", "workspace/", "dataset/dataset_bag", "dataset/bag_database"),
     "requests": ("catalog/transport", "catalog/http", "catalog/deriva"),
     "subprocess": ("execution/git", "project/repository", "project/inspector", "cli/", "isolate/"),
-    "atexit": ("isolate/child",),  # to end a copied process without what its original would do at its end
+    "atexit": ("isolate/departing",),  # to end a copied process without what its original would do at its end
 }
 """Modules that only some rooms may import."""
 

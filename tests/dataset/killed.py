@@ -6,19 +6,18 @@ document with the work and the point, it forks a child, which does the work on t
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests.dataset.project import DEMO
 from tests.fakes import Counting
+from tests.harness import asking, serve
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.dataset.dataset import Dataset
@@ -71,37 +70,12 @@ def _child(root: str, work: dict[str, Any]) -> None:
 
 def main() -> None:
     root = sys.argv[1]
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            code = 3
-            try:
-                _child(root, json.loads(line))
-                code = 0
-            finally:
-                os._exit(code)
-        _pid, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
+    serve(lambda work: _child(root, work))
 
 
-@contextmanager
-def killing(root: Path) -> Iterator[Callable[..., int]]:
+def killing(root: Path) -> AbstractContextManager[Callable[..., int]]:
     """Gives what does work in a process that is killed, and tells the exit code."""
-    command = [sys.executable, "-m", "tests.dataset.killed", str(root)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    out, into = process.stdout, process.stdin
-
-    def work(**what: Any) -> int:
-        into.write(json.dumps(what) + "\n")
-        into.flush()
-        return int(out.readline())
-
-    with process:
-        yield work
-        into.close()
+    return asking("tests.dataset.killed", str(root))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -64,6 +65,49 @@ def silent_end(ml, execution):
 def hang(ml, execution):
     Path("started").touch()
     time.sleep(60)
+
+
+def heedless(ml, execution):
+    try:
+        hang(ml, execution)
+    except KeyboardInterrupt:
+        Path("interrupted").touch()
+        time.sleep(60)
+
+
+def catches(ml, execution):
+    try:
+        hang(ml, execution)
+    except KeyboardInterrupt:
+        print("stopping early")
+
+
+def removes_all(ml, execution):
+    import shutil
+
+    shutil.rmtree(execution.working_dir)
+
+
+def removes_all_and_fails(ml, execution):
+    removes_all(ml, execution)
+    raise ValueError("no good")
+
+
+def gives_up(ml, execution):
+    execution.abort("no use")
+
+
+def appends_on(ml, execution):
+    path = execution.asset_file_path("Execution_Asset", "growing.txt")
+    code = f"import time; file = open({str(path)!r}, 'a')\\nwhile True: file.write('x' * 100); file.flush()"
+    subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    time.sleep(0.5)
+
+
+def small_disk(ml, execution):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with execution.asset_file_path("Execution_Asset", "large.bin").open("wb") as file:
+        file.write(bytes(1_000_000))
 
 
 def spin(ml, execution):
@@ -154,6 +198,7 @@ def test_a_run_keeps_what_the_model_printed_and_took(odd: Any) -> None:
     assert done.code == 0, done.err
     assert "words of the model" in done.out
     assert "a complaint" in done.err
+    assert [asset["types"] for asset in report["output_assets"]] == [["Model_File"]]
     assert metadata(odd, report, "stdout.txt") == b"words of the model\n"
     assert metadata(odd, report, "stderr.txt") == b"a complaint\n"
     resources = json.loads(metadata(odd, report, "resources.json"))
@@ -187,6 +232,7 @@ FAILURES = {
     "stopped": (["limits.heartbeat=3", "limits.grace=1"], "was ended: its heart did not beat for 3 s"),
     "memory": (["limits.memory=400000000"], "used"),
     "two": ([], "raised Two: one, other"),
+    "small_disk": ([], "raised OSError: [Errno 27] File too large"),
 }
 
 
@@ -200,12 +246,94 @@ def test_whatever_takes_the_model_down_is_recorded_with_what_it_had_made(odd: An
     assert report["record"]["status"] == "Failed"
     assert said in report["record"]["status_detail"]
     assert report["record"]["upload_state"] == "uploaded"
-    assert [asset["file_name"] for asset in report["output_assets"]] == ["partial.txt"]
+    names = {asset["file_name"] for asset in report["output_assets"]}
+    assert names == {"partial.txt"} | ({"large.bin"} if kind == "small_disk" else set())
+    assert all("Partial" in asset["types"] for asset in report["output_assets"])
+    detail = report["record"]["status_detail"]
+    assert re.search(r"^Its process ran for [\d.]+ s and had [\d.]+ MB of memory at most\.$", detail, re.MULTILINE)
+    assert ("The last that it printed:\n  words of the model" in detail) is (" raised " not in detail)
+    assert "deriva-ml-show" not in detail
     kept = {item["file_name"] for item in report["metadata"]}
     assert {"stdout.txt", "resources.json"} <= kept
     if kind in {"segfault", "hang", "spin"}:
         assert f"in {kind}".encode() in metadata(odd, report, "crash.txt")
         assert f"{odd.folder}/src/odd.py:" in done.err
+
+
+@pytest.mark.parametrize("kind", ["removes_all", "removes_all_and_fails"])
+def test_a_model_that_removes_what_the_run_had_noted_has_failed(odd: Any, kind: str) -> None:
+    done, report = run(odd, kind)
+    assert done.code == 1, done.err
+    assert report["record"]["status"] == "Failed"
+    said = "raised ValueError: no good" if kind == "removes_all_and_fails" else "cannot be read any more"
+    assert said in done.err
+    assert said in report["record"]["status_detail"]
+
+
+def test_a_run_that_its_model_has_ended_badly_is_no_success_of_the_command(odd: Any) -> None:
+    done, report = run(odd, "gives_up")
+    assert done.code == 1
+    assert "ended its run as Aborted: no use" in done.err
+    assert "Outputs, partial" in odd.run("deriva-ml-show", report["record"]["execution_rid"]).out
+    assert (report["record"]["status"], report["record"]["status_detail"]) == ("Aborted", "no use")
+    assert [asset["file_name"] for asset in report["output_assets"]] == ["partial.txt"]
+
+
+def test_an_output_is_read_when_nobody_writes_to_it_any_more(odd: Any) -> None:
+    done, report = run(odd, "appends_on")
+    assert done.code == 0, done.err
+    assert report["record"]["upload_state"] == "uploaded"
+    assert {asset["file_name"] for asset in report["output_assets"]} == {"partial.txt", "growing.txt"}
+    (note,) = json.loads(metadata(odd, report, "resources.json"))["notes"]
+    assert note.startswith("a process was left behind, and ended: ")
+
+
+def started(odd: Any, kind: str, *words: str) -> subprocess.Popen[str]:
+    """A command whose model has been called."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored below a command in the background
+    process = odd.start("deriva-ml-run", "model_config=odd", f"model_config.kind={kind}", *words)
+    appears(odd.folder / "started")
+    return process
+
+
+def appears(path: Path) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never appeared")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "Interrupted."),
+        (signal.SIGTERM, 143, "Terminated (SIGTERM)."),
+        (signal.SIGHUP, 129, "The terminal was closed (SIGHUP)."),
+    ],
+)
+def test_who_stops_the_command_aborts_the_run_and_loses_nothing(odd: Any, number: int, code: int, said: str) -> None:
+    process = started(odd, "catches")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    report = odd.json(odd.json()[0]["record"]["execution_rid"])
+    assert report["record"]["status"] == "Aborted"
+    assert said in report["record"]["status_detail"]
+    assert report["record"]["upload_state"] == "uploaded"
+    assert [asset["file_name"] for asset in report["output_assets"]] == ["partial.txt"]
+    assert b"stopping early" in metadata(odd, report, "stdout.txt")
+
+
+def test_who_stops_the_command_twice_does_not_wait(odd: Any) -> None:
+    process = started(odd, "heedless", "limits.grace=60")
+    process.send_signal(signal.SIGINT)
+    appears(odd.folder / "interrupted")
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert (process.returncode, time.monotonic() - start < 20) == (130, True)
+    assert odd.json()[0]["record"]["status"] == "Aborted"
 
 
 @pytest.mark.parametrize("kind", ["binary", "moves", "removes", "leaves", "uploads"])
@@ -217,7 +345,8 @@ def test_what_a_model_may_do_to_its_process_does_not_harm_the_run(odd: Any, kind
     assert sorted(names) == ["partial.txt", "second.txt"] if kind == "uploads" else ["partial.txt"]
     if kind == "leaves":
         notes = json.loads(metadata(odd, report, "resources.json"))["notes"]
-        assert notes == ["a thread was left behind: busy", "1 processes were left behind, and ended"]
+        assert notes[0] == "a thread was left behind: busy"
+        assert notes[1].startswith("a process was left behind, and ended: ")
 
 
 def test_a_secret_that_the_model_prints_is_written_nowhere(odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,11 +375,7 @@ def test_a_wrong_isolation_or_limit_is_refused(odd: Any) -> None:
 
 
 def test_the_model_ends_with_the_command(odd: Any) -> None:
-    process = odd.start("deriva-ml-run", "model_config=odd", "model_config.kind=hang")
-    for _ in range(600):
-        if (odd.folder / "started").exists():
-            break
-        time.sleep(0.05)
+    process = started(odd, "hang")
     children = [
         int(word) for task in Path(f"/proc/{process.pid}/task").glob("*/children") for word in task.read_text().split()
     ]

@@ -7,21 +7,19 @@ loads everything once; for each line that it reads, a JSON document with the wor
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests.dataset.killed import Deadly
+from tests.harness import asking, serve
 
 from deriva_ml.core.enums import Status
 from deriva_ml.execution.committing import commit_pending_executions
@@ -128,44 +126,12 @@ def main() -> None:
         with DerivaML(str(copy), 1) as ml:
             for work in WORK.values():
                 work(ml, ml.session, {"root": str(copy), "model": model}, lambda _what: None)
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            code = 3
-            try:
-                _child({**json.loads(line), "model": model})
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        status = os.waitpid(child, 0)[1]
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
+    serve(lambda work: _child({**work, "model": model}))
 
 
-@contextmanager
-def killing(library: Path, root: Path, model: Path) -> Iterator[Callable[..., int]]:
+def killing(library: Path, root: Path, model: Path) -> AbstractContextManager[Callable[..., int]]:
     """Gives what does work on a catalog in a process that is killed, and tells the exit code."""
-    command = [sys.executable, "-m", "tests.execution.killed", str(root), str(model)]
-    environment = {**os.environ, "LD_PRELOAD": str(library)}
-    here = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=here
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    out, into = process.stdout, process.stdin
-
-    def work(**what: Any) -> int:
-        into.write(json.dumps(what) + "\n")
-        into.flush()
-        return int(out.readline())
-
-    with process:
-        yield work
-        into.close()
+    return asking("tests.execution.killed", str(root), str(model), environ={"LD_PRELOAD": str(library)})
 
 
 if __name__ == "__main__":

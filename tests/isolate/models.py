@@ -237,3 +237,149 @@ def asks_from_threads(parent: Conversation, count: int) -> list[int]:
     for thread in threads:
         thread.join()
     return sorted(found)
+
+
+def leaves_pools(parent: Conversation) -> list[int]:
+    """Pools that nobody shuts down have threads and processes, and no work."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+    KEPT.append(ThreadPoolExecutor(2))
+    KEPT.append(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
+    return [pool.submit(len, "abc").result() for pool in KEPT]
+
+
+KEPT: list[Any] = []
+
+
+def leaves_library_process(parent: Conversation) -> str:
+    import multiprocessing
+
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), name="worker-7").start()
+    return "done"
+
+
+def uses_processes(parent: Conversation, way: str) -> int:
+    """A process of each way to start one; helpers of the library stay behind, and end by themselves."""
+    import multiprocessing
+
+    context = multiprocessing.get_context(way)
+    with context.Pool(1) as pool:
+        return pool.map(len, ["abc"])[0]
+
+
+def daemonises(parent: Conversation, seconds: float, then: str = "") -> None:
+    """Twice a copy, in a session of its own, with another parent."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            (parent.folder / "left.pid").write_text(str(os.getpid()))
+            time.sleep(60)
+        os._exit(0)
+    os.wait()
+    time.sleep(seconds)
+    if then == "falls":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leaves_files_open(parent: Conversation, then: str = "") -> str:
+    import gzip
+    import tempfile
+    import zipfile
+
+    plain = (parent.folder / "plain.txt").open("w")
+    plain.write("text")
+    packed = gzip.open(parent.folder / "packed.gz", "wt")  # noqa: SIM115 - that is what is tried
+    packed.write("packed")
+    archive = zipfile.ZipFile(parent.folder / "archive.zip", "w")
+    archive.writestr("name", "content")
+    KEPT.extend([plain, packed, archive, tempfile.TemporaryDirectory(dir=parent.folder, prefix="temporary-")])
+    if then == "raises":
+        raise ValueError("no good")
+    return "done"
+
+
+def prints_from_c(parent: Conversation) -> None:
+    ctypes.CDLL(None).printf(b"from C\n")
+
+
+def raises_and_hangs(parent: Conversation) -> None:
+    import atexit
+
+    atexit.register(time.sleep, 60)
+    raise ValueError("no good")
+
+
+def shares_memory(parent: Conversation, megabytes: int, copies: int) -> str:
+    held = bytearray(os.urandom(1 << 20)) * megabytes
+    pids = []
+    for _ in range(copies):
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(2.5)
+            os._exit(0)
+        pids.append(pid)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    return f"{len(held) >> 20} MB"
+
+
+def peak_in_children(parent: Conversation, megabytes: int, children: int) -> None:
+    code = f"import os, time; held = bytearray(os.urandom(1 << 20)) * {megabytes}; time.sleep(1)"
+    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(children)]
+    for child in started:
+        child.wait()
+
+
+def does_not_heed(parent: Conversation) -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    unwinds_at_sigterm(parent)
+
+
+def unwinds_at_sigterm(parent: Conversation) -> None:
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    unwinds(parent)
+
+
+def takes_interruption_for_an_end(parent: Conversation) -> str:
+    try:
+        parent.status("waiting")
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    return "what there was"
+
+
+def closes_everything(parent: Conversation, then: float) -> str:
+    os.closerange(3, 1000)
+    time.sleep(then)
+    return "done"
+
+
+def asks_in_a_copy(parent: Conversation) -> str:
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        try:
+            parent.request("anything")
+        except Exception as error:
+            os.write(writing, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.wait()
+    return os.read(reading, 1000).decode()
+
+
+def tells_half(parent: Conversation) -> None:
+    from deriva_ml.isolate.frames import Frame
+
+    parent._channel.send(Frame("error", {"type": "ValueError"}))
+    time.sleep(30)
+
+
+def has_few_files(parent: Conversation) -> str:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+    return "done"

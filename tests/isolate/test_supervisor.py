@@ -14,48 +14,10 @@ from pathlib import Path
 import pytest
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
-from deriva_ml.isolate import Job, Limits, Outcome, copy_process, run_isolated
+from deriva_ml.isolate import Cancel, Job, Limits, Outcome, run_isolated
 from deriva_ml.isolate.frames import Frame
-from deriva_ml.isolate.supervisor import STDERR, STDOUT, Cancel
-
-ROOT = str(Path(__file__).parents[2])
-
-
-@pytest.fixture(params=["new", "copy"])
-def run(tmp_path, request):
-    """Runs one of the models in a child: in a new interpreter, and in a copy of this process."""
-
-    def call(name: str, /, *, limits: Limits | None = None, environ=None, beat: float = 0.1, **options):
-        arguments = {
-            key: options.pop(key)
-            for key in list(options)
-            if key not in {"handlers", "observer", "cancel", "echo", "veil"}
-        }
-        limits = limits or Limits(wall=60, grace=1)
-        job = Job(f"tests.isolate.models:{name}", tmp_path, arguments, limits, [ROOT, *sys.path], environ or {}, beat)
-        if request.param == "copy":
-            options["started"] = copy_process()
-        return run_isolated(job, **options)
-
-    return call
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    return state == "Z"
-
-
-def wait_until(condition, seconds: float = 10.0) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
+from deriva_ml.isolate.supervisor import STDERR, STDOUT
+from tests.isolate.conftest import ROOT, is_gone, wait_until
 
 # ------------------------------------------------------------------------------------------------ what goes well
 
@@ -163,6 +125,7 @@ def test_who_talks_nonsense_is_ended(run):
     verdict = run("talks_nonsense")
     assert verdict.outcome is Outcome.failed
     assert "could not be read" in verdict.reason
+    assert "'text'" in run("tells_half").reason
 
 
 def test_a_crash_after_the_result_is_no_success(run):
@@ -199,6 +162,33 @@ def test_a_limit_ends_it_and_the_verdict_says_where_it_was(run, name, limits, re
     assert time.monotonic() - start < 15
 
 
+def test_an_error_is_the_news_whatever_happens_after_it(run):
+    start = time.monotonic()
+    verdict = run("raises_and_hangs", limits=Limits(grace=0.5))
+    assert verdict.reason == "It raised ValueError: no good"
+    assert verdict.notes == ("It did not end within 0.5 s of its error.",)
+    assert time.monotonic() - start < 15
+
+
+def test_who_closes_the_way_to_its_parent_is_ended_and_that_is_said(run):
+    for then in (0, 30):
+        verdict = run("closes_everything", then=then)
+        assert (verdict.outcome, verdict.code) == (Outcome.failed, 1)
+        assert verdict.reason == "It closed the way to its parent, which cannot know its result, and ended with code 1."
+
+
+def test_who_completes_only_because_it_was_told_to_end_has_not_completed(run, tmp_path):
+    verdict = run("unwinds_at_sigterm", limits=Limits(wall=1, grace=2))
+    assert (verdict.outcome, verdict.reason, verdict.code) == (Outcome.failed, "It ran longer than 1 s.", 0)
+    assert (tmp_path / "unwound").exists()
+
+
+def test_who_cannot_say_where_it_is_ends_in_order_all_the_same(run, tmp_path):
+    verdict = run("does_not_heed", limits=Limits(wall=1, grace=2))
+    assert (verdict.reason, verdict.signal, verdict.stack) == ("It ran longer than 1 s.", None, "")
+    assert (tmp_path / "unwound").exists()
+
+
 @pytest.mark.parametrize("name", ["eats", "eats_in_a_child"])
 def test_memory_is_limited_with_that_of_its_children(run, name):
     verdict = run(name, megabytes=400, limits=Limits(memory=200_000_000, grace=1))
@@ -209,6 +199,16 @@ def test_memory_is_limited_with_that_of_its_children(run, name):
 def test_the_peak_of_memory_is_the_childs_own(run):
     small, large = run("peak", megabytes=1).usage.peak_memory, run("peak", megabytes=150).usage.peak_memory
     assert 100e6 < large - small < 400e6
+
+
+def test_memory_that_processes_share_counts_once(run):
+    verdict = run("shares_memory", megabytes=120, copies=4, limits=Limits(memory=400_000_000, grace=1))
+    assert verdict.value == "120 MB"
+    assert verdict.usage.peak_memory < 400e6
+
+
+def test_the_peak_of_memory_is_that_of_all_its_processes_together(run):
+    assert run("peak_in_children", megabytes=100, children=3).usage.peak_memory > 300e6
 
 
 def test_the_peak_of_memory_is_not_that_of_this_process(tmp_path):
@@ -267,10 +267,19 @@ def test_then_by_force(run):
     cancel.close()
 
 
+def test_who_takes_an_interruption_for_an_end_was_stopped(run):
+    cancel = Cancel()
+    verdict = run(
+        "takes_interruption_for_an_end", cancel=cancel, observer=lambda frame: frame.kind == "status" and cancel()
+    )
+    assert (verdict.outcome, verdict.code, verdict.value) == (Outcome.aborted, 0, None)
+    cancel.close()
+
+
 PARENT = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from deriva_ml.isolate import Job, Limits, run_isolated
+from deriva_ml.isolate import Cancel, Job, Limits, run_isolated
 folder = Path(sys.argv[1])
 def seen(frame):
     if frame.kind == sys.argv[3]:
@@ -334,7 +343,7 @@ def test_threads_are_waited_for_and_then_named(run, tmp_path):
 def test_processes_that_are_left_behind_are_ended_and_counted(run, tmp_path):
     verdict = run("leaves_process")
     assert verdict.outcome is Outcome.completed
-    assert verdict.notes == ("1 processes were left behind, and ended",)
+    assert verdict.notes == (f"a process was left behind, and ended: {sys.executable} -c import time; time.sleep(60)",)
     assert wait_until(lambda: is_gone(int((tmp_path / "left.pid").read_text())), 5)
 
 
@@ -351,6 +360,10 @@ def test_requests_are_answered_by_their_handlers(run):
         return Frame("answer", {"n": data["n"] * 2}, bytes(1 << 21))
 
     assert run("asks", name="double", data={"n": 4}, handlers={"double": double}).value == [{"n": 8, "id": 1}, 1 << 21]
+
+
+def test_a_copy_made_by_forking_cannot_ask(run):
+    assert "was made by forking and has no way to the parent" in run("asks_in_a_copy").value
 
 
 def test_a_request_that_fails_or_is_not_known_is_refused_with_the_reason(run):
@@ -383,4 +396,5 @@ def test_nothing_is_left_open(run):
     before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
     for _ in range(3):
         run("add", one=1, other=1)
+        run("kill")
     assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before

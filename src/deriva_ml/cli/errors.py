@@ -17,16 +17,24 @@ from deriva_ml.cli.streams import patient_streams
 from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import DerivaMLException
 
-__all__ = ["INTERRUPTED", "TERMINATED", "Terminated", "exit_code", "guarded", "show_error"]
+__all__ = ["INTERRUPTED", "Terminated", "exit_code", "guarded", "show_error"]
 
 INTERRUPTED = 130
-TERMINATED = 143
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was told to end (SIGTERM): an interruption like any other, with an exit code of its own."""
+    """The process was told to end, or its terminal was closed: an interruption with an exit code of its own.
 
-    exit_code = TERMINATED
+    Args:
+        number: The signal: SIGTERM, SIGHUP.
+    """
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(_TOLD[signal.Signals(number)])
+        self.exit_code = 128 + number
+
+
+_TOLD = {signal.SIGTERM: "Terminated (SIGTERM).", signal.SIGHUP: "The terminal was closed (SIGHUP)."}
 
 
 def exit_code(error: BaseException) -> int:
@@ -113,21 +121,26 @@ def _quiet_logging() -> Iterator[None]:
 
 @contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """Within the block SIGTERM, which batch systems send, ends what runs as Ctrl-C does: the run becomes Aborted."""
+    """Within the block what batch systems and closed terminals send ends what runs as Ctrl-C does: it becomes Aborted.
+
+    A signal for which the caller has made arrangements (``nohup``) is left as it is.
+    """
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
+    mine = [number for number in _TOLD if is_main and signal.getsignal(number) is signal.SIG_DFL]
     owner = os.getpid()
 
     def stop(number: int, _frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # a terminal that closes says so more than once, itself and by the shell
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
         if os.getpid() == owner:
-            raise Terminated("Terminated (SIGTERM).")
+            raise Terminated(number)
+        signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)  # a process that the model forked ends as if nothing had been changed
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in mine:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from deriva_ml.cli.tables import Table
 from deriva_ml.cli.terminal import coloured, emit, escape_text, local_time, table_of, title
+from deriva_ml.core.enums import ExecAssetType
 from deriva_ml.core.files import human_size
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def show_report(report: RunReport, place: str = "", *, with_children: bool = Tru
     if report.input_datasets or report.input_assets:
         emit(title("Inputs"), _inputs(report.input_datasets, report.input_assets))
     if report.output_assets:
-        emit(title("Outputs"), _files(report.output_assets))
+        is_partial = any(ExecAssetType.partial in use.types for use in report.output_assets)
+        emit(title("Outputs, partial" if is_partial else "Outputs"), _files(report.output_assets))
     if report.output_datasets:
         table = table_of("RID", "Version", "Description")
         for use in report.output_datasets:

@@ -46,7 +46,7 @@ dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hy
 
 Exit codes: 0 done, 1 the run or some job failed, 2 the request was wrong, 4 the upload is incomplete (finish it with
 deriva-ml-upload), 5 the catalog cannot be reached, 130 interrupted,
-143 terminated (SIGTERM).
+129 the terminal was closed (SIGHUP), 143 terminated (SIGTERM).
 """
 
 

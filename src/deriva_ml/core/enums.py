@@ -108,6 +108,7 @@ class ExecAssetType(BaseStrEnum):
     output_file = "Output_File"
     notebook_output = "Notebook_Output"
     model_file = "Model_File"
+    partial = "Partial"
 
 
 class BuiltinTypes(BaseStrEnum):

@@ -362,7 +362,20 @@ class DerivaMLStateInconsistency(DerivaMLExecutionError):
 
 
 class DerivaMLModelError(DerivaMLExecutionError):
-    """The user's model raised; the original error is the ``__cause__``."""
+    """The user's model raised, or its process came to an end; an error of this process is the ``__cause__``.
+
+    Args:
+        msg: What happened.
+        source: The line of the model.
+        hint: What to do about it.
+        detail: What the record of the run says of it; by default the text.
+    """
+
+    def __init__(
+        self, msg: str = "", *, source: str | None = None, hint: str | None = None, detail: str | None = None
+    ) -> None:
+        super().__init__(msg, source=source, hint=hint)
+        self.detail = detail
 
 
 class DerivaMLUploadError(DerivaMLExecutionError):

@@ -94,8 +94,10 @@ def close_run(ledger: Ledger, directory: Path, *, remove: bool = True) -> None:
 
 def describe_error(error: BaseException) -> str:
     """An error as a run's status detail: its kind, its text, and the line of the user's code that it came from."""
-    if isinstance(error, DerivaMLModelError) and error.__cause__ is not None:
-        error = error.__cause__
+    if isinstance(error, DerivaMLModelError):
+        if error.detail is not None:
+            return error.detail
+        error = error.__cause__ or error
     text = error_text(error)
     if isinstance(error, DerivaMLException):
         return text

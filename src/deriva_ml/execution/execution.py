@@ -33,6 +33,7 @@ from deriva_ml.execution.ledger import utc_now
 from deriva_ml.execution.opening import Checked, Opened, Surroundings, check_run, open_run
 from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
 from deriva_ml.execution.reopening import reopen_run, take_up
+from deriva_ml.execution.saying import Sayings
 from deriva_ml.execution.states import Upload, is_final, named_status
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.bound import Room, of_owner
@@ -145,6 +146,7 @@ class Execution:
         self.start_time = opened.start_time
         self.stop_time = opened.stop_time
         self._ledger = opened.ledger
+        self._sayings = Sayings(lambda text: self._ledger.move(self.status, text))
         self._inputs = opened.inputs
         self._stage: AssetStage | None = None
         self._features: FeatureStage | None = None
@@ -305,6 +307,7 @@ class Execution:
         self._stop(Status.completed, "The model has ended.")
 
     def _stop(self, status: Status, detail: str) -> None:
+        self._sayings.drop()
         self.stop_time = self._now()
         if self._opened.is_made:
             end_run(self._ledger, self.manifest, status, detail, started=self.start_time, now=self.stop_time)
@@ -312,19 +315,25 @@ class Execution:
             self._ledger.move(status, detail)
 
     def update_status(self, status: Status | str, msg: str = "") -> None:
-        """Move to a status, or say something new of the present one.
+        """Move to a status, or say something new of the present one, which is passed on at most once a second.
 
         Raises:
             DerivaMLInvalidTransition: There is no such move.
             DerivaMLValidationError: There is no such status.
         """
-        self._ledger.move(named_status(status), msg)
+        wanted = named_status(status)
+        if wanted is self.status and not is_final(self.status):
+            self._sayings.say(msg)
+        else:
+            self._sayings.drop()
+            self._ledger.move(wanted, msg)
 
     def abort(self, reason: str = "Aborted by the user.") -> None:
         """End the run as Aborted; what it had registered stays pending."""
         self._stop(Status.aborted, reason)
 
     def _end_badly(self, error: BaseException) -> None:
+        self._sayings.drop()
         started, self.stop_time = self.start_time, self._now()
         manifest = self.manifest if self._opened.is_made else None
         report = end_badly(self._ledger, manifest, error, started=started, now=self.stop_time, upload=not self.dry_run)
@@ -399,6 +408,7 @@ class Execution:
                 self._close()
             self.reports.append(CommitReport(self.execution_rid))
             return self.reports[-1]
+        self._sayings.settle()
         report = self.bring_registered(progress, patience, settle=True)
         if clean_folder is None:
             clean_folder = bool(getattr(self._ml_object, "clean_execution_dir", False))

@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLModelError
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
 from deriva_ml.core.files import nearest, read_ends
-from deriva_ml.execution.config_sources import is_users
-from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.request import DryRun
 from deriva_ml.isolate.frames import Frame
 from deriva_ml.isolate.job import Job, Limits
@@ -37,7 +34,6 @@ __all__ = ["ISOLATIONS", "Isolation", "call_isolated", "prepare"]
 ISOLATIONS = ("process", "inline")
 """Where a model can run: in a child process, or in the process that records it."""
 
-_FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+)', re.MULTILINE)
 _SECRETS = ("DERIVA_ML_TOKEN",)
 
 
@@ -130,6 +126,7 @@ def call_isolated(
     from deriva_ml.execution.attempts import PROCESS, numbered
     from deriva_ml.execution.environment import process_mask
     from deriva_ml.execution.handover import facts_of
+    from deriva_ml.execution.model_end import what_ended, what_was_lost
     from deriva_ml.isolate.supervisor import run_isolated
 
     folder = execution.working_dir / numbered(PROCESS, execution.attempt)
@@ -150,10 +147,15 @@ def call_isolated(
     verdict = run_isolated(
         job, handlers=handlers, echo=echo or _pass_on, veil=process_mask().line, started=isolation.started
     )
-    execution.catch_up()
+    error = what_ended(verdict, model, execution)
+    try:
+        execution.catch_up()
+    except DerivaMLException as lost:
+        raise error or what_was_lost(lost, model, execution) from None
     with contextlib.suppress(Exception):  # the verdict is the news, whatever becomes of the files about it
         _keep(execution, folder, verdict)
-    _act_on(verdict, model, execution)
+    if error is not None:
+        raise error
 
 
 def _place_of(ml: Any) -> dict[str, Any]:
@@ -197,40 +199,6 @@ def _pass_on(name: str, content: bytes) -> None:
             stream.flush()
             raw.write(content)
         stream.flush()
-
-
-def _act_on(verdict: Verdict, model: Any, execution: Execution) -> None:
-    from deriva_ml.isolate.verdict import Outcome
-
-    if verdict.outcome is Outcome.completed:
-        return
-    if verdict.outcome is Outcome.aborted:
-        raise verdict.interrupt or KeyboardInterrupt(verdict.reason)
-    told = verdict.reason.rstrip(".")
-    reason = told.removeprefix("It ") if told.startswith("It ") else f"was ended: {told[:1].lower()}{told[1:]}"
-    source = None
-    if verdict.error is not None and verdict.reason.startswith("It raised"):
-        first = (verdict.error.text.strip().splitlines() or [""])[0]
-        reason = f"raised {verdict.error.type.rpartition('.')[2]}: {first}".rstrip(": ")
-        source = _users_line(verdict.error.traceback)
-    elif verdict.stack:
-        source = _users_line(verdict.stack, newest_first=True)
-    error = DerivaMLModelError(
-        f"The model {model_name(model)} {reason}",
-        source=source,
-        hint=f"the run is recorded as Failed, with its outputs so far: deriva-ml-show {execution.execution_rid}",
-    )
-    if verdict.error is not None:
-        error.add_note(f"In the model's process:\n{verdict.error.traceback}")
-    raise error
-
-
-def _users_line(traceback: str, *, newest_first: bool = False) -> str | None:
-    """``file:line`` of the innermost frame that is the user's own code."""
-    frames = [f"{found['file']}:{found['line']}" for found in _FRAME.finditer(traceback) if is_users(found["file"])]
-    if not frames:
-        return None
-    return frames[0] if newest_first else frames[-1]
 
 
 def _keep(execution: Execution, folder: Path, verdict: Verdict) -> None:

@@ -14,7 +14,7 @@ What only refers to a secret (``${oc.env:HF_TOKEN}``, ``null``, ``???``) is kept
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 __all__ = ["MASK", "Mask", "is_secret_name"]
@@ -61,18 +61,24 @@ _LITERAL = re.compile(rf"(?<![\w.\-])(?P<name>{_NAME})[\"']?\s*(?:=|:)\s*(?P<val
 _OPTION = re.compile(rf"^--?(?P<name>{_NAME})$")
 
 _SHAPES = (
-    re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}"),
-    re.compile(r"\bgithub_pat_\w{20,}"),
-    re.compile(r"\bglpat-[\w\-]{16,}"),
-    re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
-    re.compile(r"\bsk-[A-Za-z0-9_\-]{20,}"),
-    re.compile(r"\bxox[abeoprs]-[\w\-]{10,}"),
-    re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
-    re.compile(r"\beyJ[\w\-]{8,}\.[\w\-]{8,}\.[\w\-]*"),
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
-    re.compile(r"(?<=\bBearer )[^\s\"']{8,}", re.IGNORECASE),
-    re.compile(r"(?<=://)[^/\s@\"']+(?=@)"),
+    ("gh", re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}")),
+    ("github_pat_", re.compile(r"\bgithub_pat_\w{20,}")),
+    ("glpat-", re.compile(r"\bglpat-[\w\-]{16,}")),
+    ("hf_", re.compile(r"\bhf_[A-Za-z0-9]{20,}")),
+    ("sk-", re.compile(r"\bsk-[A-Za-z0-9_\-]{20,}")),
+    ("xox", re.compile(r"\bxox[abeoprs]-[\w\-]{10,}")),
+    ("akia", re.compile(r"\bAKIA[0-9A-Z]{16}\b")),
+    ("eyj", re.compile(r"\beyJ[\w\-]{8,}\.[\w\-]{8,}\.[\w\-]*")),
+    (
+        "private key",
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
+    ),
+    ("bearer ", re.compile(r"(?<=\bBearer )[^\s\"']{8,}", re.IGNORECASE)),
+    ("://", re.compile(r"(?<=://)[^/\s@\"']+(?=@)")),
 )
+"""With each shape a part that every such secret has, in small letters: much is written down, and most has none."""
+
+_MEMBERS = (("=", _QUOTED_ASSIGNED), ("=", _ASSIGNED), (":", _JSON_MEMBER), (":", _YAML_MEMBER))
 
 
 def is_secret_name(name: str) -> bool:
@@ -103,6 +109,14 @@ def _mask_member(match: re.Match[str]) -> str:
     return f"{match[0][:start]}{quote}{MASK}{quote}{match[0][end:]}"
 
 
+def _without_shapes(text: str, masked: Callable[[re.Match[str]], str]) -> str:
+    small = text.lower()
+    for part, shape in _SHAPES:
+        if part in small:
+            text = shape.sub(masked, text)
+    return text
+
+
 class Mask:
     """Masks secrets in whatever a run writes down.
 
@@ -122,10 +136,10 @@ class Mask:
         """The text with every secret in it replaced."""
         for value in self._values:
             text = text.replace(value, MASK)
-        for shape in _SHAPES:
-            text = shape.sub(MASK, text)
-        for member in (_QUOTED_ASSIGNED, _ASSIGNED, _JSON_MEMBER, _YAML_MEMBER):
-            text = member.sub(_mask_member, text)
+        text = _without_shapes(text, lambda _match: MASK)
+        for sign, member in _MEMBERS:
+            if sign in text:
+                text = member.sub(_mask_member, text)
         return text
 
     def code(self, content: bytes) -> bytes:
@@ -136,8 +150,7 @@ class Mask:
         text = content.decode("utf-8", "surrogateescape")
         for value in self._values:
             text = text.replace(value, MASK)
-        for shape in _SHAPES:
-            text = shape.sub(lambda match: match[0] if match[0] == "git" else MASK, text)
+        text = _without_shapes(text, lambda match: match[0] if match[0] == "git" else MASK)
         return _LITERAL.sub(_mask_member, text).encode("utf-8", "surrogateescape")
 
     def line(self, content: bytes) -> bytes:

@@ -3,10 +3,11 @@
 The live run, the run that failed, ``deriva-ml-upload`` and the retry: all call it, as often as they like.
 
 1. First the files (bytes, then rows, then links), then rows of tables and feature values, which may refer to the files.
-2. What is done is marked in the manifest and never made twice; what failed stays pending, with its error.
-3. The state of the upload moves to pending before the first byte, and to uploaded or failed after the last, in the
+2. What a run wrote that failed or was stopped is marked as partial.
+3. What is done is marked in the manifest and never made twice; what failed stays pending, with its error.
+4. The state of the upload moves to pending before the first byte, and to uploaded or failed after the last, in the
    journal first. It says nothing of the run's status, and the run's status nothing of it.
-4. One thread of one process at a time brings a run's outputs into the catalog: who comes second finds what is left, and
+5. One thread of one process at a time brings a run's outputs into the catalog: who comes second finds what is left, and
    what it notes of the upload is the state of all of it.
 """
 
@@ -34,6 +35,7 @@ from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_record import lookup_execution
 from deriva_ml.execution.ledger import Ledger, duration_text, open_journal
 from deriva_ml.execution.metadata import CONFIGURATION, FOLDER
+from deriva_ml.execution.partial import mark_partial
 from deriva_ml.execution.states import Upload, is_final, parse_status
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.staged_rows import RowUpload, reopen_rewritten, upload_rows
@@ -202,6 +204,7 @@ def _commit(
     keys = {entry.key for entry in manifest.pending_assets()} - {entry.key for entry in awaited} if awaited else None
     began = time.monotonic()
     try:
+        mark_partial(session, manifest, ledger.status)
         files = upload(session, rid, manifest, progress=progress, patience=patience, keys=keys)
         rows = _store_rows(session, manifest, ledger)
         stored, unstored = _store_features(session, manifest, rid)

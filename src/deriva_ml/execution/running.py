@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.config import place_flags
+from deriva_ml.core.enums import Status
 from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import (
     DerivaMLException,
@@ -22,6 +23,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.execution.config_sources import user_line
 from deriva_ml.execution.isolation import Isolation, call_isolated
+from deriva_ml.execution.model_end import ended_itself
 from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.outcome import Child, Outcome, RunOptions
 
@@ -67,6 +69,8 @@ def record_run(
                 _call(request.model, ml, running)
             else:
                 call_isolated(isolation, request.model, ml, running, request.limits)
+        if execution.status in {Status.failed, Status.aborted}:
+            error = ended_itself(request.model, execution)
     except DerivaMLModelError as raised:
         error = raised
     flags = place_flags(outcome.hostname, outcome.catalog_id)
@@ -116,6 +120,10 @@ def finish(
         try:
             execution.upload_execution_outputs(**(upload or {}))
         except DerivaMLUploadError as raised:
+            error = error or raised
+        except DerivaMLUnreachable:
+            raise
+        except DerivaMLException as raised:  # the run's own notes may be damaged; what the catalog has is told
             error = error or raised
         report = execution.describe()
     except DerivaMLUnreachable as raised:

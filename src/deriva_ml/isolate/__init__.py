@@ -7,15 +7,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deriva_ml.isolate.cancel import Cancel
     from deriva_ml.isolate.job import Job, Limits
     from deriva_ml.isolate.starting import can_copy, copy_process
     from deriva_ml.isolate.supervisor import run_isolated
     from deriva_ml.isolate.verdict import Outcome, Usage, Verdict
 
-__all__ = ["Job", "Limits", "Outcome", "Usage", "Verdict", "can_copy", "copy_process", "run_isolated"]
+__all__ = ["Cancel", "Job", "Limits", "Outcome", "Usage", "Verdict", "can_copy", "copy_process", "run_isolated"]
 
 _HOMES = MappingProxyType(
     {
+        "deriva_ml.isolate.cancel": ("Cancel",),
         "deriva_ml.isolate.job": ("Job", "Limits"),
         "deriva_ml.isolate.starting": ("can_copy", "copy_process"),
         "deriva_ml.isolate.supervisor": ("run_isolated",),

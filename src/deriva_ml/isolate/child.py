@@ -7,13 +7,16 @@ job's function needs is imported by the function.
 2. Fatal signals leave the Python stack in a file; SIGUSR1 writes down where all threads are, and goes on.
 3. A thread beats, so that a stopped process and native code that holds the interpreter are told from slow work.
 4. Errors travel as text. What is too long for a frame goes into a file, and the frame has its checksum.
-5. At the end it waits a while for threads that were left behind, names those that go on, and ends. It then ends as any
-   interpreter does, unless a thread would keep it from that.
+5. At the end it waits a while for what was left behind, names what goes on, and ends. A process that was started for
+   the job ends as any interpreter does, unless a thread would keep it from that; a copy of another process does for
+   its own objects what the interpreter would do, since those of the other process must not be ended twice.
 """
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import gc
 import importlib
 import json
 import os
@@ -30,6 +33,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from deriva_ml.core.config import change_environment
+from deriva_ml.isolate.departing import end_as_an_interpreter_does, leave, left_threads, let_be, take_leave
 from deriva_ml.isolate.frames import PROTOCOL, Channel, Frame
 
 __all__ = ["CRASH", "RESULT", "ChildRefused", "Conversation", "become", "main"]
@@ -40,9 +44,13 @@ CRASH = "crash.txt"
 RESULT = "result.json"
 """The file, in the folder of the job, of a result that is too long for a frame."""
 
+CUT_OFF = "The way to the parent is closed: nothing that is done from here on could be told."
+"""What that file begins with then."""
+
 LONGEST_RESULT = 32 * 1024
 LONGEST_TEXT = 100_000
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class ChildRefused(Exception):
@@ -62,6 +70,7 @@ class Conversation:
         self.folder = folder
         self.inherited = inherited
         self._channel = channel
+        self._pid = os.getpid()
         self._answers: dict[int, Future[Frame]] = {}
         self._lock = threading.Lock()
         self._count = 0
@@ -83,8 +92,13 @@ class Conversation:
             payload: Bytes that belong to it.
 
         Raises:
-            ChildRefused: The parent does not do that, or could not.
+            ChildRefused: The parent does not do that, or could not; or this is a copy that was made by forking.
         """
+        if os.getpid() != self._pid:
+            raise ChildRefused(
+                f"process {os.getpid()} was made by forking and has no way to the parent: only process {self._pid} can "
+                f"ask for {name}"
+            )
         answer: Future[Frame] = Future()
         with self._lock:
             self._count += 1
@@ -117,7 +131,7 @@ def main(argv: list[str]) -> NoReturn:
     channel = Channel(socket.socket(fileno=int(argv[0])))
     os.set_inheritable(channel.socket.fileno(), False)
     code = converse(channel)
-    if _left_threads():
+    if left_threads():
         leave(code)
     sys.exit(code)
 
@@ -130,22 +144,19 @@ def become(channel: Channel, printed: tuple[int, int], inherited: Any) -> NoRetu
         printed: Where standard output and error go.
         inherited: What the function of the job finds as ``Conversation.inherited``.
     """
-    import atexit
-    import gc
-
     code = 1
     try:
         os.setsid()
         gc.enable()
-        atexit._clear()  # noqa: SLF001 - what the other process would do at its end is not to be done twice
+        let_be()
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in zip((nothing, *printed), (0, 1, 2), strict=True):
             os.dup2(source, target)
             os.close(source)
         sys.stdout, sys.stderr = _stream(1), _stream(2)
         code = converse(channel, inherited)
-        if not _left_threads():
-            atexit._run_exitfuncs()  # noqa: SLF001 - those that the job's own libraries have registered since
+        if not left_threads():
+            end_as_an_interpreter_does()
     except BaseException:  # noqa: BLE001 - the frames above are the other process's, and must not be unwound here
         traceback.print_exc()
         code = code or 1
@@ -162,7 +173,9 @@ def converse(channel: Channel, inherited: Any = None) -> int:
     # A copy that the function makes of this process has no part in the conversation.
     os.register_at_fork(after_in_child=channel.close)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
     channel.send(Frame("hello", {"protocol": PROTOCOL, "pid": os.getpid()}))
     job = channel.receive()
     if job is None or job.kind != "job":
@@ -171,18 +184,15 @@ def converse(channel: Channel, inherited: Any = None) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     change_environment(job.data["environ"])
     folder = Path(job.data["folder"])
-    with (folder / CRASH).open("wb", buffering=0) as crash:
-        faulthandler.enable(crash)
-        faulthandler.register(signal.SIGUSR1, crash, all_threads=True)
-        conversation = Conversation(channel, folder, inherited)
-        threading.Thread(target=_listen, args=(channel, conversation), name="deriva-ml-listen", daemon=True).start()
-        beat = float(job.data["beat"])
-        threading.Thread(target=_beat, args=(channel, beat), name="deriva-ml-beat", daemon=True).start()
-        code = _work(channel, conversation, job)
-        # the file stays open to the end: exit handlers and native code may still fall
-        faulthandler.enable(os.dup(crash.fileno()))
-        faulthandler.register(signal.SIGUSR1, os.dup(crash.fileno()), all_threads=True)
-    return code
+    # it stays open to the end: exit handlers and native code may still fall
+    crash = os.open(folder / CRASH, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+    faulthandler.enable(crash)
+    faulthandler.register(signal.SIGUSR1, crash, all_threads=True)
+    conversation = Conversation(channel, folder, inherited)
+    threading.Thread(target=_listen, args=(channel, conversation), name="deriva-ml-listen", daemon=True).start()
+    beat = float(job.data["beat"])
+    threading.Thread(target=_beat, args=(channel, beat, folder), name="deriva-ml-beat", daemon=True).start()
+    return _work(channel, conversation, job)
 
 
 def _work(channel: Channel, conversation: Conversation, job: Frame) -> int:
@@ -196,7 +206,12 @@ def _work(channel: Channel, conversation: Conversation, job: Frame) -> int:
     except BaseException as error:
         if os.getpid() != mine:
             raise
-        return _failed(channel, error)
+        try:
+            code = _failed(channel, error)
+        except OSError:
+            _end_cut_off(conversation.folder)
+        take_leave(float(job.data["grace"]) / 2)
+        return code
     return 0
 
 
@@ -225,18 +240,18 @@ def _function(target: str) -> Callable[..., Any]:
 
 
 def _result(channel: Channel, folder: Path, value: Any, grace: float) -> None:
-    """Tell the result, once the threads that the function left behind have ended or are given up."""
+    """Tell the result, once what the function left behind has ended or is given up."""
     text = json.dumps(value)
-    left = _wait_for_threads(grace)
+    told = {"left": take_leave(grace), "memory": _memory()}
     if len(text) <= LONGEST_RESULT:
-        channel.send(Frame("result", {"value": value, "threads": left, "memory": _memory()}))
+        channel.send(Frame("result", {"value": value, **told}))
         return
     import hashlib
 
     content = text.encode("utf-8")
     (folder / RESULT).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    channel.send(Frame("result", {"file": RESULT, "sha256": digest, "threads": left, "memory": _memory()}))
+    channel.send(Frame("result", {"file": RESULT, "sha256": digest, **told}))
 
 
 def _memory() -> int | None:
@@ -249,20 +264,6 @@ def _memory() -> int | None:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM"))
     except (OSError, StopIteration):
         return None
-
-
-def _left_threads() -> list[threading.Thread]:
-    """The threads that would keep the process alive."""
-    here = threading.current_thread()
-    return [thread for thread in threading.enumerate() if thread is not here and not thread.daemon]
-
-
-def _wait_for_threads(grace: float) -> list[str]:
-    """Wait for threads that were left behind; the names of those that go on."""
-    until = time.monotonic() + grace
-    for thread in _left_threads():
-        thread.join(max(0.0, until - time.monotonic()))
-    return [thread.name for thread in _left_threads()]
 
 
 def _failed(channel: Channel, error: BaseException) -> int:
@@ -297,30 +298,32 @@ def _listen(channel: Channel, conversation: Conversation) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _beat(channel: Channel, every: float) -> None:
+def _beat(channel: Channel, every: float, folder: Path) -> None:
     while True:
         time.sleep(every)
         try:
             channel.send(Frame("heartbeat", {"memory": _memory()}))
-        except OSError:  # the parent is gone, which the listening thread notices too
-            return
+        except OSError:
+            _end_cut_off(folder)
+
+
+def _end_cut_off(folder: Path) -> NoReturn:
+    """End a process that cannot say any more what comes of its work: its parent is gone, or it closed the socket."""
+    with contextlib.suppress(OSError), (folder / CRASH).open("a") as crash:
+        crash.write(f"{CUT_OFF}\n")
+        crash.flush()
+        faulthandler.dump_traceback(crash, all_threads=True)
+    os._exit(1)
 
 
 def _die_with(parent: int) -> None:
-    """Be killed when the parent ends, whatever this process does then."""
+    """Be killed when the parent ends, whatever this process does then; and lose no process that comes of it."""
     if sys.platform == "linux":
         import ctypes
 
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        system = ctypes.CDLL(None, use_errno=True)
+        system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # a process whose parent ends becomes this one's child, and so stays in the tree that the parent looks at
+        system.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     if os.getppid() != parent:  # it ended before it was asked for
         os._exit(1)
-
-
-def leave(code: int) -> NoReturn:
-    """End at once, though threads go on."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # noqa: BLE001, S112 - replaced or closed by the function; there is nobody to tell
-            continue
-    os._exit(code)

@@ -10,11 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["Session", "tail"]
 
 _PAGE = resource.getpagesize()
 _PROC = Path("/proc")
+_NOTICING = 0.25
+_LONGEST_COMMAND = 200
 
 
 class Session:
@@ -27,6 +30,7 @@ class Session:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._reaped: tuple[int, resource.struct_rusage] | None = None
+        self._seen: dict[int, str] = {}
 
     @contextlib.contextmanager
     def end_signal(self) -> Iterator[int | None]:
@@ -71,33 +75,32 @@ class Session:
     def note_stack(self) -> None:
         """Let the child write down where its threads are; it may be stopped, and cannot then."""
         self.kill(signal.SIGCONT)
-        self.tell(signal.SIGUSR1)
-        time.sleep(0.05)
+        if _heeds(self.pid, signal.SIGUSR1):
+            self.tell(signal.SIGUSR1)
+            time.sleep(0.05)
 
-    def members(self) -> list[int]:
-        """The processes of the session, the child's own children among them; none where the system does not tell."""
-        if sys.platform != "linux":
-            return []
-        found = []
-        for entry in _PROC.iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError, ValueError, IndexError):
-                    # the name of a program, in parentheses, may hold anything
-                    fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                    if int(fields[3]) == self.pid and fields[0] != "Z":
-                        found.append(int(entry.name))
-        return found
+    def look(self) -> int:
+        """Bytes that the child and what descends from it have resident, together; each page counts for each process.
 
-    def memory(self) -> int:
-        """Bytes that the child and its children have resident, together."""
+        Who is seen is remembered: what a child leaves behind when it falls has no parent that would tell of it.
+        """
         total = 0
         for pid in self._tree():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 total += int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
         return total
 
+    def memory(self) -> int:
+        """The same, where a page that several processes share counts once; it takes the kernel longer to tell."""
+        total = 0
+        for pid in self._tree():
+            with contextlib.suppress(OSError, StopIteration, ValueError, IndexError):
+                lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+                total += int(next(line.split()[1] for line in lines if line.startswith("Pss:"))) * 1024
+        return total or self.look()
+
     def _tree(self) -> list[int]:
-        """The child and what descends from it, which takes less to find out than all members of the session."""
+        """The child and what descends from it."""
         found, open_ = [], [self.pid]
         while open_:
             pid = open_.pop()
@@ -105,21 +108,85 @@ class Session:
             with contextlib.suppress(OSError, ValueError):
                 for task in (_PROC / str(pid) / "task").iterdir():
                     open_ += map(int, (task / "children").read_text().split())
+        for pid in found[1:]:
+            state = _state(pid)
+            if state is not None:
+                self._seen[pid] = state.start
         return found
 
-    def end_the_rest(self, grace: float) -> int:
-        """End what the child left behind; how many processes that were."""
-        left = [pid for pid in self.members() if pid != self.pid]
+    def left(self) -> list[int]:
+        """What the child has left behind: processes of its session, and others that descend from it and were seen."""
+        if sys.platform != "linux":
+            return []
+        every = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+        found = []
+        for pid in every:
+            state = _state(pid)
+            if state is None or pid == self.pid or state.code == "Z":
+                continue
+            if state.session == self.pid or self._seen.get(pid) == state.start:
+                found.append(pid)
+        return found
+
+    def end_the_rest(self, grace: float) -> list[str]:
+        """End what the child left behind; what that was.
+
+        Some processes end when they notice that the child has, such as helpers of ``multiprocessing``: these are not
+        counted.
+        """
+        left = self._wait_for(self.left(), _NOTICING)
+        names = [_command(pid) for pid in left]
         for number in (signal.SIGTERM, signal.SIGKILL):
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
-            until = time.monotonic() + min(grace, 1.0)
-            while set(left) & set(self.members()) and time.monotonic() < until:
-                time.sleep(0.02)
-            if not set(left) & set(self.members()):
-                break
-        return len(left)
+            left = self._wait_for(left, min(grace, 1.0))
+        return names
+
+    def _wait_for(self, pids: list[int], seconds: float) -> list[int]:
+        """Those of some processes that are still there after a while."""
+        until = time.monotonic() + seconds
+        while pids and time.monotonic() < until:
+            time.sleep(0.01)
+            pids = [pid for pid in pids if pid in set(self.left())]
+        return pids
+
+
+class _State(NamedTuple):
+    """What the system says of a process: its state's letter, its session, and when it began."""
+
+    code: str
+    session: int
+    start: str
+
+
+def _state(pid: int) -> _State | None:
+    try:
+        # the name of a program, in parentheses, may hold anything
+        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        return _State(fields[0], int(fields[3]), fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _heeds(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal, which would kill it otherwise; yes where nothing tells."""
+    try:
+        lines = (_PROC / str(pid) / "status").read_text(errors="replace").splitlines()
+        caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return True
+    return bool(caught >> (number - 1) & 1)
+
+
+def _command(pid: int) -> str:
+    """What a process runs, as text that can be shown."""
+    try:
+        content = (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except OSError:
+        content = ""
+    shown = "".join(sign if sign.isprintable() else " " for sign in content)
+    return (shown[:_LONGEST_COMMAND] + " ..." if len(shown) > _LONGEST_COMMAND else shown) or f"process {pid}"
 
 
 def tail(path: Path, lines: int, size: int) -> list[str]:

@@ -16,7 +16,6 @@ import os
 import resource
 import selectors
 import signal
-import socket
 import sys
 import threading
 import time
@@ -26,7 +25,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deriva_ml.core.error_text import error_text
-from deriva_ml.isolate.child import CRASH
+from deriva_ml.isolate.cancel import Cancel
+from deriva_ml.isolate.child import CRASH, CUT_OFF
 from deriva_ml.isolate.frames import PROTOCOL, BrokenFrame, Frame
 from deriva_ml.isolate.job import Job, Limits
 from deriva_ml.isolate.printed import Echo, Printed, Veil
@@ -34,7 +34,7 @@ from deriva_ml.isolate.processes import Session, tail
 from deriva_ml.isolate.starting import Started, module_path, spawn
 from deriva_ml.isolate.verdict import ChildError, Evidence, Usage, Verdict, judge
 
-__all__ = ["STDERR", "STDOUT", "Cancel", "Handler", "Observer", "run_isolated"]
+__all__ = ["STDERR", "STDOUT", "Handler", "Observer", "run_isolated"]
 
 STDOUT, STDERR = "stdout.txt", "stderr.txt"
 """Files, in the folder of the job, of what the child prints."""
@@ -42,36 +42,13 @@ STDOUT, STDERR = "stdout.txt", "stderr.txt"
 LOOK_AT_MEMORY = 0.5
 ANSWERING = 4
 LAST_LINES = 20
+MOST_NAMES = 20
 
 Handler = Callable[[Mapping[str, Any], bytes], "Frame | Mapping[str, Any] | None"]
 """Answers a request: takes its fields and payload, gives the fields of the answer, or a frame with a payload."""
 
 Observer = Callable[[Frame], None]
 """Is told what the child says of itself: ``ready``, ``progress``, ``status``."""
-
-
-class Cancel:
-    """A wish that a child should end; may be expressed from any thread, or a signal handler."""
-
-    def __init__(self) -> None:
-        self._read, self._write = socket.socketpair()
-        self._write.setblocking(False)
-        self.reason: str | None = None
-
-    def __call__(self, reason: str = "It was stopped by its user.") -> None:
-        """Express the wish."""
-        self.reason = self.reason or reason
-        with contextlib.suppress(BlockingIOError):
-            self._write.send(b"x")
-
-    def fileno(self) -> int:
-        """What becomes readable then."""
-        return self._read.fileno()
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._read.close()
-        self._write.close()
 
 
 def run_isolated(
@@ -146,7 +123,7 @@ class _Watch:
         self._counting = threading.Lock()
         self._pool = ThreadPoolExecutor(ANSWERING, "deriva-ml-answer")
         self._is_listening = True
-        self._peak = 0
+        self._peak = self._most = 0
         self._floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def until_the_end(self) -> Verdict:
@@ -206,14 +183,19 @@ class _Watch:
             self._is_listening = False
             self._evidence.was_cut = self._channel.is_within and self._evidence.is_broken is None
             return False
-        for frame in frames:
-            self._hear(frame)
+        try:
+            for frame in frames:
+                self._hear(frame)
+        except (KeyError, TypeError, ValueError) as error:
+            self._evidence.is_broken = f"a frame lacks what it should have: {error!r}"
+            self._tell(signal.SIGTERM)
         return True
 
     def _hear(self, frame: Frame) -> None:
         self._clocks.beat = time.monotonic()
         self._peak = max(self._peak, int(frame.data.get("memory") or 0))
         if frame.kind == "heartbeat":
+            self._look()
             return
         self._clocks.word = self._clocks.beat
         if frame.kind == "hello":
@@ -224,6 +206,8 @@ class _Watch:
             self._take_result(frame)
         elif frame.kind in {"error", "interrupted"}:
             data = frame.data
+            self._clocks.done = time.monotonic()
+            self._session.look()
             self._evidence.error = ChildError(str(data["type"]), str(data["text"]), str(data["traceback"]))
         elif self._observer is not None:
             self._show(frame, self._observer)
@@ -256,8 +240,9 @@ class _Watch:
 
     def _take_result(self, frame: Frame) -> None:
         self._clocks.done = time.monotonic()
+        self._session.look()
         data = dict(frame.data)
-        self._evidence.leftovers += [f"a thread was left behind: {name}" for name in data.get("threads", ())]
+        self._evidence.leftovers += map(str, data.get("left", ()))
         if "file" in data:
             import hashlib
 
@@ -271,6 +256,7 @@ class _Watch:
                 return
             data = {"value": json.loads(content)}
         self._evidence.result = data
+        self._evidence.is_late = self._evidence.aborted or self._evidence.ended_for is not None
 
     def _ask(self, frame: Frame) -> None:
         with self._counting:
@@ -337,22 +323,36 @@ class _Watch:
         if limits.wall is not None and now - clocks.start >= limits.wall:
             return f"It ran longer than {limits.wall:g} s."
         if clocks.done is not None and now - clocks.done >= limits.grace:
-            return f"It did not end within {limits.grace:g} s of its result."
+            what = "error" if self._evidence.error is not None else "result"
+            return f"It did not end within {limits.grace:g} s of its {what}."
         if limits.heartbeat is not None and now - clocks.beat >= limits.heartbeat:
             return f"Its heart did not beat for {limits.heartbeat:g} s: it was stopped, or native code holds Python."
         if limits.silence is not None and not self._asked and now - clocks.word >= limits.silence:
             return f"It printed, reported and asked nothing for {limits.silence:g} s."
         if limits.memory is not None and now - clocks.looked >= LOOK_AT_MEMORY:
             clocks.looked = now
-            used = self._session.memory()
+            used = self._look()
             if used > limits.memory:
                 return f"It used {used / 1e6:,.0f} MB of memory; {limits.memory / 1e6:,.0f} MB are allowed."
         return None
 
+    def _look(self) -> int:
+        """Bytes that the child and its descendants have; asked for exactly only where that could be news."""
+        used = self._session.look()
+        limit = self._job.limits.memory
+        if used <= self._most * 1.05 and (limit is None or used <= limit):
+            return used
+        self._most = max(self._most, used)
+        exact = self._session.memory()
+        self._peak = max(self._peak, exact)
+        return exact
+
     def _end_for(self, reason: str) -> None:
         """End the child because of something that it did."""
-        if self._evidence.ended_for is None:
+        if self._evidence.ended_for is None and self._evidence.error is None:
             self._evidence.ended_for = reason
+        elif self._evidence.error is not None:
+            self._evidence.leftovers.append(reason)
         self._session.note_stack()
         self._tell(signal.SIGTERM)
 
@@ -369,6 +369,7 @@ class _Watch:
     def _tell(self, number: signal.Signals) -> None:
         if self._clocks.told is None:
             self._clocks.told = time.monotonic()
+        self._session.look()
         self._session.tell(number)
 
     # -- its end ---------------------------------------------------------------------------------------------------
@@ -395,10 +396,12 @@ class _Watch:
             evidence.signal = os.WTERMSIG(status)
         else:
             evidence.code = os.waitstatus_to_exitcode(status)
-        left = self._session.end_the_rest(job.limits.grace)
-        if left:
-            evidence.leftovers.append(f"{left} processes were left behind, and ended")
+        names = self._session.end_the_rest(job.limits.grace)
+        evidence.leftovers += [f"a process was left behind, and ended: {name}" for name in names[:MOST_NAMES]]
+        if len(names) > MOST_NAMES:
+            evidence.leftovers.append(f"{len(names) - MOST_NAMES} more processes were left behind, and ended")
         evidence.stack = "\n".join(tail(job.folder / CRASH, 200, 64 * 1024))
+        evidence.cut_itself_off = evidence.stack.startswith(CUT_OFF)
         printed = [tail(job.folder / name, LAST_LINES, 16 * 1024) for name in (STDOUT, STDERR)]
         evidence.output = tuple(line for lines in printed for line in lines)
         taken = Usage(wall, usage.ru_utime, usage.ru_stime, self._peak_memory(usage))

@@ -1,8 +1,8 @@
 """What became of a child, from evidence: what it said, how it ended, what it left.
 
-Completed is a child that said so (a ``result``) and then ended with code 0. One that was told to stop by its user is
-aborted. Everything else failed, and the reason says what is known: its own error, the limit that it passed, the signal
-that killed it, or that it ended without a word.
+Completed is a child that said so (a ``result``) before anybody told it to end, and then ended with code 0. One that was
+told to stop by its user is aborted, though it may have made something of that. Everything else failed, and the reason
+says what is known: its own error, the limit that it passed, the signal that killed it, or that it ended without a word.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Usage:
         wall: Seconds from start to end.
         user: Seconds of processor time in its own code, its children's that it waited for included.
         system: Seconds of processor time in the kernel.
-        peak_memory: The most memory that it had resident, in bytes.
+        peak_memory: The most memory that it and its children had resident together, in bytes; where they lived shorter
+            than a second, that of the one that had most.
     """
 
     wall: float
@@ -70,6 +71,7 @@ class Evidence:
 
     Attributes:
         result: The result frame's fields, if there was one.
+        is_late: It told its result only when it had been told to end.
         error: The error that it told of.
         ended_for: Why it was told to end: the limit that it passed, or what its user said.
         aborted: It was told to end because the user wished so.
@@ -77,6 +79,7 @@ class Evidence:
         signal: The signal that ended it.
         was_cut: It died in the middle of a frame.
         is_broken: What it said could not be read.
+        cut_itself_off: It closed the way to this process, so that it could not say what came of its work.
         stack: What the fault handler wrote: the Python stack at a fatal signal, or where it hung.
         output: The last lines that it printed.
         leftovers: Threads and processes that it left behind, and that were ended.
@@ -84,6 +87,7 @@ class Evidence:
     """
 
     result: dict[str, Any] | None = None
+    is_late: bool = False
     error: ChildError | None = None
     ended_for: str | None = None
     aborted: bool = False
@@ -91,6 +95,7 @@ class Evidence:
     signal: int | None = None
     was_cut: bool = False
     is_broken: str | None = None
+    cut_itself_off: bool = False
     stack: str = ""
     output: tuple[str, ...] = ()
     leftovers: list[str] = field(default_factory=list)
@@ -164,7 +169,7 @@ def judge(evidence: Evidence, usage: Usage) -> Verdict:
 
 
 def _judged(evidence: Evidence) -> tuple[Outcome, str]:
-    if evidence.result is not None and evidence.code == 0:
+    if evidence.result is not None and evidence.code == 0 and not evidence.is_late:
         return Outcome.completed, "It ended well."
     if evidence.aborted:
         return Outcome.aborted, evidence.ended_for or "It was told to stop."
@@ -175,6 +180,8 @@ def _judged(evidence: Evidence) -> tuple[Outcome, str]:
     end = _end(evidence)
     if evidence.is_broken is not None:
         return Outcome.failed, f"What it said could not be read ({evidence.is_broken}); it {end}."
+    if evidence.cut_itself_off:
+        return Outcome.failed, f"It closed the way to its parent, which cannot know its result, and {end}."
     if evidence.was_cut:
         return Outcome.failed, f"It {end} in the middle of what it said."
     said = "after its result" if evidence.result is not None else "without a result"

@@ -7,7 +7,7 @@ from typing import Any
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.core.constants import ML_SCHEMA
-from deriva_ml.core.enums import AssetRole, MLAsset, MLTable, MLVocab
+from deriva_ml.core.enums import AssetRole, ExecAssetType, MLAsset, MLTable, MLVocab
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, KeyDef, TableDef
 from deriva_ml.schema.handles import client_of
 from deriva_ml.schema.tables import (
@@ -19,7 +19,14 @@ from deriva_ml.schema.tables import (
 )
 from deriva_ml.wire.model import Json
 
-__all__ = ["SEED_TERMS", "create_ml_catalog", "create_ml_schema", "initialize_ml_schema", "ml_schema_documents"]
+__all__ = [
+    "PARTIAL",
+    "SEED_TERMS",
+    "create_ml_catalog",
+    "create_ml_schema",
+    "initialize_ml_schema",
+    "ml_schema_documents",
+]
 
 Document = dict[str, Json]
 
@@ -30,6 +37,9 @@ VOCABULARIES: dict[str, str] = {
     MLVocab.workflow_type: "Kinds of workflows.",
     MLVocab.dataset_type: "Kinds of datasets.",
 }
+
+PARTIAL = "What there was of a file when the execution that wrote it failed or was stopped; it may not be all."
+"""Description of the type ``Partial``."""
 
 SEED_TERMS: dict[str, dict[str, str]] = {
     MLVocab.asset_type: {
@@ -44,6 +54,7 @@ SEED_TERMS: dict[str, dict[str, str]] = {
         "Output_File": "A file that an execution writes.",
         "Model_File": "A trained model or its weights.",
         "Notebook_Output": "A notebook after it was executed.",
+        ExecAssetType.partial: PARTIAL,
     },
     MLVocab.asset_role: {
         AssetRole.input: "The execution read the asset.",
