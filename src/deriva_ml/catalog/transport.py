@@ -6,20 +6,25 @@ Nothing above this module knows which. The rules:
 2. Only what can be repeated without harm is repeated: idempotent methods after a lost connection or a 500, 502, 503 or
    504, and any method if the connection was never made. A body that cannot be wound back is sent once.
 3. At most ``concurrency`` requests of one transport are under way at a time; the content of an answer does not count.
-4. Bodies stream in both directions: no more than a part of a large one is in memory.
+4. Bodies stream in both directions: no more than a part of a large one is in memory. What is sent goes in small blocks,
+   so that a limit of time counts from the last block that a slow line has taken, and not for all of a body.
+5. A service that is away is waited for once, and its user is told (`outage`).
 """
 
 from __future__ import annotations
 
+import io
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit
 
+from deriva_ml.catalog.http_connections import adapter, reason_of
+from deriva_ml.catalog.outage import Outage
 from deriva_ml.core.exceptions import DerivaMLUnreachable
 from deriva_ml.core.files import Digests
 from deriva_ml.wire.batch import Limits
@@ -36,6 +41,15 @@ PASSING = frozenset({500, 502, 503, 504})
 
 PART = 1 << 18
 """Bytes of an answer's content that are read at a time; what is not longer than this is read at once."""
+
+BLOCK = 1 << 16
+"""A body that is longer than this is sent in blocks."""
+
+PROBE = 10.0
+"""Seconds that a service which is known to be away is given by who asks whether it is back."""
+
+FIRST = 4
+"""How often a request is tried at most with a service that has never answered, unless its way says more."""
 
 CHUNK = 25 << 20
 """Largest body that is sent to a remote object store in one request; longer ones go as upload jobs."""
@@ -167,14 +181,14 @@ class Retry:
 
     def __init__(
         self,
-        attempts: int = 5,
+        attempts: int = 7,
         delay: float = 0.5,
         *,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.attempts = max(1, attempts)
-        self._delay = delay
+        self.delay = delay
         self._sleep = sleep
         self._jitter = jitter
 
@@ -183,8 +197,20 @@ class Retry:
         if attempt >= self.attempts:
             return False
         # Half of the delay varies, so that clients that failed together do not come back together.
-        self._sleep(min(self._delay * 2 ** (attempt - 1), 16.0) * (0.5 + self._jitter() / 2))
+        self._sleep(self._pause(attempt) * (0.5 + self._jitter() / 2))
         return True
+
+    def at_most(self, attempts: int) -> Retry:
+        """The same with fewer attempts."""
+        return Retry(min(attempts, self.attempts), self.delay, sleep=self._sleep, jitter=self._jitter)
+
+    @property
+    def seconds(self) -> float:
+        """How long is waited at most, all pauses together."""
+        return sum(self._pause(attempt) for attempt in range(1, self.attempts))
+
+    def _pause(self, attempt: int) -> float:
+        return min(self.delay * 2.0 ** (attempt - 1), 16.0)
 
 
 class Http:
@@ -195,8 +221,9 @@ class Http:
         credential: What ``deriva.core.get_credential`` gives: ``{"bearer-token": ...}`` or
             ``{"cookie": "name=value"}``; None for an anonymous client.
         concurrency: How many requests may be under way at a time.
-        retry: When to try again.
-        timeout: Seconds to connect, and to wait for the next bytes.
+        retry: When to try again; by default a service that has answered is waited for longer than one that has not.
+        timeout: Seconds for which nothing may be taken of what is sent, and nothing come of an answer. A connection is
+            to be made in less than either, see `http_connections.CONNECT`.
 
     Attributes:
         batch: How many requests the service takes in one; noted by whoever has read the service's advertisement.
@@ -213,20 +240,21 @@ class Http:
         *,
         concurrency: int = 8,
         retry: Retry | None = None,
-        timeout: tuple[float, float] = (6.0, 63.0),
+        timeout: tuple[float, float] = (63.0, 63.0),
     ) -> None:
         import requests
-        from requests.adapters import HTTPAdapter
 
         self._base_url = base_url.rstrip("/")
         self._headers = _identification(credential or {})
         self._retry = retry or Retry()
+        self._insists = retry is not None
+        self._outage = Outage(self._base_url)
         self._timeout = timeout
         self._slots = threading.BoundedSemaphore(concurrency)
         self._session = requests.Session()
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=concurrency)
+        connections = adapter(concurrency, self._outage.slow)
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, adapter)
+            self._session.mount(scheme, connections)
         # Proxies and certificates are the environment's business; they are looked up once, not once a request.
         self._settings: dict[str, Any] = dict(
             self._session.merge_environment_settings(self._base_url, {}, True, None, None)
@@ -236,6 +264,7 @@ class Http:
         """The same connections with another patience; see the function of this name."""
         made = copy(self)
         made._retry = retry or self._retry  # noqa: SLF001 - it is one of us
+        made._insists = retry is not None or self._insists  # noqa: SLF001
         made._timeout = timeout or self._timeout  # noqa: SLF001
         made.body_limit = body_limit or self.body_limit
         return made
@@ -243,48 +272,76 @@ class Http:
     def send(self, request: Request) -> Response:
         """Send a request, again if that may help."""
         start = _start_of(request.body)
+        retry = self._patience()
         attempt = 1
         while True:
-            answer, error, harmless = self._attempt(request)
+            answer, error, harmless = self._attempt(request, self._limits())
             if answer is not None and answer.status not in PASSING:
+                self._outage.answered()
                 return answer
             may = (harmless or request.method in IDEMPOTENT) and _rewind(request.body, start)
-            if not may or not self._retry.again(attempt):
+            if not may or attempt >= retry.attempts:
                 break
+            reason = f"it answers {answer.status}" if answer is not None else reason_of(cast("Exception", error))
+            self._outage.waiting(reason, retry.seconds)
+            retry.again(attempt)
             attempt += 1
         if answer is not None:
             return answer
+        assert error is not None
+        self._outage.is_known |= may
+        raise self._lost(request, error, was_repeated=may and attempt > 1) from error
+
+    def _patience(self) -> Retry:
+        """How often to try now: a service that is known to be away is asked once, by whoever does not insist."""
+        if self._insists:
+            return self._retry
+        if self._outage.is_known:
+            return self._retry.at_most(1)
+        return self._retry if self._outage.has_answered else self._retry.at_most(FIRST)
+
+    def _limits(self) -> tuple[float, float]:
+        """For how long nothing may move now."""
+        sending, waiting = self._timeout
+        if self._insists or not self._outage.is_known:
+            return self._timeout
+        return min(sending, PROBE), min(waiting, PROBE)
+
+    def _lost(self, request: Request, error: Exception, *, was_repeated: bool) -> DerivaMLUnreachable:
         lost = DerivaMLUnreachable(
-            f"No answer from {self._base_url}: {error}",
+            f"No answer from {self._base_url}: {reason_of(error)}",
             source=f"{request.method} {request.target[:200]}",
             hint="its certificate is not known here: name the file with it in REQUESTS_CA_BUNDLE"
             if "CERTIFICATE_VERIFY_FAILED" in str(error)
             else "check the host name, the network, and that the service is running; then try again",
         )
-        lost.was_repeated = may
-        raise lost from error
+        lost.was_repeated = was_repeated
+        return lost
 
-    def _attempt(self, request: Request) -> tuple[Response | None, Exception | None, bool]:
+    def _attempt(self, request: Request, limits: tuple[float, float]) -> tuple[Response | None, Exception | None, bool]:
         """Send once: the answer, or the error and whether the service cannot have seen the request."""
         import requests
 
         try:
             with self._slots:
-                return self._exchange(request), None, False
+                return self._exchange(request, limits), None, False
         except requests.exceptions.RequestException as error:
             return None, error, _never_sent(error)
         except OSError as error:
             return None, error, False
 
-    def _exchange(self, request: Request) -> Response:
+    def _exchange(self, request: Request, limits: tuple[float, float]) -> Response:
         import requests
 
-        prepared = requests.Request(request.method, f"{self._base_url}/", data=request.body).prepare()
+        body = request.body
+        if isinstance(body, bytes) and len(body) > BLOCK:
+            body = io.BytesIO(body)
+        prepared = requests.Request(request.method, f"{self._base_url}/", data=body).prepare()
         # The target goes out byte for byte: in it an escaped character is data, a plain one is punctuation.
         prepared.url = self._base_url + request.target
         prepared.headers.update({**self._headers, **request.headers})
         redirects = request.method in {"GET", "HEAD"}
-        answer = self._session.send(prepared, timeout=self._timeout, allow_redirects=redirects, **self._settings)
+        answer = self._session.send(prepared, timeout=limits, allow_redirects=redirects, **self._settings)
         return _response(request, answer)
 
     def local_path(self, target: str) -> Path | None:
@@ -294,6 +351,13 @@ class Http:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+
+class Tunable(Protocol):
+    """A way whose patience can be chosen."""
+
+    def tuned(self, retry: Retry | None, timeout: tuple[float, float] | None, body_limit: int | None) -> Transport:
+        """The same way with another patience."""
 
 
 def tuned(
@@ -308,10 +372,11 @@ def tuned(
     Args:
         transport: The way.
         retry: When to try again.
-        timeout: Seconds to connect, and to wait for the next bytes.
+        timeout: Seconds for which nothing may move, on the way there and on the way back.
         body_limit: The longest body to send in one request.
     """
-    return transport.tuned(retry, timeout, body_limit) if isinstance(transport, Http) else transport
+    choose = getattr(transport, "tuned", None)
+    return transport if choose is None else cast("Tunable", transport).tuned(retry, timeout, body_limit)
 
 
 def _identification(credential: Mapping[str, str]) -> dict[str, str]:

@@ -141,7 +141,7 @@ class Execution:
         self._ledger = opened.ledger
         self._manifest = opened.manifest
         self._inputs = opened.inputs
-        self._assets = AssetStage(self._session, self._manifest, self.working_dir)
+        self._assets = AssetStage(self._session, self._manifest, self.working_dir, types=opened.asset_types)
         self._features: FeatureStage | None = None
 
     # -- what it knows ---------------------------------------------------------------------------------------------
@@ -177,6 +177,10 @@ class Execution:
     def inputs(self) -> RunInputs:
         """What the run consumes, and what of it is on this machine."""
         return self._inputs
+
+    def asset_types(self) -> Mapping[str, str]:
+        """The types that an output may have: the preferred name of each term and synonym."""
+        return self._assets.known_types()
 
     def catch_up(self) -> None:
         """Know what the process that did the run's work has noted and registered meanwhile."""

@@ -41,6 +41,8 @@ def facts_of(execution: Execution) -> dict[str, Any]:
         "working_dir": str(execution.working_dir),
         "start_time": execution.start_time.isoformat(),
         "upload": execution.upload_state.value,
+        # so that the model can register outputs while the catalog is away
+        "asset_types": dict(execution.asset_types()),
         "configuration": execution.configuration.model_copy(update={"workflow": None}).model_dump(mode="json"),
         "workflow": execution.workflow.model_dump(mode="json"),
         "datasets": [
@@ -93,6 +95,7 @@ def opened_from(session: Session, facts: Mapping[str, Any]) -> Opened:
         _inputs(session, rid, directory, facts),
         configuration,
         datetime.fromisoformat(facts["start_time"]),
+        asset_types=facts["asset_types"],
     )
 
 

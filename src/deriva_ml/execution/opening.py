@@ -13,8 +13,8 @@ A dry run goes the same way without touching the catalog, in a temporary directo
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -94,6 +94,7 @@ class Opened:
         configuration: What it is given, with the files of this machine named by the RIDs that they have now.
         start_time: When the model started, of a run that was left.
         stop_time: When it ended, likewise.
+        asset_types: The types that an output may have, where they have been read.
     """
 
     workflow: Workflow
@@ -105,6 +106,7 @@ class Opened:
     configuration: ExecutionConfiguration
     start_time: datetime | None = None
     stop_time: datetime | None = None
+    asset_types: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_run(
@@ -210,6 +212,7 @@ def _describe(
 def _record_and_bring(session: Session, opened: Opened, around: Surroundings) -> None:
     """Say in the catalog what the run is part of and what it consumes, bring that, and upload what describes it."""
     rid, inputs = opened.ledger.execution_rid, opened.inputs
+    opened.ledger.require_row()
     if around.parent is not None:
         add_nested_execution(session, around.parent, rid, around.sequence)
     record_datasets(session, rid, inputs.checked.datasets)

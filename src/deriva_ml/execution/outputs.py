@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deriva_ml.asset.rewritten import stage_rewritten
-from deriva_ml.asset.upload import Patience, upload
+from deriva_ml.asset.upload import Patience, UploadReport, upload
 from deriva_ml.core.enums import Status
 from deriva_ml.core.ermrest import UploadCallback
 from deriva_ml.core.exceptions import (
     DerivaMLException,
     DerivaMLExecutionError,
     DerivaMLNotFoundError,
+    DerivaMLUnreachable,
     DerivaMLUploadError,
 )
 from deriva_ml.core.files import file_lock
@@ -34,7 +35,7 @@ from deriva_ml.execution.metadata import CONFIGURATION, FOLDER
 from deriva_ml.execution.states import Upload, is_final, parse_status
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.staged_rows import RowUpload, reopen_rewritten, upload_rows
-from deriva_ml.workspace.entries import ABANDONED
+from deriva_ml.workspace.entries import ABANDONED, UPLOADED
 from deriva_ml.workspace.journal import Journal
 from deriva_ml.workspace.manifest import MANIFEST_NAME, AssetEntry, Manifest, TableEntry
 
@@ -178,9 +179,7 @@ def commit(
     if settle:
         ledger.begin_upload()
     try:
-        files = upload(session, rid, manifest, progress=progress, patience=patience)
-        rows = _store_rows(session, manifest, ledger)
-        stored, unstored = _store_features(session, manifest, rid)
+        files, rows, (stored, unstored) = _bring(session, manifest, ledger, progress, patience or Patience())
     except DerivaMLException as error:
         ledger.fail_upload(str(error))
         raise
@@ -202,6 +201,31 @@ def commit(
     elif not report.complete:
         ledger.fail_upload("; ".join(report.errors()))
     return report
+
+
+def _bring(
+    session: Session, manifest: Manifest, ledger: Ledger, progress: UploadCallback | None, patience: Patience
+) -> tuple[UploadReport, RowUpload, tuple[Mapping[str, int], Mapping[str, str]]]:
+    """Bring what waits; where a connection was lost in the middle of what is not to be repeated blindly, begin anew.
+
+    What was done is found done.
+    """
+    patient, retry, attempt = patience.session(session), patience.retry(), 1
+    waiting = [entry.key for entry in manifest.pending_assets()]
+    while True:
+        try:
+            files = upload(patient, ledger.execution_rid, manifest, progress=progress, patience=patience)
+            rows = _store_rows(patient, manifest, ledger)
+            values = _store_features(patient, manifest, ledger.execution_rid)
+        except DerivaMLUnreachable as error:
+            if error.was_repeated or not retry.again(attempt):
+                raise
+            attempt += 1
+        else:
+            if attempt > 1:
+                done = [entry for entry in map(manifest.asset, waiting) if entry.status == UPLOADED]
+                files = UploadReport(tuple(done), files.failed)
+            return files, rows, values
 
 
 def _store_rows(session: Session, manifest: Manifest, ledger: Ledger) -> RowUpload:
