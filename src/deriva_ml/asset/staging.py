@@ -202,7 +202,7 @@ class AssetStage:
         return checked_metadata(self._records[table.qualified], values, f"output {name!r} of {table.name}")
 
     def _read_terms(self, vocabulary: Table) -> dict[str, str]:
-        terms = list_vocabulary_terms(self._session, vocabulary)
+        terms = list_vocabulary_terms(self._session.brief(), vocabulary)
         synonyms = {synonym: term.name for term in terms for synonym in term.synonyms}
         return synonyms | {term.name: term.name for term in terms}
 

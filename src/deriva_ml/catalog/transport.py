@@ -33,7 +33,7 @@ from deriva_ml.wire.http import Request, Response
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Bulk", "Http", "InProcess", "Retry", "TakenContent", "Transport", "stored_credential", "tuned"]
+__all__ = ["Bulk", "Http", "InProcess", "Retry", "TakenContent", "Transport", "brief", "stored_credential", "tuned"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 PASSING = frozenset({500, 502, 503, 504})
@@ -46,7 +46,7 @@ BLOCK = 1 << 16
 """A body that is longer than this is sent in blocks."""
 
 PROBE = 10.0
-"""Seconds that a service which is known to be away is given by who asks whether it is back."""
+"""Seconds that a service is given for what can be left out, and to say that it is back when it is known to be away."""
 
 FIRST = 4
 """How often a request is tried at most with a service that has never answered, unless its way says more."""
@@ -340,6 +340,9 @@ class Http:
         # The target goes out byte for byte: in it an escaped character is data, a plain one is punctuation.
         prepared.url = self._base_url + request.target
         prepared.headers.update({**self._headers, **request.headers})
+        if "content-length" in prepared.headers:
+            # of a body whose length it cannot find out the library says that it comes in parts; to say both is refused
+            prepared.headers.pop("transfer-encoding", None)
         redirects = request.method in {"GET", "HEAD"}
         answer = self._session.send(prepared, timeout=limits, allow_redirects=redirects, **self._settings)
         return _response(request, answer)
@@ -377,6 +380,11 @@ def tuned(
     """
     choose = getattr(transport, "tuned", None)
     return transport if choose is None else cast("Tunable", transport).tuned(retry, timeout, body_limit)
+
+
+def brief(transport: Transport) -> Transport:
+    """The same way for what can be done later or left out: within seconds, or not."""
+    return tuned(transport, retry=Retry(2, 0.5), timeout=(PROBE, PROBE))
 
 
 def _identification(credential: Mapping[str, str]) -> dict[str, str]:

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deriva_ml.catalog.transport import PASSING, Retry, Transport, tuned
+from deriva_ml.catalog.transport import PASSING
 from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLAuthenticationError, DerivaMLCatalogError, DerivaMLUnreachable
 from deriva_ml.core.logging_config import get_logger
@@ -30,10 +29,6 @@ __all__ = ["Ledger", "duration_text", "execution_columns", "open_journal", "utc_
 
 LONGEST_DETAIL = 4000
 """What is said of a status is cut to so many characters."""
-
-BRIEF = Retry(2, 0.5)
-BRIEF_TIMEOUT = (10.0, 10.0)
-"""How long the catalog is waited for when it is told of a status: it can be told later."""
 
 PAUSE = 30.0
 """Seconds before a catalog that is away is told of a run that goes on again."""
@@ -97,7 +92,7 @@ class Ledger:
         self._row: dict[str, Any] | None = None
         self._clock = clock
         self._away_since: float | None = None
-        self._brief = replace(session, catalog=session.catalog.over(_brief(session.catalog.transport)))
+        self._brief = session.brief()  # of a status the catalog can be told later
 
     @property
     def is_away(self) -> bool:
@@ -240,10 +235,6 @@ class Ledger:
             session.catalog.update(session.ml_schema, str(MLTable.execution), [row])
         self._away_since = None
         self._missed.clear()
-
-
-def _brief(transport: Transport) -> Transport:
-    return tuned(transport, retry=BRIEF, timeout=BRIEF_TIMEOUT)
 
 
 def insert_execution(session: Session, row: Mapping[str, Any]) -> None:
