@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.line import Line, line_to
-from tests.serving import COMMAND
+from tests.serving import Server
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.ermrest import ColumnDefinition, TableDefinition
@@ -23,31 +21,6 @@ from deriva_ml.execution.recovery import reconcile_dead_runs
 from deriva_ml.ml import DerivaML
 
 QUICK = {"max_retries": 3, "retry_delay": 0.05}
-
-
-class Server:
-    """The folder, served by the command, which may be killed and started again."""
-
-    def __init__(self, root: Path, secret: Path) -> None:
-        self.root = root
-        self.secret = secret
-        self.start()
-
-    def start(self) -> None:
-        words = ["serve", "--root", str(self.root), "--port", "0", "--token-file", str(self.secret)]
-        self.process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        found = re.search(r"http://\S+:(\d+)", self.process.stdout.readline())
-        assert found is not None
-        self.port = int(found[1])
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    @property
-    def credential(self) -> dict[str, str]:
-        return {"bearer-token": self.secret.read_text().strip()}
 
 
 @dataclass
@@ -62,7 +35,7 @@ class Far:
 
     def open(self, *, by_line: bool = True) -> DerivaML:
         """Another connection, with the token that the server has now."""
-        url = self.line.url if by_line else f"http://127.0.0.1:{self.server.port}"
+        url = self.line.url if by_line else self.server.url
         return DerivaML(url, 1, credential=self.server.credential)
 
     def serve_again(self) -> None:
