@@ -83,6 +83,12 @@ def away(project: Any, tmp_path: Path) -> Iterator[Away]:
         server.kill()
 
 
+def _add_model(folder: Path) -> None:
+    for name, text in (("models.py", MODEL), ("configs/all.py", CONFIG)):
+        with (folder / "src" / name).open("a") as file:
+            file.write(text)
+
+
 def names(report: Any) -> list[str]:
     return sorted(use["file_name"] for use in report["output_assets"])
 
@@ -183,6 +189,20 @@ def test_a_run_that_is_interrupted_while_its_catalog_is_away(away: Away, number:
     assert record["stop_time"] > record["start_time"]
 
 
+def test_an_interruption_does_not_wait_for_a_model_that_waits_for_its_catalog(away: Away) -> None:
+    _add_model(away.project.folder)
+    process = away.start("--allow-dirty", "model_config=careful")
+    away.server.kill()
+    (away.project.folder / "go").touch()
+    while "trying again for up to" not in process.stderr.readline():
+        assert process.poll() is None
+    before = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert time.monotonic() - before < 12
+    assert process.returncode == 130
+
+
 def test_a_run_that_is_killed_while_its_catalog_is_away(away: Away) -> None:
     process = away.start("model_config.sleep=60")
     away.server.kill()
@@ -200,9 +220,7 @@ def test_a_run_that_is_killed_while_its_catalog_is_away(away: Away) -> None:
 @pytest.mark.parametrize(("catches", "code", "status"), [(True, 4, "Completed"), (False, 1, "Failed")])
 def test_a_model_that_asks_a_catalog_that_is_away_hears_so(away: Away, catches: bool, code: int, status: str) -> None:
     folder = away.project.folder
-    with (folder / "src" / "models.py").open("a") as models, (folder / "src" / "configs" / "all.py").open("a") as more:
-        models.write(MODEL)
-        more.write(CONFIG)
+    _add_model(folder)
     process = away.start("--allow-dirty", "model_config=careful", f"model_config.catches={catches}")
     away.server.kill()
     (folder / "go").touch()

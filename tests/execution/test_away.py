@@ -18,6 +18,7 @@ from deriva_ml.core.ermrest import ColumnDefinition, TableDefinition
 from deriva_ml.core.exceptions import DerivaMLAuthenticationError, DerivaMLUnreachable, DerivaMLUploadError
 from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.recovery import reconcile_dead_runs
+from deriva_ml.execution.running import finish
 from deriva_ml.ml import DerivaML
 
 QUICK = {"max_retries": 3, "retry_delay": 0.05}
@@ -289,6 +290,23 @@ def test_a_token_that_is_not_known_any_more_loses_nothing(far: Far, configuratio
         with pytest.raises(DerivaMLAuthenticationError, match="does not know who asks"):
             far.ml.commit_pending_executions()
     assert far.server.secret.read_text() != right
+    with far.open() as again:
+        assert again.commit_pending_executions().complete
+    assert far.made(run.execution_rid) == WHOLE
+
+
+def test_a_run_that_may_not_upload_any_more_ends_with_the_way_to_finish_it(far: Far, configuration: Any) -> None:
+    run = far.begin(configuration)
+    far.server.secret.unlink()
+    far.serve_again()
+    run.execution_stop()  # which cannot be told, and is noted here
+    assert run.status is Status.completed
+    report, error = finish(run, None, " --host far", QUICK)
+    assert report is None
+    assert isinstance(error, DerivaMLUploadError)
+    assert error.exit_code == 4
+    assert "does not know who asks" in str(error)
+    assert f"deriva-ml-upload --execution {run.execution_rid} --host far" in str(error)
     with far.open() as again:
         assert again.commit_pending_executions().complete
     assert far.made(run.execution_rid) == WHOLE

@@ -14,33 +14,38 @@ Nothing above this module knows which. The rules:
 from __future__ import annotations
 
 import io
-import random
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol, cast
+from typing import IO, Any, Protocol, cast
 from urllib.parse import urlsplit
 
+from deriva_ml.catalog.http_answers import answer_of, never_sent
 from deriva_ml.catalog.http_connections import adapter, reason_of
 from deriva_ml.catalog.outage import Outage
+from deriva_ml.catalog.retry import Retry
 from deriva_ml.core.exceptions import DerivaMLUnreachable
 from deriva_ml.core.files import Digests
 from deriva_ml.wire.batch import Limits
 from deriva_ml.wire.http import Request, Response
 
-if TYPE_CHECKING:
-    import requests
-
-__all__ = ["Bulk", "Http", "InProcess", "Retry", "TakenContent", "Transport", "brief", "stored_credential", "tuned"]
+__all__ = [
+    "Bulk",
+    "Http",
+    "InProcess",
+    "Retry",
+    "TakenContent",
+    "Transport",
+    "brief",
+    "stoppable",
+    "stored_credential",
+    "tuned",
+]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 PASSING = frozenset({500, 502, 503, 504})
 """Statuses of faults that may pass."""
-
-PART = 1 << 18
-"""Bytes of an answer's content that are read at a time; what is not longer than this is read at once."""
 
 BLOCK = 1 << 16
 """A body that is longer than this is sent in blocks."""
@@ -169,50 +174,6 @@ class InProcess:
         close()
 
 
-class Retry:
-    """When to try again, and how long to wait before.
-
-    Args:
-        attempts: How often to try at most, the first time included.
-        delay: Seconds before the second attempt; doubled before each further one, up to 16.
-        sleep: What waits.
-        jitter: Gives a factor between 0 and 1 for the part of a delay that varies.
-    """
-
-    def __init__(
-        self,
-        attempts: int = 7,
-        delay: float = 0.5,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self.attempts = max(1, attempts)
-        self.delay = delay
-        self._sleep = sleep
-        self._jitter = jitter
-
-    def again(self, attempt: int) -> bool:
-        """Whether there is another attempt after this one (counted from 1); if so, wait for it."""
-        if attempt >= self.attempts:
-            return False
-        # Half of the delay varies, so that clients that failed together do not come back together.
-        self._sleep(self._pause(attempt) * (0.5 + self._jitter() / 2))
-        return True
-
-    def at_most(self, attempts: int) -> Retry:
-        """The same with fewer attempts."""
-        return Retry(min(attempts, self.attempts), self.delay, sleep=self._sleep, jitter=self._jitter)
-
-    @property
-    def seconds(self) -> float:
-        """How long is waited at most, all pauses together."""
-        return sum(self._pause(attempt) for attempt in range(1, self.attempts))
-
-    def _pause(self, attempt: int) -> float:
-        return min(self.delay * 2.0 ** (attempt - 1), 16.0)
-
-
 class Http:
     """A service behind a URL.
 
@@ -249,6 +210,7 @@ class Http:
         self._retry = retry or Retry()
         self._insists = retry is not None
         self._outage = Outage(self._base_url)
+        self._stopped = threading.Event()
         self._timeout = timeout
         self._slots = threading.BoundedSemaphore(concurrency)
         self._session = requests.Session()
@@ -269,6 +231,12 @@ class Http:
         made.body_limit = body_limit or self.body_limit
         return made
 
+    def stoppable(self) -> tuple[Http, Callable[[], None]]:
+        """The same connections for somebody who may go away; see the function of this name."""
+        made = copy(self)
+        made._stopped = threading.Event()  # noqa: SLF001 - it is one of us
+        return made, made._stopped.set  # noqa: SLF001
+
     def send(self, request: Request) -> Response:
         """Send a request, again if that may help."""
         start = _start_of(request.body)
@@ -280,11 +248,11 @@ class Http:
                 self._outage.answered()
                 return answer
             may = (harmless or request.method in IDEMPOTENT) and _rewind(request.body, start)
-            if not may or attempt >= retry.attempts:
+            if not may or attempt >= retry.attempts or self._stopped.is_set():
                 break
             reason = f"it answers {answer.status}" if answer is not None else reason_of(cast("Exception", error))
             self._outage.waiting(reason, retry.seconds)
-            retry.again(attempt)
+            retry.again(attempt, self._stopped.wait)
             attempt += 1
         if answer is not None:
             return answer
@@ -326,7 +294,7 @@ class Http:
             with self._slots:
                 return self._exchange(request, limits), None, False
         except requests.exceptions.RequestException as error:
-            return None, error, _never_sent(error)
+            return None, error, never_sent(error)
         except OSError as error:
             return None, error, False
 
@@ -345,7 +313,7 @@ class Http:
             prepared.headers.pop("transfer-encoding", None)
         redirects = request.method in {"GET", "HEAD"}
         answer = self._session.send(prepared, timeout=limits, allow_redirects=redirects, **self._settings)
-        return _response(request, answer)
+        return answer_of(request, answer)
 
     def local_path(self, target: str) -> Path | None:
         """Nothing: the objects are elsewhere."""
@@ -382,6 +350,11 @@ def tuned(
     return transport if choose is None else cast("Tunable", transport).tuned(retry, timeout, body_limit)
 
 
+def stoppable(transport: Transport) -> tuple[Transport, Callable[[], None]]:
+    """The same way for somebody who may go away, and what to call then: nothing is waited for any more."""
+    return transport.stoppable() if isinstance(transport, Http) else (transport, _nothing)
+
+
 def brief(transport: Transport) -> Transport:
     """The same way for what can be done later or left out: within seconds, or not."""
     return tuned(transport, retry=Retry(2, 0.5), timeout=(PROBE, PROBE))
@@ -394,17 +367,6 @@ def _identification(credential: Mapping[str, str]) -> dict[str, str]:
     if cookie := credential.get("cookie"):
         return {"cookie": cookie}
     return {}
-
-
-def _never_sent(error: Exception) -> bool:
-    """Whether the connection was never made, so that the service cannot have acted on the request."""
-    import requests
-    from urllib3.exceptions import MaxRetryError, NewConnectionError
-
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return True
-    cause = error.args[0] if error.args else None
-    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
 
 
 def _start_of(body: bytes | IO[bytes] | None) -> int | None:
@@ -424,43 +386,6 @@ def _rewind(body: bytes | IO[bytes] | None, start: int | None) -> bool:
     if body is not None and not isinstance(body, bytes):
         body.seek(start)
     return True
-
-
-def _response(request: Request, answer: requests.Response) -> Response:
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    if headers.pop("content-encoding", None):
-        headers.pop("content-length", None)  # it counts the encoded bytes, which nobody above this line sees
-    length = headers.get("content-length", "")
-    small = length.isdigit() and int(length) <= PART
-    if request.method == "HEAD" or answer.status_code >= 400 or small:
-        return Response(answer.status_code, headers, answer.content)
-    return Response(answer.status_code, headers, _Parts(answer, request))
-
-
-class _Parts:
-    """The content of an answer, read from its connection part by part."""
-
-    def __init__(self, answer: requests.Response, request: Request) -> None:
-        self._answer = answer
-        self._request = request
-
-    def __iter__(self) -> Iterator[bytes]:
-        import requests
-
-        try:
-            yield from self._answer.iter_content(PART)
-        except (requests.exceptions.RequestException, OSError) as error:
-            raise DerivaMLUnreachable(
-                f"The connection to {urlsplit(self._answer.url).netloc} was lost in the middle of an answer: {error}",
-                source=f"{self._request.method} {self._request.target[:200]}",
-                hint="try again",
-            ) from error
-        finally:
-            self._answer.close()
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._answer.close()
 
 
 def stored_credential(base_url: str) -> dict[str, str] | None:

@@ -124,6 +124,7 @@ def call_isolated(
         KeyboardInterrupt: The user stopped it.
     """
     from deriva_ml.catalog.piped import answering
+    from deriva_ml.catalog.transport import stoppable
     from deriva_ml.execution.environment import process_mask
     from deriva_ml.execution.handover import facts_of
     from deriva_ml.isolate.supervisor import run_isolated
@@ -142,9 +143,14 @@ def call_isolated(
         environ=dict.fromkeys(_SECRETS),
         directory=Path.cwd(),
     )
-    handlers = {name: _framed(handler) for name, handler in answering(ml.connection.transport).items()}
+    way, give_up = stoppable(ml.connection.transport)
     verdict = run_isolated(
-        job, handlers=handlers, echo=echo or _pass_on, veil=process_mask().line, started=isolation.started
+        job,
+        handlers={name: _framed(handler) for name, handler in answering(way).items()},
+        echo=echo or _pass_on,
+        veil=process_mask().line,
+        started=isolation.started,
+        gone=give_up,
     )
     execution.catch_up()
     with contextlib.suppress(Exception):  # the verdict is the news, whatever becomes of the files about it
