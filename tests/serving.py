@@ -65,3 +65,46 @@ def served(folder: Path, *more: str) -> Iterator[Served]:
             raise
     assert process.returncode == 0, errors
     assert errors == ""
+
+
+class Server:
+    """A folder served by the command, which may be stopped, killed and started again.
+
+    Args:
+        folder: The folder.
+        secret: The file for the token; the same token is taken again as long as it is there.
+
+    Attributes:
+        port: Where it is served now.
+        process: The command.
+    """
+
+    def __init__(self, folder: Path, secret: Path) -> None:
+        self.folder = folder
+        self.secret = secret
+        self.start()
+
+    def start(self, port: int = 0) -> None:
+        """Serve the folder, on a port that is free or on this one."""
+        words = ["serve", "--root", str(self.folder), "--port", str(port), "--token-file", str(self.secret)]
+        self.process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.search(r"http://\S+:(\d+)", line)
+        assert found is not None, (line, self.process.stderr.read() if self.process.stderr else "")
+        self.port = int(found[1])
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """End it."""
+        self.process.send_signal(number)
+        self.process.communicate()
+
+    @property
+    def url(self) -> str:
+        """Where it is served now."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def credential(self) -> dict[str, str]:
+        """Who may do everything."""
+        return {"bearer-token": self.secret.read_text().strip()}

@@ -25,8 +25,10 @@ from deriva_ml.core.exceptions import (
     DerivaMLAuthenticationError,
     DerivaMLCatalogError,
     DerivaMLConfigurationError,
+    DerivaMLUnreachable,
 )
 from deriva_ml.core.files import unusable_directory
+from deriva_ml.core.marker import MARKER
 from deriva_ml.wire.batch import DEFAULT_LIMITS, Limits
 from deriva_ml.wire.http import Request, Response
 
@@ -145,9 +147,25 @@ def _open_folder(place: Place, *, create: bool) -> Connection:
     return Connection(place, transport, service.identity, client.id)
 
 
+def _require_there(root: Path) -> None:
+    """Refuse to use a folder that was there and is not any more: its files are open, and what is new would be lost.
+
+    Raises:
+        DerivaMLUnreachable: It was moved away, or the disk that it is on.
+    """
+    if not os.path.exists(root / MARKER):  # noqa: PTH110 - a path that may not be looked at is as good as none
+        away = DerivaMLUnreachable(
+            f"The catalog folder {root} is not there any more.",
+            hint="bring the folder, or the disk that it is on, back to its place; then try again",
+        )
+        away.was_repeated = True  # a folder does not come back by itself
+        raise away
+
+
 def _serve(service: Any, client: Any, request: Request) -> Any:
     from deriva_ml.server.damage import damage_named, name_damage
 
+    _require_there(service.root)
     with damage_named(service.root):
         response = service(request, client)
     if response.status == 500:
@@ -163,11 +181,13 @@ class _Bulk:
         self._client = client
 
     def take_in(self, source: Path, progress: Callable[[int], None]) -> Any:
+        _require_there(self._service.root)
         return self._service.take_in(source, progress)
 
     def put(self, requests: Sequence[Request], taken: Sequence[Any]) -> list[Response]:
         from deriva_ml.server.damage import damage_named
 
+        _require_there(self._service.root)
         with damage_named(self._service.root):
             answers: list[Response] = self._service.put_taken(requests, taken, self._client)
         return answers

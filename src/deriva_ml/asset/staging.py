@@ -8,11 +8,13 @@
    a directory part. A bare name is always that of a new file.
 4. In a run that was taken up again, who registers an output under the table and the name of an earlier attempt's gets
    that one, with what is in it: the same content is the same asset, and another is what ``rewritten`` makes of it.
-5. Types and metadata are checked against the vocabulary and the table's columns here, not at the end of the run.
+5. Types and metadata are checked against the vocabulary and the table's columns here, not at the end of the run. What
+   cannot be checked because the catalog is away is taken as it is, and checked when it is uploaded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +27,12 @@ from deriva_ml.asset.sealing import existing_file, seal_copy
 from deriva_ml.asset.tables import asset_table
 from deriva_ml.core.enums import MLVocab
 from deriva_ml.core.error_text import legible
-from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError, DerivaMLInvalidTerm
+from deriva_ml.core.exceptions import (
+    DerivaMLDataError,
+    DerivaMLExecutionError,
+    DerivaMLInvalidTerm,
+    DerivaMLUnreachable,
+)
 from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
 from deriva_ml.schema.session import Session
@@ -49,6 +56,7 @@ class AssetStage:
         run_dir: The run's directory.
         key: Makes the key of an output.
         earlier: The outputs that earlier attempts of the run have registered; each is given out once.
+        types: The asset types, as :meth:`known_types` gives them, if somebody has read them already.
     """
 
     def __init__(
@@ -59,13 +67,14 @@ class AssetStage:
         *,
         key: Callable[[], str] = new_key,
         earlier: Iterable[AssetEntry] = (),
+        types: Mapping[str, str] | None = None,
     ) -> None:
         self._session = session
         self._manifest = manifest
         self._run_dir = run_dir
         self._key = key
         self._earlier = [entry.key for entry in earlier]
-        self._types: Mapping[str, str] = {}
+        self._types: Mapping[str, str] = types or {}
         self._records: dict[tuple[str, str], type[AssetRecord]] = {}
 
     def register(
@@ -201,14 +210,24 @@ class AssetStage:
     def _check_types(self, given: str | Iterable[str]) -> tuple[str, ...]:
         wanted = list(dict.fromkeys([given] if isinstance(given, str) else map(str, given)))
         if any(name not in self._types for name in wanted):
-            # a term may have been added since
-            terms = list_vocabulary_terms(self._session, f"{self._session.ml_schema}:{MLVocab.asset_type.value}")
-            synonyms = {synonym: term.name for term in terms for synonym in term.synonyms}
-            self._types = synonyms | {term.name: term.name for term in terms}
+            try:
+                self._types = self._read_types()  # a term may have been added since
+            except DerivaMLUnreachable:
+                return tuple(dict.fromkeys(self._types.get(name, name) for name in wanted))
         for name in wanted:
             if name not in self._types:
                 raise DerivaMLInvalidTerm(MLVocab.asset_type.value, name, allowed=nearest(name, self._types))
         return tuple(dict.fromkeys(self._types[name] for name in wanted))
+
+    def known_types(self) -> Mapping[str, str]:
+        """The preferred name of each asset type and synonym; nothing while the catalog cannot be reached."""
+        if not self._types:
+            with contextlib.suppress(DerivaMLUnreachable):  # what is not known is checked when it is uploaded
+                self._types = self._read_types()
+        return self._types
+
+    def _read_types(self) -> Mapping[str, str]:
+        return self._read_terms(self._session.table(f"{self._session.ml_schema}:{MLVocab.asset_type.value}"))
 
     def _check_metadata(self, table: Table, name: str, values: Mapping[str, Any]) -> dict[str, Json]:
         if table.qualified not in self._records:
@@ -216,7 +235,7 @@ class AssetStage:
         return checked_metadata(self._records[table.qualified], values, f"output {name!r} of {table.name}")
 
     def _read_terms(self, vocabulary: Table) -> dict[str, str]:
-        terms = list_vocabulary_terms(self._session, vocabulary)
+        terms = list_vocabulary_terms(self._session.brief(), vocabulary)
         synonyms = {synonym: term.name for term in terms for synonym in term.synonyms}
         return synonyms | {term.name: term.name for term in terms}
 

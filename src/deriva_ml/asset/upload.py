@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -29,7 +29,7 @@ from deriva_ml.asset.upload_rows import Item, RowWriter, catalog_name, object_na
 from deriva_ml.catalog.bulk import Content, Naming, Outgoing
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.catalog.sending import JobNotes
-from deriva_ml.catalog.transport import Retry, tuned
+from deriva_ml.catalog.transport import Retry, Transport, tuned
 from deriva_ml.core.ermrest import UploadCallback, UploadProgress
 from deriva_ml.core.exceptions import (
     DerivaMLAuthenticationError,
@@ -64,7 +64,8 @@ class Patience:
     Attributes:
         max_retries: How often a request is tried again.
         retry_delay: Seconds before the first time; doubled before each further one.
-        timeout: Seconds to connect, and to wait for the next bytes; by default the connection's own.
+        timeout: Seconds for which nothing may be taken of what is sent, and nothing come of an answer; by default the
+            connection's own.
         chunk_size: Files longer than this are sent in chunks of so many bytes; by default the connection decides.
     """
 
@@ -92,9 +93,15 @@ class Patience:
 
     def over(self, session: Session) -> ObjectClient:
         """The session's objects, over a connection with this patience."""
+        return ObjectClient(self._way(session.objects.transport))
+
+    def session(self, session: Session) -> Session:
+        """The session with its catalog over a connection with this patience."""
+        return replace(session, catalog=session.catalog.over(self._way(session.catalog.transport)))
+
+    def _way(self, transport: Transport) -> Transport:
         retry = self.retry() if self.max_retries else None
-        way = tuned(session.objects.transport, retry=retry, timeout=self.timeout, body_limit=self.chunk_size)
-        return ObjectClient(way)
+        return tuned(transport, retry=retry, timeout=self.timeout, body_limit=self.chunk_size)
 
 
 @dataclass(frozen=True, slots=True)

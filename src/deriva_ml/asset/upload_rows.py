@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from deriva_ml.asset.tables import ROLE, execution_companion, metadata_columns, type_companion
+from deriva_ml.asset.tables import ROLE, Companion, execution_companion, metadata_columns, type_companion
 from deriva_ml.catalog.bulk import Content
 from deriva_ml.catalog.transport import PASSING, Retry
-from deriva_ml.core.enums import AssetRole
-from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLUnreachable
+from deriva_ml.core.enums import AssetRole, MLVocab
+from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLInvalidTerm, DerivaMLUnreachable
+from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
 from deriva_ml.schema.session import Session
+from deriva_ml.schema.vocabulary import list_vocabulary_terms
 from deriva_ml.wire.batch import Member, weigh
 from deriva_ml.wire.model import Table
 from deriva_ml.workspace.manifest import AssetEntry
@@ -93,11 +95,11 @@ class RowWriter:
         Where it does not, or refuses something of it, the rows come first, then the links, then the types.
 
         Returns:
-            The items whose rows are there.
+            The items whose rows are there, with all that is said of them.
         """
         if not self._at_once(table, items):
             items = self.insert(table, items, errors)
-            self.link(table, items)
+            items = self.link(table, items, errors)
         return items
 
     def _at_once(self, table: Table, items: list[Item]) -> bool:
@@ -182,22 +184,48 @@ class RowWriter:
         elif item.entry.key not in errors:
             self._accepted(table, items, errors)
 
-    def link(self, table: Table, items: list[Item]) -> None:
-        """Say which execution made the outputs, and of which types they are; what is said already is left."""
-        for into, rows in self._links(table, items):
-            self._repeat(into, rows)
+    def link(self, table: Table, items: list[Item], errors: dict[str, str]) -> list[Item]:
+        """Say which execution made the outputs, and of which types they are; what is said already is left.
+
+        Returns:
+            The outputs of which that could be said: a type that could not be checked when the output was registered,
+            since the catalog was away, may be no term.
+        """
+        (made, links), (typed, types) = self._links(table, items)
+        self._repeat(made, links)
+        try:
+            self._repeat(typed, types)
+        except DerivaMLCatalogError as error:
+            if error.status != 409:
+                raise
+            return self._check_types(type_companion(self._session, table), items, errors)
+        return items
 
     def _links(self, table: Table, items: Sequence[Item]) -> list[tuple[Table, list[dict[str, Json]]]]:
-        """What is said of outputs beside their own rows, by table."""
+        """What is said of outputs beside their own rows, by table: who made them, and of which types they are."""
         made, typed = execution_companion(self._session, table), type_companion(self._session, table)
         role = {made.other: self._execution, ROLE: AssetRole.output.value}
         return [
             (made.table, [{made.asset: item.entry.rid, **role} for item in items]),
-            (
-                typed.table,
-                [{typed.asset: item.entry.rid, typed.other: name} for item in items for name in item.entry.asset_types],
-            ),
+            (typed.table, _type_rows(typed, {item.entry.key: item.entry.asset_types for item in items}, items)),
         ]
+
+    def _check_types(self, typed: Companion, items: list[Item], errors: dict[str, str]) -> list[Item]:
+        """Say the types of the outputs whose types are terms; note what is wrong with the others."""
+        terms = list_vocabulary_terms(self._session, f"{self._session.ml_schema}:{MLVocab.asset_type.value}")
+        known = {synonym: term.name for term in terms for synonym in term.synonyms}
+        known |= {term.name: term.name for term in terms}
+        for item in items:
+            for name in item.entry.asset_types:
+                if name not in known:
+                    vocabulary = MLVocab.asset_type.value
+                    errors[item.entry.key] = str(DerivaMLInvalidTerm(vocabulary, name, allowed=nearest(name, known)))
+        said = [item for item in items if item.entry.key not in errors]
+        preferred = {
+            item.entry.key: tuple(dict.fromkeys(known[name] for name in item.entry.asset_types)) for item in said
+        }
+        self._repeat(typed.table, _type_rows(typed, preferred, said))
+        return said
 
     def _insert_once(self, table: Table, items: Sequence[Item]) -> None:
         """Insert rows; where the answer was lost, those that were made are not made again."""
@@ -206,7 +234,11 @@ class RowWriter:
             try:
                 self._session.catalog.insert(*table.qualified, _rows(table, items), nondefaults=("RID",))
             except (DerivaMLUnreachable, DerivaMLCatalogError) as error:
-                if not _may_pass(error) or not self._retry.again(attempt):
+                if not _may_pass(error):
+                    raise
+                if not self._retry.again(attempt):
+                    if isinstance(error, DerivaMLUnreachable):
+                        error.was_repeated = True
                     raise
             else:
                 return
@@ -232,7 +264,11 @@ def patiently(retry: Retry, work: Callable[[], T]) -> T:
         try:
             return work()
         except (DerivaMLUnreachable, DerivaMLCatalogError) as error:
-            if not _may_pass(error) or not retry.again(attempt):
+            if not _may_pass(error):
+                raise
+            if not retry.again(attempt):
+                if isinstance(error, DerivaMLUnreachable):
+                    error.was_repeated = True
                 raise
         attempt += 1
 
@@ -241,6 +277,11 @@ def _may_pass(error: DerivaMLUnreachable | DerivaMLCatalogError) -> bool:
     if isinstance(error, DerivaMLCatalogError):
         return error.status in PASSING
     return not error.was_repeated
+
+
+def _type_rows(typed: Companion, types: Mapping[str, Sequence[str]], items: Sequence[Item]) -> list[dict[str, Json]]:
+    """The rows that say of which types outputs are; the types are given by the outputs' keys."""
+    return [{typed.asset: item.entry.rid, typed.other: name} for item in items for name in types[item.entry.key]]
 
 
 def _rows(table: Table, items: Sequence[Item]) -> list[dict[str, Json]]:

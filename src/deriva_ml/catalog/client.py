@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any, TypeAlias, TypeVar, cast
 
 from deriva_ml.catalog import model_changes
@@ -82,6 +83,15 @@ class CatalogClient:
 
     def __repr__(self) -> str:
         return f"CatalogClient({self._base!r})"
+
+    def over(self, transport: Transport) -> CatalogClient:
+        """The same catalog over another way to its service; what is known of it stays known."""
+        if transport is self.transport:
+            return self
+        made = copy(self)
+        made.transport = transport
+        made.several = Several(transport, self._base, self._retry)
+        return made
 
     # ------------------------------------------------------------------------------------------ requests
 

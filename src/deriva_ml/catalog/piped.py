@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from deriva_ml.catalog.transport import CHUNK, Bulk, Transport
+from deriva_ml.catalog.transport import CHUNK, Bulk, Retry, Transport, tuned
 from deriva_ml.core.exceptions import DerivaMLUnreachable
 from deriva_ml.wire.batch import Limits
 from deriva_ml.wire.http import Request, Response
@@ -64,7 +64,16 @@ class Piped:
 
     def __init__(self, ask: Ask, batch: Limits | None = None) -> None:
         self._ask = ask
+        self._patience: dict[str, Any] = {}
         self.batch = batch
+
+    def tuned(self, retry: Retry | None, timeout: tuple[float, float] | None, body_limit: int | None) -> Piped:
+        """The same way with another patience, which the other process is asked to have."""
+        made = Piped(self._ask, self.batch)
+        told = {"retry": retry and [retry.attempts, retry.delay], "timeout": timeout and list(timeout)}
+        made._patience = {**self._patience, **{name: value for name, value in told.items() if value}}
+        made.body_limit = min(body_limit or CHUNK, CHUNK)  # what travels through the pipe is in memory on both sides
+        return made
 
     def send(self, request: Request) -> Response:
         """Let the other process send a request.
@@ -72,7 +81,7 @@ class Piped:
         Raises:
             DerivaMLUnreachable: There was no answer.
         """
-        data = {"method": request.method, "target": request.target, "headers": dict(request.headers)}
+        data = {"method": request.method, "target": request.target, "headers": dict(request.headers), **self._patience}
         answer = self._ask(SEND, data, _content(request.body))
         lost = answer.data.get("unreachable")
         if lost is not None:
@@ -157,7 +166,7 @@ class _Desk:
         brings = bool(payload) or str(data["method"]) in {"PUT", "POST"}
         request = Request(str(data["method"]), str(data["target"]), headers, payload if brings else None)
         try:
-            answer = self._transport.send(request)
+            answer = self._way(data).send(request)
         except DerivaMLUnreachable as error:
             return {"unreachable": _told(error)}, b""
         told = {"status": answer.status, "headers": answer.headers}
@@ -168,6 +177,13 @@ class _Desk:
             self._open[number] = answer, _even(answer.parts(PART))
         more, content = self._next(number)
         return ({**told, "more": number} if more else told), content
+
+    def _way(self, data: Mapping[str, Any]) -> Transport:
+        """The way to the service, with the patience that is asked for."""
+        retry, timeout = data.get("retry"), data.get("timeout")
+        if retry is None and timeout is None:
+            return self._transport
+        return tuned(self._transport, retry=retry and Retry(*retry), timeout=timeout and tuple(timeout))
 
     def more(self, data: Mapping[str, Any], _payload: bytes) -> tuple[Mapping[str, Any], bytes]:
         """Give the next part of an answer."""

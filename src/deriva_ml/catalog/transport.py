@@ -6,36 +6,55 @@ Nothing above this module knows which. The rules:
 2. Only what can be repeated without harm is repeated: idempotent methods after a lost connection or a 500, 502, 503 or
    504, and any method if the connection was never made. A body that cannot be wound back is sent once.
 3. At most ``concurrency`` requests of one transport are under way at a time; the content of an answer does not count.
-4. Bodies stream in both directions: no more than a part of a large one is in memory.
+4. Bodies stream in both directions: no more than a part of a large one is in memory. What is sent goes in small blocks,
+   so that a limit of time counts from the last block that a slow line has taken, and not for all of a body.
+5. A service that is away is waited for once, and its user is told (`outage`).
 """
 
 from __future__ import annotations
 
-import random
+import io
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, Any, Protocol, cast
 from urllib.parse import urlsplit
 
+from deriva_ml.catalog.http_answers import answer_of, never_sent
+from deriva_ml.catalog.http_connections import adapter, reason_of
+from deriva_ml.catalog.outage import Outage
+from deriva_ml.catalog.retry import Retry
 from deriva_ml.core.exceptions import DerivaMLUnreachable
 from deriva_ml.core.files import Digests
 from deriva_ml.wire.batch import Limits
 from deriva_ml.wire.http import Request, Response
 
-if TYPE_CHECKING:
-    import requests
-
-__all__ = ["Bulk", "Http", "InProcess", "Retry", "TakenContent", "Transport", "stored_credential", "tuned"]
+__all__ = [
+    "Bulk",
+    "Http",
+    "InProcess",
+    "Retry",
+    "TakenContent",
+    "Transport",
+    "brief",
+    "stoppable",
+    "stored_credential",
+    "tuned",
+]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 PASSING = frozenset({500, 502, 503, 504})
 """Statuses of faults that may pass."""
 
-PART = 1 << 18
-"""Bytes of an answer's content that are read at a time; what is not longer than this is read at once."""
+BLOCK = 1 << 16
+"""A body that is longer than this is sent in blocks."""
+
+PROBE = 10.0
+"""Seconds that a service is given for what can be left out, and to say that it is back when it is known to be away."""
+
+FIRST = 4
+"""How often a request is tried at most with a service that has never answered, unless its way says more."""
 
 CHUNK = 25 << 20
 """Largest body that is sent to a remote object store in one request; longer ones go as upload jobs."""
@@ -155,38 +174,6 @@ class InProcess:
         close()
 
 
-class Retry:
-    """When to try again, and how long to wait before.
-
-    Args:
-        attempts: How often to try at most, the first time included.
-        delay: Seconds before the second attempt; doubled before each further one, up to 16.
-        sleep: What waits.
-        jitter: Gives a factor between 0 and 1 for the part of a delay that varies.
-    """
-
-    def __init__(
-        self,
-        attempts: int = 5,
-        delay: float = 0.5,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self.attempts = max(1, attempts)
-        self._delay = delay
-        self._sleep = sleep
-        self._jitter = jitter
-
-    def again(self, attempt: int) -> bool:
-        """Whether there is another attempt after this one (counted from 1); if so, wait for it."""
-        if attempt >= self.attempts:
-            return False
-        # Half of the delay varies, so that clients that failed together do not come back together.
-        self._sleep(min(self._delay * 2 ** (attempt - 1), 16.0) * (0.5 + self._jitter() / 2))
-        return True
-
-
 class Http:
     """A service behind a URL.
 
@@ -195,8 +182,9 @@ class Http:
         credential: What ``deriva.core.get_credential`` gives: ``{"bearer-token": ...}`` or
             ``{"cookie": "name=value"}``; None for an anonymous client.
         concurrency: How many requests may be under way at a time.
-        retry: When to try again.
-        timeout: Seconds to connect, and to wait for the next bytes.
+        retry: When to try again; by default a service that has answered is waited for longer than one that has not.
+        timeout: Seconds for which nothing may be taken of what is sent, and nothing come of an answer. A connection is
+            to be made in less than either, see `http_connections.CONNECT`.
 
     Attributes:
         batch: How many requests the service takes in one; noted by whoever has read the service's advertisement.
@@ -213,20 +201,22 @@ class Http:
         *,
         concurrency: int = 8,
         retry: Retry | None = None,
-        timeout: tuple[float, float] = (6.0, 63.0),
+        timeout: tuple[float, float] = (63.0, 63.0),
     ) -> None:
         import requests
-        from requests.adapters import HTTPAdapter
 
         self._base_url = base_url.rstrip("/")
         self._headers = _identification(credential or {})
         self._retry = retry or Retry()
+        self._insists = retry is not None
+        self._outage = Outage(self._base_url)
+        self._stopped = threading.Event()
         self._timeout = timeout
         self._slots = threading.BoundedSemaphore(concurrency)
         self._session = requests.Session()
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=concurrency)
+        connections = adapter(concurrency, self._outage.slow)
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, adapter)
+            self._session.mount(scheme, connections)
         # Proxies and certificates are the environment's business; they are looked up once, not once a request.
         self._settings: dict[str, Any] = dict(
             self._session.merge_environment_settings(self._base_url, {}, True, None, None)
@@ -236,56 +226,94 @@ class Http:
         """The same connections with another patience; see the function of this name."""
         made = copy(self)
         made._retry = retry or self._retry  # noqa: SLF001 - it is one of us
+        made._insists = retry is not None or self._insists  # noqa: SLF001
         made._timeout = timeout or self._timeout  # noqa: SLF001
         made.body_limit = body_limit or self.body_limit
         return made
 
+    def stoppable(self) -> tuple[Http, Callable[[], None]]:
+        """The same connections for somebody who may go away; see the function of this name."""
+        made = copy(self)
+        made._stopped = threading.Event()  # noqa: SLF001 - it is one of us
+        return made, made._stopped.set  # noqa: SLF001
+
     def send(self, request: Request) -> Response:
         """Send a request, again if that may help."""
         start = _start_of(request.body)
+        retry = self._patience()
         attempt = 1
         while True:
-            answer, error, harmless = self._attempt(request)
+            answer, error, harmless = self._attempt(request, self._limits())
             if answer is not None and answer.status not in PASSING:
+                self._outage.answered()
                 return answer
             may = (harmless or request.method in IDEMPOTENT) and _rewind(request.body, start)
-            if not may or not self._retry.again(attempt):
+            if not may or attempt >= retry.attempts or self._stopped.is_set():
                 break
+            reason = f"it answers {answer.status}" if answer is not None else reason_of(cast("Exception", error))
+            self._outage.waiting(reason, retry.seconds)
+            retry.again(attempt, self._stopped.wait)
             attempt += 1
         if answer is not None:
             return answer
+        assert error is not None
+        self._outage.is_known |= may
+        raise self._lost(request, error, was_repeated=may and attempt > 1) from error
+
+    def _patience(self) -> Retry:
+        """How often to try now: a service that is known to be away is asked once, by whoever does not insist."""
+        if self._insists:
+            return self._retry
+        if self._outage.is_known:
+            return self._retry.at_most(1)
+        return self._retry if self._outage.has_answered else self._retry.at_most(FIRST)
+
+    def _limits(self) -> tuple[float, float]:
+        """For how long nothing may move now."""
+        sending, waiting = self._timeout
+        if self._insists or not self._outage.is_known:
+            return self._timeout
+        return min(sending, PROBE), min(waiting, PROBE)
+
+    def _lost(self, request: Request, error: Exception, *, was_repeated: bool) -> DerivaMLUnreachable:
         lost = DerivaMLUnreachable(
-            f"No answer from {self._base_url}: {error}",
+            f"No answer from {self._base_url}: {reason_of(error)}",
             source=f"{request.method} {request.target[:200]}",
             hint="its certificate is not known here: name the file with it in REQUESTS_CA_BUNDLE"
             if "CERTIFICATE_VERIFY_FAILED" in str(error)
             else "check the host name, the network, and that the service is running; then try again",
         )
-        lost.was_repeated = may
-        raise lost from error
+        lost.was_repeated = was_repeated
+        return lost
 
-    def _attempt(self, request: Request) -> tuple[Response | None, Exception | None, bool]:
+    def _attempt(self, request: Request, limits: tuple[float, float]) -> tuple[Response | None, Exception | None, bool]:
         """Send once: the answer, or the error and whether the service cannot have seen the request."""
         import requests
 
         try:
             with self._slots:
-                return self._exchange(request), None, False
+                return self._exchange(request, limits), None, False
         except requests.exceptions.RequestException as error:
-            return None, error, _never_sent(error)
+            return None, error, never_sent(error)
         except OSError as error:
             return None, error, False
 
-    def _exchange(self, request: Request) -> Response:
+    def _exchange(self, request: Request, limits: tuple[float, float]) -> Response:
         import requests
 
-        prepared = requests.Request(request.method, f"{self._base_url}/", data=request.body).prepare()
+        body = request.body
+        if isinstance(body, bytes) and len(body) > BLOCK:
+            body = io.BytesIO(body)
+        prepared = requests.Request(request.method, f"{self._base_url}/", data=body).prepare()
         # The target goes out byte for byte: in it an escaped character is data, a plain one is punctuation.
         prepared.url = self._base_url + request.target
         prepared.headers.update({**self._headers, **request.headers})
+        if "content-length" in prepared.headers:
+            # of a body whose length it cannot find out the library says that it comes in parts; to say both is refused
+            prepared.headers.pop("transfer-encoding", None)
         redirects = request.method in {"GET", "HEAD"}
-        answer = self._session.send(prepared, timeout=self._timeout, allow_redirects=redirects, **self._settings)
-        return _response(request, answer)
+        answer = self._session.send(prepared, timeout=limits, allow_redirects=redirects, **self._settings)
+        return answer_of(request, answer)
 
     def local_path(self, target: str) -> Path | None:
         """Nothing: the objects are elsewhere."""
@@ -294,6 +322,13 @@ class Http:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+
+class Tunable(Protocol):
+    """A way whose patience can be chosen."""
+
+    def tuned(self, retry: Retry | None, timeout: tuple[float, float] | None, body_limit: int | None) -> Transport:
+        """The same way with another patience."""
 
 
 def tuned(
@@ -308,10 +343,21 @@ def tuned(
     Args:
         transport: The way.
         retry: When to try again.
-        timeout: Seconds to connect, and to wait for the next bytes.
+        timeout: Seconds for which nothing may move, on the way there and on the way back.
         body_limit: The longest body to send in one request.
     """
-    return transport.tuned(retry, timeout, body_limit) if isinstance(transport, Http) else transport
+    choose = getattr(transport, "tuned", None)
+    return transport if choose is None else cast("Tunable", transport).tuned(retry, timeout, body_limit)
+
+
+def stoppable(transport: Transport) -> tuple[Transport, Callable[[], None]]:
+    """The same way for somebody who may go away, and what to call then: nothing is waited for any more."""
+    return transport.stoppable() if isinstance(transport, Http) else (transport, _nothing)
+
+
+def brief(transport: Transport) -> Transport:
+    """The same way for what can be done later or left out: within seconds, or not."""
+    return tuned(transport, retry=Retry(2, 0.5), timeout=(PROBE, PROBE))
 
 
 def _identification(credential: Mapping[str, str]) -> dict[str, str]:
@@ -321,17 +367,6 @@ def _identification(credential: Mapping[str, str]) -> dict[str, str]:
     if cookie := credential.get("cookie"):
         return {"cookie": cookie}
     return {}
-
-
-def _never_sent(error: Exception) -> bool:
-    """Whether the connection was never made, so that the service cannot have acted on the request."""
-    import requests
-    from urllib3.exceptions import MaxRetryError, NewConnectionError
-
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return True
-    cause = error.args[0] if error.args else None
-    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
 
 
 def _start_of(body: bytes | IO[bytes] | None) -> int | None:
@@ -351,43 +386,6 @@ def _rewind(body: bytes | IO[bytes] | None, start: int | None) -> bool:
     if body is not None and not isinstance(body, bytes):
         body.seek(start)
     return True
-
-
-def _response(request: Request, answer: requests.Response) -> Response:
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    if headers.pop("content-encoding", None):
-        headers.pop("content-length", None)  # it counts the encoded bytes, which nobody above this line sees
-    length = headers.get("content-length", "")
-    small = length.isdigit() and int(length) <= PART
-    if request.method == "HEAD" or answer.status_code >= 400 or small:
-        return Response(answer.status_code, headers, answer.content)
-    return Response(answer.status_code, headers, _Parts(answer, request))
-
-
-class _Parts:
-    """The content of an answer, read from its connection part by part."""
-
-    def __init__(self, answer: requests.Response, request: Request) -> None:
-        self._answer = answer
-        self._request = request
-
-    def __iter__(self) -> Iterator[bytes]:
-        import requests
-
-        try:
-            yield from self._answer.iter_content(PART)
-        except (requests.exceptions.RequestException, OSError) as error:
-            raise DerivaMLUnreachable(
-                f"The connection to {urlsplit(self._answer.url).netloc} was lost in the middle of an answer: {error}",
-                source=f"{self._request.method} {self._request.target[:200]}",
-                hint="try again",
-            ) from error
-        finally:
-            self._answer.close()
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._answer.close()
 
 
 def stored_credential(base_url: str) -> dict[str, str] | None:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deriva_ml.execution.local_runs import ExecutionSnapshot
     from deriva_ml.ml import DerivaML
     from deriva_ml.workspace.journal import Run
 
-__all__ = ["add_place", "existing_catalog"]
+__all__ = ["add_place", "existing_catalog", "runs_away"]
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,16 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         "--host", default="local", metavar="HOST", help="local, a path, a host name, a URL (default: local)"
     )
     parser.add_argument("--catalog", default="1", metavar="ID", help="the catalog (default: 1)")
+
+
+def runs_away(flags: argparse.Namespace) -> list[ExecutionSnapshot]:
+    """The runs of this machine on the catalog that the flags name, while it is away; the newest first."""
+    from deriva_ml.core.config import resolve_place
+    from deriva_ml.execution.local_runs import runs_of_place
+
+    place = resolve_place(flags.host)
+    name = place.hostname if place.root is None or place.is_default else str(place.root)
+    return runs_of_place(name, flags.catalog.partition("@")[0])
 
 
 def existing_catalog(flags: argparse.Namespace, dead: Callable[[Run], None] | None = None) -> DerivaML:
@@ -35,14 +46,21 @@ def existing_catalog(flags: argparse.Namespace, dead: Callable[[Run], None] | No
 
     Raises:
         DerivaMLConfigurationError: There is no such catalog.
+        DerivaMLUnreachable: It is not there now, and was: this machine has runs of it.
     """
     from deriva_ml.connect import catalog_exists
     from deriva_ml.core.config import resolve_place
-    from deriva_ml.core.exceptions import DerivaMLConfigurationError
+    from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLUnreachable
     from deriva_ml.ml import DerivaML
     from deriva_ml.workspace.journal import JOURNAL_NAME
 
     place = resolve_place(flags.host)
+    if place.root is not None and not place.root.exists() and runs_away(flags):
+        raise DerivaMLUnreachable(
+            f"The catalog folder {place.root} is not there any more.",
+            source=f"--host {flags.host}",
+            hint="bring the folder, or the disk that it is on, back to its place; then try again",
+        )
     if place.root is not None and not catalog_exists(flags.host, flags.catalog):
         raise DerivaMLConfigurationError(
             f"There is no catalog {flags.catalog} at {place}.",

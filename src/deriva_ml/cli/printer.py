@@ -11,7 +11,7 @@ from deriva_ml.cli.records import run_time, show_report
 from deriva_ml.cli.terminal import coloured, emit, escape_text, table_of, title
 from deriva_ml.core.config import place_flags
 from deriva_ml.core.error_text import error_text
-from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.core.exceptions import DerivaMLUnreachable, DerivaMLUploadError
 from deriva_ml.execution.request import DryRun
 
 if TYPE_CHECKING:
@@ -110,9 +110,10 @@ def _say_common_warnings(sweep: SweepOutcome) -> None:
 
 def sweep_code(sweep: SweepOutcome) -> int:
     """The exit code of a command that came to this."""
-    if sweep.error is not None:
-        return _code(sweep.error, sweep.dry)
     codes = {_code(job.error, sweep.dry) for job in sweep.failed if job.error is not None}
+    if sweep.error is not None:
+        code = _code(sweep.error, sweep.dry)
+        return 1 if code == DerivaMLUploadError.exit_code and codes - {code} else code
     if sweep.dry is DryRun.checks:
         return max(codes, default=0)
     if codes == {4}:

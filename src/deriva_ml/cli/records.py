@@ -14,10 +14,11 @@ from deriva_ml.core.files import human_size
 
 if TYPE_CHECKING:
     from deriva_ml.execution.execution_record import ExecutionRecord
+    from deriva_ml.execution.local_runs import ExecutionSnapshot
     from deriva_ml.execution.report import RunReport
     from deriva_ml.execution.uses import AssetUse, DatasetUse
 
-__all__ = ["run_time", "show_latest", "show_report"]
+__all__ = ["run_time", "show_latest", "show_local", "show_report"]
 
 
 def show_report(report: RunReport, place: str = "", *, with_children: bool = True, is_kept: bool = True) -> None:
@@ -51,6 +52,30 @@ def show_report(report: RunReport, place: str = "", *, with_children: bool = Tru
         emit(title("Kept with it"), _kept(report.metadata))
     if is_kept:
         print(f"\nShow it again: deriva-ml-show {report.record.execution_rid}{place}")
+
+
+def show_local(runs: Sequence[ExecutionSnapshot], place: str) -> None:
+    """Print what this machine knows of its own runs, for a catalog that cannot be asked.
+
+    Args:
+        runs: The runs.
+        place: Flags that name the catalog in commands.
+    """
+    table = table_of("Execution", "Started", "Status", "Waits here", "Description")
+    for run in runs:
+        counts = {"file(s)": run.pending_files + run.failed_files, "row(s)": run.pending_rows + run.failed_rows}
+        waits = [f"{count} {what}" for what, count in counts.items() if count]
+        if not run.synced:
+            waits.append("its status")
+        table.add_row(
+            run.execution_rid,
+            local_time(run.started),
+            coloured(str(run.status)),
+            ", ".join(waits) or "-",
+            escape_text(run.description),
+        )
+    emit(title("Runs of this machine, as it knows them"), table)
+    print(f"\nOnce the catalog answers again, what waits here is brought there: deriva-ml-upload{place}\n")
 
 
 def _children(report: RunReport) -> Table:

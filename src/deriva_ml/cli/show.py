@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from deriva_ml.cli.command import Command
-from deriva_ml.cli.place import add_place, existing_catalog
+from deriva_ml.cli.place import add_place, existing_catalog, runs_away
 
 if TYPE_CHECKING:
     from deriva_ml.execution.execution_record import ExecutionRecord
@@ -25,7 +25,8 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(
         prog="deriva-ml-show",
         description="Show the latest runs of a catalog, or one of them.",
-        epilog="Exit codes: 0 done, 2 the request was wrong, 5 the catalog cannot be reached.",
+        epilog="Exit codes: 0 done, 2 the request was wrong, 5 the catalog cannot be reached: what this machine knows "
+        "of its own runs is shown.",
         allow_abbrev=False,
     )
     out.add_argument("rid", nargs="?", metavar="RID", help="a run; without it, the latest ones are listed")
@@ -37,6 +38,28 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _show(flags: argparse.Namespace) -> int:
+    from deriva_ml.core.exceptions import DerivaMLUnreachable
+
+    try:
+        return _show_catalog(flags)
+    except DerivaMLUnreachable:
+        if not flags.json:
+            _show_away(flags)
+        raise
+
+
+def _show_away(flags: argparse.Namespace) -> None:
+    """Show what this machine knows of its own runs on a catalog that cannot be reached."""
+    from deriva_ml.cli.records import show_local
+    from deriva_ml.core.config import place_flags
+
+    runs = [run for run in runs_away(flags) if flags.rid in (None, run.execution_rid)]
+    if runs:
+        show_local(runs[: flags.limit], place_flags(flags.host, flags.catalog))
+        sys.stdout.flush()
+
+
+def _show_catalog(flags: argparse.Namespace) -> int:
     from deriva_ml.cli.records import show_latest, show_report
     from deriva_ml.cli.terminal import show_json
     from deriva_ml.core.config import place_flags

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         description="Finish the uploads of runs of this machine: what was registered and is not in the catalog yet. "
         "Runs that go on are left to themselves. It can be repeated, and run twice at once.",
         epilog="Exit codes: 0 done, 2 the request was wrong, 4 something is still missing, 5 the catalog cannot be "
-        "reached.",
+        "reached; after 4 and 5 the same command goes on where this one stopped.",
         allow_abbrev=False,
     )
     out.add_argument(
@@ -71,7 +73,7 @@ def _upload(flags: argparse.Namespace) -> int:
     def found(run: Run) -> None:
         print(f"{run.execution}: {run.detail or run.status}")
 
-    with existing_catalog(flags, found) as ml, transfer_bar() as bar:
+    with existing_catalog(flags, found) as ml, transfer_bar() as bar, _told_how_to_go_on():
         rids = flags.execution or waiting_runs(ml.session)
         if not rids:
             print("Nothing to upload: every run of this machine has its outputs in the catalog.")
@@ -79,6 +81,20 @@ def _upload(flags: argparse.Namespace) -> int:
         progress = None if bar is None else bar.on_upload
         commit_each(ml.session, rids, clean_folder=flags.clean, abandon=flags.abandon, progress=progress, told=told)
     return max(codes)
+
+
+@contextmanager
+def _told_how_to_go_on() -> Iterator[None]:
+    """A catalog that is lost on the way leaves the upload incomplete; the command can be repeated."""
+    from deriva_ml.core.exceptions import DerivaMLUnreachable, DerivaMLUploadError
+
+    try:
+        yield
+    except DerivaMLUnreachable as error:
+        raise DerivaMLUploadError(
+            f"The catalog was lost on the way: {str(error).splitlines()[0]}",
+            hint="once it answers again, repeat this command: what is done is not done twice, and nothing is lost",
+        ) from error
 
 
 def _tell(rid: str, outcome: CommitReport | DerivaMLException, *, debug: bool) -> int:

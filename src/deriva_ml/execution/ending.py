@@ -75,7 +75,8 @@ def end_badly(
             ledger.move(status, detail)
             return None
         end_run(ledger, manifest, status, detail, started=started, now=now)
-        return commit(ledger.session, manifest, ledger) if upload else None
+        # what cannot be told cannot be uploaded either: whoever ends the run tries that with more patience
+        return commit(ledger.session, manifest, ledger) if upload and not ledger.is_away else None
     except DerivaMLException as second:
         error.add_note(f"Then, while the failed run was recorded: {second}")
         # that the catalog cannot be reached, the ledger has said already

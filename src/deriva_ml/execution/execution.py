@@ -13,7 +13,7 @@ are brought when it is entered, and its directory is made when something is to b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -197,6 +197,10 @@ class Execution:
         """What the run consumes, and what of it is on this machine."""
         return self._inputs
 
+    def asset_types(self) -> Mapping[str, str]:
+        """The types that an output may have: the preferred name of each term and synonym."""
+        return self.asset_stage.known_types()
+
     def catch_up(self) -> None:
         """Know what the process that did the run's work has noted and registered meanwhile."""
         self._ledger.catch_up()
@@ -217,7 +221,8 @@ class Execution:
         """What registers the run's files."""
         if self._stage is None:
             earlier = () if self.attempt == 1 else earlier_outputs(self.manifest, self.attempt)
-            self._stage = AssetStage(self._session, self.manifest, self.working_dir, earlier=earlier)
+            types = self._opened.asset_types
+            self._stage = AssetStage(self._session, self.manifest, self.working_dir, earlier=earlier, types=types)
         return self._stage
 
     @property

@@ -42,6 +42,8 @@ def facts_of(execution: Execution) -> dict[str, Any]:
         "start_time": execution.start_time.isoformat(),
         "attempt": execution.attempt,
         "upload": execution.upload_state.value,
+        # so that the model can register outputs while the catalog is away
+        "asset_types": dict(execution.asset_types()),
         "configuration": execution.configuration.model_copy(update={"workflow": None}).model_dump(mode="json"),
         "workflow": execution.workflow.model_dump(mode="json"),
         "datasets": [
@@ -95,6 +97,7 @@ def opened_from(session: Session, facts: Mapping[str, Any]) -> Opened:
         configuration,
         datetime.fromisoformat(facts["start_time"]),
         attempt=int(facts["attempt"]),
+        asset_types=facts["asset_types"],
     )
 
 

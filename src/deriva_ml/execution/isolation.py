@@ -123,6 +123,7 @@ def call_isolated(
         KeyboardInterrupt: The user stopped it.
     """
     from deriva_ml.catalog.piped import answering
+    from deriva_ml.catalog.transport import stoppable
     from deriva_ml.execution.attempts import PROCESS, numbered
     from deriva_ml.execution.environment import process_mask
     from deriva_ml.execution.handover import facts_of
@@ -143,9 +144,14 @@ def call_isolated(
         environ=dict.fromkeys(_SECRETS),
         directory=Path.cwd(),
     )
-    handlers = {name: _framed(handler) for name, handler in answering(ml.connection.transport).items()}
+    way, give_up = stoppable(ml.connection.transport)
     verdict = run_isolated(
-        job, handlers=handlers, echo=echo or _pass_on, veil=process_mask().line, started=isolation.started
+        job,
+        handlers={name: _framed(handler) for name, handler in answering(way).items()},
+        echo=echo or _pass_on,
+        veil=process_mask().line,
+        started=isolation.started,
+        gone=give_up,
     )
     error = what_ended(verdict, model, execution)
     try:

@@ -1,21 +1,29 @@
 """The status of one run, kept in the journal of this machine and in the catalog.
 
 1. Every move is checked against the table of moves, then written to the journal, then to the catalog.
-2. If the catalog cannot be reached, the run goes on. The journal knows that the catalog is behind, and the next chance
-   (the next move, or :func:`deriva_ml.execution.recovery.reconcile`) brings it level.
+2. If the catalog cannot be told, the run goes on, and does not wait for it. The journal knows that the catalog is
+   behind, and the next chance (the next move, or :func:`deriva_ml.execution.recovery.reconcile_dead_runs`) brings it
+   level. Only the run's row must be there before what refers to it: for that the catalog is waited for.
 3. Columns that a catalog does not have are left out.
 4. What is said of a status is freed of secrets: it may be the text of any error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from deriva_ml.catalog.transport import PASSING
 from deriva_ml.core.enums import MLTable, Status
-from deriva_ml.core.exceptions import DerivaMLExecutionError, DerivaMLUnreachable
+from deriva_ml.core.exceptions import (
+    DerivaMLAuthenticationError,
+    DerivaMLCatalogError,
+    DerivaMLExecutionError,
+    DerivaMLUnreachable,
+)
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.masking import Mask
 from deriva_ml.execution.pulse import Pulse
@@ -30,6 +38,9 @@ DURATIONS = ("Duration", "Execution_Duration", "Download_Duration", "Upload_Dura
 
 LONGEST_DETAIL = 4000
 """What is said of a status is cut to so many characters."""
+
+PAUSE = 30.0
+"""Seconds before a catalog that is away is told of a run that goes on again."""
 
 
 def utc_now() -> datetime:
@@ -65,6 +76,7 @@ class Ledger:
         status: Its status.
         upload: The state of its upload.
         mask: What hides secrets.
+        clock: Seconds, from whenever.
     """
 
     def __init__(
@@ -76,6 +88,7 @@ class Ledger:
         upload: Upload = Upload.none,
         *,
         mask: Mask | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
         self.journal = journal
@@ -86,8 +99,15 @@ class Ledger:
         self._mask = mask or Mask()
         self._missed: dict[str, Any] = {}
         self._row: dict[str, Any] | None = None
-        self._is_away = False
         self._pulse: Pulse | None = None
+        self._clock = clock
+        self._away_since: float | None = None
+        self._brief = session.brief()  # of a status the catalog can be told later
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the catalog could not be told of the latest move."""
+        return self._away_since is not None
 
     def open(self, directory: Path, row: Mapping[str, Any]) -> None:
         """Begin the run in the journal: from now on it is known, whatever happens. Its row is made by the first move.
@@ -139,6 +159,9 @@ class Ledger:
             self._pulse.stop()
             self._pulse = None
         self.journal.move(self.execution_rid, status.value, detail)
+        if not is_final(status) and self._is_pausing():
+            self._missed.update({"Status": status.value, "Status_Detail": detail, **columns})
+            return
         told = self._tell({"Status": status.value, "Status_Detail": detail, **columns})
         if told and ended:
             self.journal.mark_synced(self.execution_rid, status.value)
@@ -216,30 +239,48 @@ class Ledger:
         if self.journal is not None and is_final(self.status):
             self.journal.close()
 
+    def require_row(self) -> None:
+        """Make the run's row, if it could not be made by now: for that the catalog is waited for.
+
+        Raises:
+            DerivaMLException: It cannot be made.
+        """
+        if self._row is not None:
+            self._write(self.session)
+
+    def _is_pausing(self) -> bool:
+        """Whether the catalog was away a moment ago: a model that tells of each step is not held up by each of them."""
+        return self._away_since is not None and self._clock() < self._away_since + PAUSE
+
     def _tell(self, columns: Mapping[str, Any]) -> bool:
-        """Write to the row, with what could not be written before; whether the catalog could be reached."""
+        """Write to the row, with what could not be written before; whether that could be done."""
         self._missed.update(columns)
         try:
-            if self._row is not None:
-                self._missed = {"Upload_State": self.upload.value, **self._missed}
-                insert_execution(self.session, {**self._row, **self._missed})
-                self._row = None
-            elif known := execution_columns(self.session) & set(self._missed):
-                changes = {name: self._missed[name] for name in known}
-                row = {"RID": self.execution_rid, **changes}
-                self.session.catalog.update(self.session.ml_schema, str(MLTable.execution), [row])
-        except DerivaMLUnreachable as error:
-            if not self._is_away:
-                self._is_away = True
+            self._write(self._brief)
+        except (DerivaMLUnreachable, DerivaMLAuthenticationError, DerivaMLCatalogError) as error:
+            if isinstance(error, DerivaMLCatalogError) and error.status not in PASSING:
+                raise
+            if self._away_since is None:
                 get_logger("execution").warning(
-                    "The catalog cannot be reached; what becomes of %s is noted here: %s",
+                    "The catalog cannot be told what becomes of %s, which is noted here: %s",
                     self.execution_rid,
                     str(error).splitlines()[0],
                 )
+            self._away_since = self._clock()
             return False
-        self._is_away = False
-        self._missed.clear()
         return True
+
+    def _write(self, session: Session) -> None:
+        if self._row is not None:
+            self._missed = {"Upload_State": self.upload.value, **self._missed}
+            insert_execution(session, {**self._row, **self._missed})
+            self._row = None
+        elif known := execution_columns(session) & set(self._missed):
+            changes = {name: self._missed[name] for name in known}
+            row = {"RID": self.execution_rid, **changes}
+            session.catalog.update(session.ml_schema, str(MLTable.execution), [row])
+        self._away_since = None
+        self._missed.clear()
 
 
 def insert_execution(session: Session, row: Mapping[str, Any]) -> None:

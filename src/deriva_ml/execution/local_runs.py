@@ -19,9 +19,17 @@ from deriva_ml.execution.recovery import begun_for, has_journal
 from deriva_ml.execution.states import Upload, is_final, named_status, parse_status
 from deriva_ml.schema.session import Session
 from deriva_ml.workspace.evidence import Sign
-from deriva_ml.workspace.journal import Journal, Run
+from deriva_ml.workspace.journal import JOURNAL_NAME, Journal, Run
+from deriva_ml.workspace.places import known_places
 
-__all__ = ["MODES", "ExecutionSnapshot", "find_incomplete_executions", "list_executions", "wanted_statuses"]
+__all__ = [
+    "MODES",
+    "ExecutionSnapshot",
+    "find_incomplete_executions",
+    "list_executions",
+    "runs_of_place",
+    "wanted_statuses",
+]
 
 ONLINE = "online"
 MODES = (ONLINE, "offline")
@@ -129,6 +137,22 @@ def list_executions(
             and (since is None or _moment(run.heartbeat) >= since.astimezone(UTC))
         ]
         return [_snapshot(journal, run) for run in runs]
+
+
+def runs_of_place(hostname: str, catalog_id: str) -> list[ExecutionSnapshot]:
+    """The runs of this machine on a catalog that cannot be opened now, the newest first.
+
+    Args:
+        hostname: The catalog's host as it is noted: ``local``, the absolute path of a folder, a host name, a URL.
+        catalog_id: The catalog.
+    """
+    found: list[ExecutionSnapshot] = []
+    for place in known_places():
+        path = place.records_dir / JOURNAL_NAME
+        if (place.hostname, place.catalog_id) == (hostname, catalog_id) and path.exists():
+            with Journal(path, catalog=place.identity, catalog_id=catalog_id) as journal:
+                found += [_snapshot(journal, run) for run in journal.runs()]
+    return sorted(found, key=lambda run: run.started, reverse=True)
 
 
 def find_incomplete_executions(session: Session) -> list[ExecutionSnapshot]:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import MLVocab, Status
@@ -98,6 +99,7 @@ class Opened:
         start_time: When the model started, of a run that was left.
         stop_time: When it ended, likewise.
         attempt: How often its model was to be called by now, this time included.
+        asset_types: The types that an output may have, where they have been read.
     """
 
     workflow: Workflow
@@ -110,6 +112,7 @@ class Opened:
     start_time: datetime | None = None
     stop_time: datetime | None = None
     attempt: int = 1
+    asset_types: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_made(self) -> bool:
@@ -126,6 +129,7 @@ class Checked:
     start_time: datetime | None = None
     stop_time: datetime | None = None
     attempt = 1
+    asset_types: Mapping[str, str] = MappingProxyType({})
     workflow_rid = DRY_RUN_RID
 
     def __init__(
@@ -311,6 +315,7 @@ def record_and_bring(session: Session, opened: Opened, around: Surroundings) -> 
         DerivaMLUploadError: What describes it did not get there.
     """
     rid, inputs = opened.ledger.execution_rid, opened.inputs
+    opened.ledger.require_row()
     if around.parent is not None:
         add_nested_execution(session, around.parent, rid, around.sequence)
     if around.instead_of is not None:

@@ -15,19 +15,20 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from deriva_ml.asset.rewritten import stage_rewritten
-from deriva_ml.asset.upload import Patience, upload
+from deriva_ml.asset.upload import Patience, UploadReport, upload
 from deriva_ml.core.enums import Status
 from deriva_ml.core.ermrest import UploadCallback
 from deriva_ml.core.exceptions import (
     DerivaMLException,
     DerivaMLExecutionError,
     DerivaMLNotFoundError,
+    DerivaMLUnreachable,
     DerivaMLUploadError,
 )
 from deriva_ml.core.logging_config import get_logger
@@ -39,7 +40,7 @@ from deriva_ml.execution.partial import mark_partial
 from deriva_ml.execution.states import Upload, is_final, parse_status
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.staged_rows import RowUpload, reopen_rewritten, upload_rows
-from deriva_ml.workspace.entries import ABANDONED
+from deriva_ml.workspace.entries import ABANDONED, UPLOADED
 from deriva_ml.workspace.journal import Journal
 from deriva_ml.workspace.manifest import MANIFEST_NAME, AssetEntry, Manifest, TableEntry
 
@@ -53,6 +54,9 @@ __all__ = [
     "execution_root",
     "pending_outputs",
 ]
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +209,7 @@ def _commit(
     began = time.monotonic()
     try:
         mark_partial(session, manifest, ledger.status)
-        files = upload(session, rid, manifest, progress=progress, patience=patience, keys=keys)
-        rows = _store_rows(session, manifest, ledger)
-        stored, unstored = _store_features(session, manifest, rid)
+        files, rows, (stored, unstored) = _bring(session, manifest, ledger, progress, patience or Patience(), keys)
     except DerivaMLException as error:
         ledger.add(Upload_Duration=duration_text(time.monotonic() - began))
         ledger.fail_upload(str(error))
@@ -247,8 +249,11 @@ def commit_description(session: Session, manifest: Manifest, ledger: Ledger) -> 
         DerivaMLAuthenticationError: It does not know the caller, or grants too little.
     """
     keys = {entry.key for entry in manifest.pending_assets() if entry.path.startswith(f"{FOLDER}/")}
+    patience = Patience()
     try:
-        files = upload(session, ledger.execution_rid, manifest, keys=keys)
+        files, _attempts = _patiently(
+            session, patience, lambda way: upload(way, ledger.execution_rid, manifest, patience=patience, keys=keys)
+        )
     except DerivaMLException as error:
         ledger.fail_upload(str(error))
         raise
@@ -256,6 +261,47 @@ def commit_description(session: Session, manifest: Manifest, ledger: Ledger) -> 
     if not report.complete:
         ledger.fail_upload("; ".join(report.errors()))
     return report
+
+
+def _bring(
+    session: Session,
+    manifest: Manifest,
+    ledger: Ledger,
+    progress: UploadCallback | None,
+    patience: Patience,
+    keys: Collection[str] | None,
+) -> tuple[UploadReport, RowUpload, tuple[Mapping[str, int], Mapping[str, str]]]:
+    """Bring what waits, files and rows and values."""
+
+    def once(way: Session) -> tuple[UploadReport, RowUpload, tuple[Mapping[str, int], Mapping[str, str]]]:
+        files = upload(way, ledger.execution_rid, manifest, progress=progress, patience=patience, keys=keys)
+        rows = _store_rows(way, manifest, ledger)
+        return files, rows, _store_features(way, manifest, ledger.execution_rid)
+
+    waiting = [entry.key for entry in manifest.pending_assets()]
+    (files, rows, values), attempts = _patiently(session, patience, once)
+    if attempts > 1:
+        done = [entry for entry in map(manifest.asset, waiting) if entry.status == UPLOADED]
+        files = UploadReport(tuple(done), files.failed)
+    return files, rows, values
+
+
+def _patiently(session: Session, patience: Patience, work: Callable[[Session], T]) -> tuple[T, int]:
+    """Do what can be repeated; where a connection was lost in the middle of what is not to be repeated blindly, anew.
+
+    What was done is found done.
+
+    Returns:
+        What it came to, and at which attempt.
+    """
+    patient, retry, attempt = patience.session(session), patience.retry(), 1
+    while True:
+        try:
+            return work(patient), attempt
+        except DerivaMLUnreachable as error:
+            if error.was_repeated or not retry.again(attempt):
+                raise
+            attempt += 1
 
 
 def _store_rows(session: Session, manifest: Manifest, ledger: Ledger) -> RowUpload:

@@ -40,6 +40,9 @@ __all__ = [
 
 EXECUTION = str(MLTable.execution)
 
+FOUND_DEAD = "Aborted: its process"
+"""How the detail of a run begins that was found dead: when it ended is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class IncompleteRun:
@@ -96,6 +99,9 @@ def reconcile_dead_runs(owner: HasSession | Session) -> list[Run]:
         found = [_end(session, journal, run, rows) for run in dead.values()]
         ended = [run for run in found if run is not None]
         level = ended + [run for run in behind if run.execution not in dead]
+        for run in level:
+            if run.execution not in rows and run not in ended:
+                _make_row(session, journal, run)  # it ended before its row could be made
         _tell(session, journal, [run for run in level if run.execution in rows], rows)
         return ended
 
@@ -127,25 +133,30 @@ def _end(session: Session, journal: Journal, run: Run, rows: Mapping[str, Mappin
     process = run.process
     last = f" ({run.detail})" if run.detail and run.status != Status.created.value else ""
     detail = (
-        f"Aborted: its process {process.pid} on {process.host} is gone. It was {run.status} and last seen at "
+        f"{FOUND_DEAD} {process.pid} on {process.host} is gone. It was {run.status} and last seen at "
         f"{run.heartbeat}{last}."
     )
     upload = Upload.pending.value if _has_pending(run) else run.upload_state
     ended = journal.end_dead(run, Status.aborted.value, detail=detail, error="process gone", upload_state=upload)
     if ended is not None and run.execution not in rows:
-        insert_execution(
-            session,
-            {
-                "RID": run.execution,
-                "Workflow": run.workflow,
-                "Description": begun_for(journal, run),
-                "Status": Status.aborted.value,
-                "Status_Detail": detail,
-                "Upload_State": ended.upload_state,
-            },
-        )
-        journal.mark_synced(run.execution, Status.aborted.value)
+        _make_row(session, journal, ended)
     return ended
+
+
+def _make_row(session: Session, journal: Journal, run: Run) -> None:
+    """Make the row of a run that has ended."""
+    insert_execution(
+        session,
+        {
+            "RID": run.execution,
+            "Workflow": run.workflow,
+            "Description": begun_for(journal, run),
+            "Status": run.status,
+            "Status_Detail": run.detail,
+            "Upload_State": run.upload_state,
+        },
+    )
+    journal.mark_synced(run.execution, run.status)
 
 
 def _has_pending(run: Run) -> bool:
@@ -199,7 +210,7 @@ def _times(journal: Journal, run: Run, known: frozenset[str]) -> dict[str, Any]:
     times: dict[str, Any] = {}
     if started is not None:
         times["Start_Time"] = started.isoformat()
-        if stopped is not None and run.status != Status.aborted.value:
+        if stopped is not None and not run.detail.startswith(FOUND_DEAD):
             times["Stop_Time"] = stopped.isoformat()
             took = duration_text((stopped - started).total_seconds())
             times |= dict.fromkeys(("Duration", "Execution_Duration"), took)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import gc
 import traceback
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +16,19 @@ from deriva_ml.core.config import place_flags
 from deriva_ml.core.enums import Status
 from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import (
+    DerivaMLDataError,
     DerivaMLException,
     DerivaMLModelError,
     DerivaMLUnreachable,
     DerivaMLUploadError,
 )
+from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.config_sources import user_line
 from deriva_ml.execution.isolation import Isolation, call_isolated
 from deriva_ml.execution.model_end import ended_itself
 from deriva_ml.execution.model_protocol import model_name
 from deriva_ml.execution.outcome import Child, Outcome, RunOptions
+from deriva_ml.execution.states import Upload
 
 if TYPE_CHECKING:
     from deriva_ml.execution.anew import Earlier
@@ -63,8 +66,9 @@ def record_run(
     if not gc.isenabled():  # a command does without while it starts; what it has made by now lasts
         gc.freeze()
         gc.enable()
+    flags = place_flags(outcome.hostname, outcome.catalog_id)
     try:
-        with execution.execute() as running:
+        with _way_out_told(execution, flags), execution.execute() as running:
             if isolation is None:
                 _call(request.model, ml, running)
             else:
@@ -73,7 +77,6 @@ def record_run(
             error = ended_itself(request.model, execution)
     except DerivaMLModelError as raised:
         error = raised
-    flags = place_flags(outcome.hostname, outcome.catalog_id)
     upload = {**request.upload_options(), "progress_callback": options.on_upload}
     report, error = finish(execution, error, flags, upload)
     rid, description = execution.execution_rid, execution.configuration.description
@@ -115,19 +118,20 @@ def finish(
     Returns:
         What was recorded, None if the catalog could not be asked; and the error to tell.
     """
+    try:
+        with _way_out_told(execution, place):
+            execution.upload_execution_outputs(**(upload or {}))
+    except DerivaMLDataError as raised:  # the run's own notes may be damaged; what the catalog has is told
+        error = error or raised
+    except DerivaMLUploadError as raised:
+        error = error or raised
+    except DerivaMLException as raised:
+        return None, _kept_here(execution, error, raised, place)
     report = None
     try:
-        try:
-            execution.upload_execution_outputs(**(upload or {}))
-        except DerivaMLUploadError as raised:
-            error = error or raised
-        except DerivaMLUnreachable:
-            raise
-        except DerivaMLException as raised:  # the run's own notes may be damaged; what the catalog has is told
-            error = error or raised
         report = execution.describe()
     except DerivaMLUnreachable as raised:
-        error = _kept_here(execution.execution_rid, error, raised, place)
+        _say_unread(execution, raised, place, complete=error is None)
     except DerivaMLException as raised:
         error = error or raised
     if place and isinstance(error, DerivaMLException) and error.hint and place not in error.hint:
@@ -136,18 +140,54 @@ def finish(
     return report, error
 
 
-def _kept_here(rid: str, error: BaseException | None, away: DerivaMLUnreachable, place: str) -> BaseException:
-    """The error of a run that lost its catalog: what the model raised, or that the catalog is not there."""
-    text = f"the outputs of execution {rid} are kept on this machine; once the catalog answers again: "
-    text += f"deriva-ml-upload --execution {rid}{place}"
+def _way_out(execution: Any, place: str) -> str:
+    """How what a run has made gets into the catalog, if its own process could not bring it there."""
+    rid = execution.execution_rid
+    text = f"what execution {rid} made is kept on this machine; once the catalog answers again: "
+    return f"{text}deriva-ml-upload --execution {rid}{place}"
+
+
+def _kept_here(
+    execution: Any, error: BaseException | None, raised: DerivaMLException, place: str
+) -> DerivaMLException | BaseException:
+    """The error of a run of which nothing could be uploaded: what the model raised, or why that could not be done."""
+    text = _way_out(execution, place)
     if isinstance(error, DerivaMLException):
         error.hint = text
         return error
-    lost = DerivaMLUnreachable(
-        f"The catalog was lost while execution {rid} ran: {error_text(away).splitlines()[0]}", hint=text
+    reason = error_text(raised).splitlines()[0]
+    if isinstance(raised, DerivaMLUnreachable):
+        told = f"The catalog was lost while execution {execution.execution_rid} ran: {reason}"
+    else:
+        told = f"The outputs of execution {execution.execution_rid} could not be uploaded: {reason}"
+        text = f"{raised.hint}; {text}" if raised.hint else text
+    kept = DerivaMLUploadError(told, hint=text)
+    kept.__cause__ = raised
+    return error or kept
+
+
+def _say_unread(execution: Any, raised: DerivaMLUnreachable, place: str, *, complete: bool) -> None:
+    """Say that a run is recorded, though that cannot be shown."""
+    rid = execution.execution_rid
+    get_logger("execution").warning(
+        "Execution %s is recorded%s, which cannot be shown now (%s). Later: deriva-ml-show %s%s",
+        rid,
+        " with all its outputs" if complete else "",
+        error_text(raised).splitlines()[0],
+        rid,
+        place,
     )
-    lost.__cause__ = away
-    return error or lost
+
+
+@contextmanager
+def _way_out_told(execution: Any, place: str) -> Iterator[None]:
+    """An interruption in this block says how the outputs that wait on this machine get into the catalog."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if execution.upload_state in {Upload.pending, Upload.failed}:
+            stop.args = (f"{error_text(stop) or 'Interrupted.'} W{_way_out(execution, place)[1:]}",)
+        raise
 
 
 def _call(model: Any, ml: Any, execution: Any) -> None:

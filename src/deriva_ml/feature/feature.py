@@ -64,7 +64,7 @@ def find_features(session: Session, table: TableLike | None = None) -> list[Feat
     target = None if table is None else session.table(table)
 
     def read_terms(vocabulary: Table) -> Mapping[str, str]:
-        terms = list_vocabulary_terms(session, vocabulary)
+        terms = list_vocabulary_terms(session.brief(), vocabulary)  # what is no term the catalog refuses too
         synonyms = {synonym: term.name for term in terms for synonym in term.synonyms}
         return synonyms | {term.name: term.name for term in terms}
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from deriva_ml.core.exceptions import DerivaMLUnreachable
 from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
 from deriva_ml.feature import select
@@ -28,6 +29,9 @@ TermReader = Callable[[Table], Mapping[str, str]]
 
 class Terms:
     """The terms of one vocabulary, read when the first value is checked.
+
+    While the catalog cannot be reached, what is not known is taken as it is: the catalog itself refuses what is no term
+    when the value is stored.
 
     Args:
         vocabulary: The vocabulary's name.
@@ -46,7 +50,10 @@ class Terms:
             PydanticCustomError: There is no such term, not even now: the vocabulary is read again before that is said.
         """
         if self._known is None or value not in self._known:
-            self._known = self._read()
+            try:
+                self._known = self._read()
+            except DerivaMLUnreachable:
+                return (self._known or {}).get(value, value)
         if value not in self._known:
             raise PydanticCustomError(
                 "unknown_term",

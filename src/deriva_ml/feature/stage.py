@@ -20,7 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLException, DerivaMLValidationError
+from deriva_ml.core.exceptions import (
+    DerivaMLAuthenticationError,
+    DerivaMLDataError,
+    DerivaMLException,
+    DerivaMLUnreachable,
+    DerivaMLValidationError,
+)
 from deriva_ml.feature.feature import Feature, find_features
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.shape import EXECUTION, FeatureShape
@@ -242,6 +248,10 @@ def upload_features(session: Session, manifest: Manifest, execution_rid: str) ->
 
     Returns:
         What became of the values of each feature. One feature's failure does not keep the others back.
+
+    Raises:
+        DerivaMLUnreachable: The catalog cannot be reached; what was done before is recorded.
+        DerivaMLAuthenticationError: It does not know the caller, or grants too little.
     """
     session.require_writable()
     pending = manifest.pending_features()
@@ -257,6 +267,8 @@ def upload_features(session: Session, manifest: Manifest, execution_rid: str) ->
             if feature is None:
                 raise DerivaMLDataError(f"Feature {name} is not in the catalog any more.")
             done[name], total = _upload(session, manifest, entry, feature, execution_rid)
+        except (DerivaMLUnreachable, DerivaMLAuthenticationError):
+            raise
         except DerivaMLException as error:
             failed[name] = str(error)
             manifest.update_feature(entry.key, status=FAILED, error=str(error))

@@ -60,6 +60,7 @@ def run_isolated(
     echo: Echo | None = None,
     veil: Veil | None = None,
     started: Started | None = None,
+    gone: Callable[[], None] | None = None,
 ) -> Verdict:
     """Call a function in a child process, and say what became of it.
 
@@ -73,6 +74,7 @@ def run_isolated(
         echo: Is given what the child prints.
         veil: Changes what is kept of what it prints, line by line.
         started: A child that waits for a job (``copy_process``); by default a new interpreter is started.
+        gone: Is called as soon as the child has ended: nobody waits any more for answers that are being worked on.
 
     Raises:
         OSError: The child cannot be started.
@@ -80,7 +82,7 @@ def run_isolated(
     child = started or spawn(job)
     try:
         with Printed(job.folder, (STDOUT, STDERR), child.printed, echo, veil) as printed:
-            return _Watch(job, child, dict(handlers or {}), observer, cancel, printed).until_the_end()
+            return _Watch(job, child, dict(handlers or {}), observer, cancel, printed, gone).until_the_end()
     finally:
         child.close()
 
@@ -108,6 +110,7 @@ class _Watch:
         observer: Observer | None,
         cancel: Cancel | None,
         printed: Printed,
+        gone: Callable[[], None] | None,
     ) -> None:
         self._job = job
         self._child = child
@@ -116,6 +119,7 @@ class _Watch:
         self._handlers = handlers
         self._observer = observer
         self._cancel = cancel
+        self._gone = gone
         self._session = Session(child.pid)
         self._evidence = Evidence()
         self._clocks = _Clocks()
@@ -142,6 +146,8 @@ class _Watch:
                 except KeyboardInterrupt as interrupt:
                     self._evidence.interrupt = interrupt
                     self._wish(str(interrupt) or "It was interrupted (Ctrl-C).")
+            if self._gone is not None:
+                self._gone()
             self._drain()
             self._printed.drain()
             return self._conclude()

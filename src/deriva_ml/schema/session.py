@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.objects import ObjectClient
+from deriva_ml.catalog.transport import brief
 from deriva_ml.core.config import Place
 from deriva_ml.core.constants import ML_SCHEMA, is_system_schema
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLReadOnlyError, DerivaMLTableNotFound
@@ -91,6 +92,10 @@ class Session:
     def snapshot(self, snaptime: str) -> Session:
         """The same session on the catalog as of ``snaptime``."""
         return replace(self, catalog=self.catalog.snapshot(snaptime))
+
+    def brief(self) -> Session:
+        """The same session for what can be done later or left out: a catalog that is away is given up soon."""
+        return replace(self, catalog=self.catalog.over(brief(self.catalog.transport)))
 
     def require_writable(self) -> None:
         """Refuse to write to a snapshot.
