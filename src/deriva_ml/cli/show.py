@@ -75,7 +75,7 @@ def _say_waiting(ml: DerivaML, rid: str, place: str) -> None:
 def _say_unseen(session: Session, record: ExecutionRecord) -> None:
     """Say of a run that has not ended when its process was last seen, if that cannot be judged from here."""
     from deriva_ml.cli.terminal import local_time
-    from deriva_ml.execution.anew import run_here
+    from deriva_ml.execution.described import run_here
     from deriva_ml.execution.states import is_final
     from deriva_ml.workspace.evidence import Sign
 
