@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from typing import Any
@@ -39,6 +40,7 @@ def test_a_killed_run_is_taken_up_again_as_the_same_run(project: Any) -> None:
     assert looked.code == 0, looked.err
     assert f"Execution {rid} is Aborted: it would be taken up again" in looked.err
     assert project.json(rid) == first
+    assert f"Take it up again: deriva-ml-run --resume {rid}" in project.run("deriva-ml-show", rid).out
     before = len(project.json())
     done = project.run("deriva-ml-run", "--resume", rid)
     assert done.code == 0, done.err
@@ -55,6 +57,32 @@ def test_a_killed_run_is_taken_up_again_as_the_same_run(project: Any) -> None:
     names = [use["file_name"] for use in again["metadata"]]
     assert {"attempt-1.json", "configuration.json", "resources-2.json"} <= {*names}
     assert len(names) == len(set(names))
+
+
+def test_a_run_that_is_killed_while_its_inputs_are_brought_is_taken_up_again(project: Any) -> None:
+    content = next(path for path in project.root.glob("objects/*/*") if path.read_bytes() == b"pixels")
+    kept = content.read_bytes()
+    content.unlink()
+    os.mkfifo(content)  # whoever reads the input waits for it
+    process = project.start("deriva-ml-run", "assets=image", "model_config.lr=0.5")
+    for _ in range(600):
+        if [item for item in project.json() if item["record"]["status"] == "Initializing"]:
+            break
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    content.unlink()
+    content.write_bytes(kept)
+    rid = project.json()[0]["record"]["execution_rid"]
+    first = project.json(rid)
+    assert (first["record"]["status"], first["metadata"]) == ("Aborted", [])
+    done = project.run("deriva-ml-run", "--resume", rid)
+    assert done.code == 0, done.err
+    again = project.json(rid)
+    assert again["record"]["status"] == "Completed"
+    assert [use["file_name"] for use in again["input_assets"]] == ["image0.txt"]
+    assert {"attempt-1.json", "configuration.json"} <= {use["file_name"] for use in again["metadata"]}
 
 
 def test_of_two_commands_that_resume_a_run_at_once_one_does_and_the_other_is_refused(project: Any) -> None:

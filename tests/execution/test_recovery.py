@@ -245,6 +245,24 @@ def test_an_end_that_the_catalog_knows_is_not_overwritten(ml, configuration):
     assert ml.lookup_execution(rid).status is Status.completed
 
 
+def test_the_end_of_an_earlier_attempt_is_overwritten_by_that_of_a_later_one_which_the_catalog_missed(
+    ml, configuration
+):
+    execution = Execution(configuration, ml)
+    execution.abort()
+    rid = execution.execution_rid
+    with open_journal(ml.session) as journal:
+        journal.take_up(journal.run(rid), "Initializing")
+        for status in ("Pending", "Running", "Completed"):
+            journal.move(rid, status, "told late")
+        pretend_dead(journal, rid, dead_process())
+    assert ml.lookup_execution(rid).status is Status.aborted
+    assert reconcile_dead_runs(ml) == []
+    record = ml.lookup_execution(rid)
+    assert (record.status, record.status_detail) == (Status.completed, "told late")
+    assert None not in (record.start_time, record.stop_time, record.duration)
+
+
 def test_the_next_run_finds_the_dead_ones(ml, configuration):
     left = Execution(configuration, ml)
     left.execution_start()

@@ -35,7 +35,8 @@ def resumed_plan(flags: argparse.Namespace, hydra: HydraWords, options: RunOptio
     """
     from dataclasses import replace
 
-    from deriva_ml.execution.anew import read_recorded
+    from deriva_ml.execution.anew import earlier_of
+    from deriva_ml.execution.described import read_recorded
     from deriva_ml.execution.runner import plan_run
     from deriva_ml.execution.sweep_again import SWEEP, read_sweep
 
@@ -48,7 +49,7 @@ def resumed_plan(flags: argparse.Namespace, hydra: HydraWords, options: RunOptio
             what = read_sweep(ml, recorded)
             options = replace(options, sweep=what)
         else:
-            what = recorded.earlier()
+            what = earlier_of(recorded)
             options = replace(options, earlier=what)
     return plan_run(
         [*what.overrides, *place, *hydra.overrides, *search_override(hydra.folders)],

@@ -14,6 +14,7 @@ from deriva_ml.cli.place import add_place, existing_catalog, runs_away
 
 if TYPE_CHECKING:
     from deriva_ml.execution.execution_record import ExecutionRecord
+    from deriva_ml.execution.report import RunReport
     from deriva_ml.ml import DerivaML
     from deriva_ml.schema.session import Session
 
@@ -76,6 +77,7 @@ def _show_catalog(flags: argparse.Namespace) -> int:
                 show_report(report, place)
                 _say_waiting(ml, flags.rid, place)
                 _say_unseen(ml.session, report.record)
+                _say_resumable(ml.session, report, place)
             return 0
         records = newest_executions(ml.session, limit=flags.limit)
         jobs, parts = _sweeps(ml.session, records)
@@ -98,7 +100,7 @@ def _say_waiting(ml: DerivaML, rid: str, place: str) -> None:
 def _say_unseen(session: Session, record: ExecutionRecord) -> None:
     """Say of a run that has not ended when its process was last seen, if that cannot be judged from here."""
     from deriva_ml.cli.terminal import local_time
-    from deriva_ml.execution.anew import run_here
+    from deriva_ml.execution.described import run_here
     from deriva_ml.execution.states import is_final
     from deriva_ml.workspace.evidence import Sign
 
@@ -110,6 +112,18 @@ def _say_unseen(session: Session, record: ExecutionRecord) -> None:
     elif run.process.sign() is Sign.unknown:
         seen = local_time(datetime.fromisoformat(run.heartbeat))
         print(f"Its {run.process.told} was last seen at {seen}; whether it is still there cannot be seen from here.")
+
+
+def _say_resumable(session: Session, report: RunReport, place: str) -> None:
+    """Say how a run of this machine is taken up again that a command began and that did not complete."""
+    from deriva_ml.core.enums import Status
+    from deriva_ml.execution.described import run_here
+
+    record = report.record
+    if record.status not in {Status.failed, Status.aborted} or run_here(session, record.execution_rid) is None:
+        return
+    if any(use.file_name.endswith(("-overrides.yaml", "sweep.json")) for use in report.metadata):
+        print(f"Take it up again: deriva-ml-run --resume {record.execution_rid}{place}")
 
 
 def _sweeps(session: Session, records: Sequence[ExecutionRecord]) -> tuple[dict[str, int], dict[str, str]]:

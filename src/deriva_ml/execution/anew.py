@@ -6,44 +6,29 @@
 2. The configuration is composed again, from the main configuration and the overrides that were recorded, and must come
    to what was recorded. Where the project has changed since, the difference is named and nothing is run.
 3. The inputs are the recorded ones: datasets in their versions, and files of a machine as the assets that they became.
-4. What was recorded is read from the run's directory, where this machine has it, and else from the catalog.
+4. What was recorded is read as ``described`` does it: from the run's directory, and else from the catalog.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from deriva_ml.core.enums import MLAsset, Status
-from deriva_ml.core.exceptions import (
-    DerivaMLConfigurationError,
-    DerivaMLDataError,
-    DerivaMLNotFoundError,
-)
+from deriva_ml.core.enums import Status
+from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
+from deriva_ml.execution.described import Recorded, in_catalog, not_recorded, read_recorded
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
-from deriva_ml.execution.execution_record import ExecutionRecord, lookup_execution
-from deriva_ml.execution.ledger import open_journal
-from deriva_ml.execution.masking import MASK
 from deriva_ml.execution.metadata import CONFIGURATION, describe_changes
-from deriva_ml.execution.outputs import commit_run, execution_root
-from deriva_ml.execution.recovery import has_journal, incomplete_run, reconcile_dead_runs
+from deriva_ml.execution.outputs import commit_run
 from deriva_ml.execution.request import RunRequest
-from deriva_ml.execution.states import Upload, is_final
-from deriva_ml.execution.uses import AssetUse, list_assets
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.workflows import same_workflow
-from deriva_ml.workspace.entries import UPLOADED
-from deriva_ml.workspace.evidence import Sign
-from deriva_ml.workspace.journal import Run
-from deriva_ml.workspace.manifest import MANIFEST_NAME, AssetEntry, Manifest
 
-__all__ = ["Earlier", "Recorded", "differences", "read_earlier", "read_recorded", "run_here"]
+__all__ = ["Earlier", "differences", "earlier_of", "read_earlier"]
 
 NOT_COMPARED = ("deriva_ml", "dry_run")
 """Parts of a configuration that may be others: where the catalog is, and whether only to look."""
@@ -160,63 +145,13 @@ class Earlier:
             DerivaMLUploadError: It cannot be uploaded.
         """
         session = session_of(owner)
-        found = _in_catalog(session, self.execution_rid)
+        found = in_catalog(session, self.execution_rid)
         if CONFIGURATION not in found and self.is_here:
             commit_run(session, self.execution_rid)
-            found = _in_catalog(session, self.execution_rid)
+            found = in_catalog(session, self.execution_rid)
         if CONFIGURATION not in found:
-            raise _not_recorded(session, self.execution_rid, CONFIGURATION)
+            raise not_recorded(session, self.execution_rid, CONFIGURATION)
         return found[CONFIGURATION].rid
-
-
-def run_here(session: Session, execution_rid: str) -> Run | None:
-    """A run as the journal of this machine knows it; None if it does not, or has not its directory."""
-    if not has_journal(session) or not (execution_root(session, execution_rid) / MANIFEST_NAME).exists():
-        return None
-    try:
-        with open_journal(session) as journal:
-            return journal.run(execution_rid)
-    except DerivaMLNotFoundError:
-        return None
-
-
-def read_recorded(owner: HasSession | Session, execution_rid: str) -> Recorded:
-    """The files that describe a run that has ended; dead runs of this machine are found before.
-
-    Args:
-        owner: The catalog.
-        execution_rid: The run.
-
-    Raises:
-        DerivaMLRidsNotFound: There is no such run.
-        DerivaMLConfigurationError: It has not ended, or it completed and its outputs wait.
-    """
-    session = session_of(owner)
-    reconcile_dead_runs(session)
-    record = lookup_execution(session, execution_rid)
-    run = run_here(session, execution_rid)
-    if not is_final(record.status):
-        raise DerivaMLConfigurationError(
-            f"Execution {execution_rid} is {record.status}: it has not ended.{_holder(run)}",
-            hint="wait for its end; one of another machine is found dead by the next command there",
-        )
-    waits = record.upload_state in {Upload.pending.value, Upload.failed.value}
-    if record.status is Status.completed and (waits or (run is not None and incomplete_run(run) is not None)):
-        raise DerivaMLConfigurationError(
-            f"Execution {execution_rid} is Completed, and its outputs wait: there is nothing to do anew.",
-            hint=f"deriva-ml-upload --execution {execution_rid}",
-        )
-    return Recorded(session, record, run)
-
-
-def _holder(run: Run | None) -> str:
-    """Which process works on a run, as far as it can be known."""
-    if run is None:
-        return ""
-    told = f"{run.process.told[:1].upper()}{run.process.told[1:]}"
-    if run.process.sign() is Sign.alive:
-        return f" {told} works on it."
-    return f" {told} was last seen at {run.heartbeat}, and cannot be judged from here."
 
 
 def read_earlier(owner: HasSession | Session, execution_rid: str) -> Earlier:
@@ -231,125 +166,38 @@ def read_earlier(owner: HasSession | Session, execution_rid: str) -> Earlier:
         DerivaMLConfigurationError: It has not ended, or its outputs wait; or a secret was left out of what it recorded.
         DerivaMLDataError: It did not record how it was configured: it was begun by a program, or ended before.
     """
-    return read_recorded(owner, execution_rid).earlier()
+    return earlier_of(read_recorded(owner, execution_rid))
 
 
-class Recorded:
-    """The files that describe a run: those in its directory, and else those in the catalog.
+def earlier_of(recorded: Recorded) -> Earlier:
+    """What a run was to do.
 
     Args:
-        session: The catalog.
-        record: The run.
-        run: The run as this machine knows it.
+        recorded: The files that describe it.
+
+    Raises:
+        DerivaMLConfigurationError: A secret was left out of what it recorded.
+        DerivaMLDataError: It did not record how it was configured.
     """
-
-    def __init__(self, session: Session, record: ExecutionRecord, run: Run | None) -> None:
-        self.record = record
-        self.is_here = run is not None
-        self._session = session
-        self._here, is_whole = _in_directory(session, record.execution_rid) if run is not None else ({}, False)
-        self._there: Mapping[str, AssetUse] | None = {} if is_whole else None
-
-    def names(self) -> list[str]:
-        """The names of the files."""
-        return [*dict.fromkeys([*self._here, *self._catalog()])]
-
-    def find(self, ending: str) -> str | None:
-        """The name of the first file with this ending; None if there is none."""
-        for files in (self._here, self._catalog()):
-            for name in files:
-                if name.endswith(ending):
-                    return name
-        return None
-
-    def read(self, ending: str) -> str:
-        """The first file with this ending.
-
-        Raises:
-            DerivaMLDataError: There is none.
-        """
-        name = self.find(ending)
-        if name is None:
-            raise _not_recorded(self._session, self.record.execution_rid, ending)
-        if name in self._here:
-            return self._here[name].read_text(encoding="utf-8", errors="replace")
-        use = self._catalog()[name]
-        with tempfile.TemporaryDirectory(prefix="deriva-ml-") as folder:
-            target = Path(folder) / "file"
-            self._session.objects.fetch(use.url, target, md5=use.md5, length=use.length, durable=False)
-            return target.read_text(encoding="utf-8", errors="replace")
-
-    def refuse_masked(self, overrides: Sequence[str]) -> None:
-        """Refuse overrides from which a secret was left out.
-
-        Raises:
-            DerivaMLConfigurationError: There are such.
-        """
-        if masked := [one for one in overrides if MASK in one]:
-            raise DerivaMLConfigurationError(
-                f"Execution {self.record.execution_rid} was given a secret, which is not recorded: "
-                f"{', '.join(masked)}.",
-                hint="run it as a new one, with the secret and without --resume",
-            )
-
-    def earlier(self) -> Earlier:
-        """What the run was to do.
-
-        Raises:
-            DerivaMLConfigurationError: A secret was left out of what it recorded.
-            DerivaMLDataError: It did not record how it was configured.
-        """
-        hydra = _mapping(self.read("-hydra.yaml"))
-        hydra = hydra.get("hydra", hydra)
-        overrides = _list(self.read("-overrides.yaml"))
-        self.refuse_masked(overrides)
-        document = json.loads(self.read(CONFIGURATION))
-        inputs = {"datasets": document.get("datasets"), "assets": document.get("assets")}
-        patches = [name for name in self.names() if name.startswith("code") and name.endswith(".patch")]
-        return Earlier(
-            self.record.execution_rid,
-            self.record.status,
-            self.record.workflow_rid,
-            self._session.identity,
-            self._session.catalog_id,
-            self.is_here,
-            {name: self.read(name) for name in patches},
-            str(hydra["job"]["config_name"]),
-            overrides,
-            _mapping(self.read("-config.yaml")),
-            ExecutionConfiguration.model_validate(inputs),
-        )
-
-    def _catalog(self) -> Mapping[str, AssetUse]:
-        """The files in the catalog, which is not asked if all of them are here."""
-        if self._there is None:
-            self._there = _in_catalog(self._session, self.record.execution_rid)
-        return self._there
-
-
-def _in_directory(session: Session, execution_rid: str) -> tuple[dict[str, Path], bool]:
-    """The describing files that the run's directory has, by name; and whether none was cleaned away."""
-    manifest = Manifest(execution_root(session, execution_rid) / MANIFEST_NAME, execution_rid, read_only=True)
-    table = str(MLAsset.execution_metadata)
-    entries: list[AssetEntry] = [entry for entry in manifest.assets.values() if entry.asset_table == table]
-    files = {entry.file_name: manifest.file_of(entry) for entry in entries if manifest.file_of(entry).exists()}
-    return files, all(entry.status != UPLOADED or manifest.file_of(entry).exists() for entry in entries)
-
-
-def _in_catalog(session: Session, execution_rid: str) -> dict[str, AssetUse]:
-    """The describing files that the catalog has, by name; of several of one name the first."""
-    found: dict[str, AssetUse] = {}
-    for use in list_assets(session, execution_rid, "Output"):
-        if use.table == str(MLAsset.execution_metadata):
-            found.setdefault(use.file_name, use)
-    return found
-
-
-def _not_recorded(session: Session, execution_rid: str, ending: str) -> DerivaMLDataError:
-    return DerivaMLDataError(
-        f"Execution {execution_rid} has not recorded how it was configured: it has no file *{ending}.",
-        source=str(session.place),
-        hint="it was begun by a program, or ended before it was ready: run it as a new one",
+    hydra = _mapping(recorded.read("-hydra.yaml"))
+    hydra = hydra.get("hydra", hydra)
+    overrides = _list(recorded.read("-overrides.yaml"))
+    recorded.refuse_masked(overrides)
+    document = json.loads(recorded.read(CONFIGURATION))
+    inputs = {"datasets": document.get("datasets"), "assets": document.get("assets")}
+    patches = [name for name in recorded.names() if name.startswith("code") and name.endswith(".patch")]
+    return Earlier(
+        recorded.record.execution_rid,
+        recorded.record.status,
+        recorded.record.workflow_rid,
+        recorded.session.identity,
+        recorded.session.catalog_id,
+        recorded.is_here,
+        {name: recorded.read(name) for name in patches},
+        str(hydra["job"]["config_name"]),
+        overrides,
+        _mapping(recorded.read("-config.yaml")),
+        ExecutionConfiguration.model_validate(inputs),
     )
 
 

@@ -66,6 +66,9 @@ class Execution:
             model(ml_instance=ml, execution=run)
         execution.upload_execution_outputs()
 
+    Its ``attempt`` is 1, and one more each time that the run was taken up again: a model can go on from what the
+    earlier attempt left in ``working_dir``, or registered as an output (``docs/lifecycle.md``).
+
     Args:
         configuration: What the run is given.
         ml_object: The catalog: a ``DerivaML`` or its session.

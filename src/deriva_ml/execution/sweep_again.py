@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
-from deriva_ml.execution.anew import Earlier, Recorded, read_recorded
+from deriva_ml.execution.anew import Earlier, earlier_of
+from deriva_ml.execution.described import Recorded, read_recorded
 from deriva_ml.execution.execution_record import relatives_below
 from deriva_ml.execution.report import describe
 from deriva_ml.schema.session import HasSession, Session, session_of
@@ -137,7 +138,7 @@ def read_sweep(owner: HasSession | Session, recorded: Recorded) -> EarlierSweep:
             continue
         found = read_recorded(owner, job.execution_rid)
         try:
-            jobs[number] = found.earlier()  # of several with one number, the last that was made
+            jobs[number] = earlier_of(found)  # of several with one number, the last that was made
         except DerivaMLDataError:
             continue  # it was killed before it was written down what it was to do: it was never begun
     return EarlierSweep(

@@ -1,8 +1,7 @@
 """The runs of one working directory and their steps, in a SQLite file that several processes use at once.
 
 1. A run is noted here before it is noted in the catalog, so that a crash in between is found and repaired.
-2. One call is one transaction, on the disk when the call returns. Writers begin with ``BEGIN IMMEDIATE`` and wait for
-   one another; the waiting time is set before anything else, since the switch to write-ahead logging needs it too.
+2. One call is one transaction, on the disk when the call returns (:mod:`deriva_ml.workspace.journal_file`).
 3. A run is called dead only by evidence (:mod:`deriva_ml.workspace.evidence`).
 4. What the catalog must still be told is kept: ``synced`` is false from a move until :meth:`Journal.mark_synced`.
 """
@@ -10,47 +9,25 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from deriva_ml.core.enums import Status
-from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError, DerivaMLNotFoundError
-from deriva_ml.core.files import make_directory, unusable_directory
+from deriva_ml.core.exceptions import DerivaMLExecutionError, DerivaMLNotFoundError
 from deriva_ml.workspace.evidence import ProcessMark, Sign
+from deriva_ml.workspace.journal_file import JournalFile
 
 __all__ = ["JOURNAL_NAME", "Journal", "Run", "Step"]
 
 JOURNAL_NAME = "journal.db"
 """The name of the journal in a working directory."""
 
-FORMAT = 1
-WAIT_S = 60.0
 ENDED = frozenset({Status.completed.value, Status.failed.value, Status.aborted.value})
 """Statuses of a run that no process works on any more."""
-
-_SCHEMA = """
-CREATE TABLE run (
-    id INTEGER PRIMARY KEY,
-    execution TEXT NOT NULL, catalog TEXT NOT NULL, catalog_id TEXT NOT NULL,
-    workflow TEXT, status TEXT NOT NULL, detail TEXT NOT NULL DEFAULT '', synced INTEGER NOT NULL DEFAULT 0,
-    upload_state TEXT NOT NULL DEFAULT 'none', directory TEXT NOT NULL, error TEXT,
-    host TEXT NOT NULL, boot TEXT NOT NULL, namespace TEXT NOT NULL, pid INTEGER NOT NULL, process_start TEXT NOT NULL,
-    started TEXT NOT NULL, heartbeat TEXT NOT NULL, stopped TEXT,
-    UNIQUE (catalog, catalog_id, execution)
-) STRICT;
-CREATE TABLE step (
-    id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
-    at TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL
-) STRICT;
-CREATE INDEX step_run ON step (run);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +86,7 @@ class Journal:
         self.catalog = catalog
         self.catalog_id = str(catalog_id)
         self._now = now
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._kept = False
-        self._owner = 0
+        self._file = JournalFile(self.path)
 
     def open_run(
         self,
@@ -131,7 +105,7 @@ class Journal:
             DerivaMLExecutionError: Another process that is alive holds the run.
         """
         mark, at = ProcessMark.current(), self._time()
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             old = self._row(sql, execution)
             if old is None:
                 sql.execute(
@@ -157,7 +131,7 @@ class Journal:
             DerivaMLExecutionError: Another process that is alive holds the run.
         """
         mark, at = ProcessMark.current(), self._time()
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             old = self._known(sql, execution)
             if _mark(old) != mark:
                 self._take_over(sql, old, mark, at)
@@ -173,7 +147,7 @@ class Journal:
             DerivaMLExecutionError: Something became of the run since it was read, as when another process takes it up.
         """
         mark, at = ProcessMark.current(), self._time()
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             old = self._known(sql, seen.execution)
             if _run(old) != seen:
                 raise DerivaMLExecutionError(
@@ -211,7 +185,7 @@ class Journal:
     def move(self, execution: str, status: str, detail: str = "") -> Run:
         """Note that a run has a new status, which the catalog is still to be told."""
         at = self._time()
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             self._known(sql, execution)
             self._set(sql, execution, status=status, detail=detail, synced=0, heartbeat=at)
             if status in ENDED:
@@ -221,7 +195,7 @@ class Journal:
 
     def mark_synced(self, execution: str, status: str) -> None:
         """Note that the catalog knows this status; without effect if the run has moved on."""
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             row = self._known(sql, execution)
             if row["status"] == status:
                 self._set(sql, execution, synced=1)
@@ -232,7 +206,7 @@ class Journal:
         Raises:
             DerivaMLNotFoundError: The journal does not know it.
         """
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             row = self._known(sql, execution)
             if row["status"] in ENDED or _mark(row) != ProcessMark.current():
                 return False
@@ -241,13 +215,13 @@ class Journal:
 
     def note(self, execution: str, what: str, detail: str = "") -> None:
         """Note a step that is no change of status."""
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             self._known(sql, execution)
             self._note(sql, execution, what, detail, self._time())
 
     def set_upload(self, execution: str, state: str, error: str | None = None) -> Run:
         """Note how far the upload is: ``none``, ``pending``, ``uploaded`` or ``failed``."""
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             self._known(sql, execution)
             self._set(sql, execution, upload_state=state, error=error, synced=0)
             self._note(sql, execution, "upload", f"{state}: {error}" if error else state, self._time())
@@ -260,7 +234,7 @@ class Journal:
         """
         at = self._time()
         ended = {"status": status, "detail": detail, "error": error, "upload_state": upload_state}
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             row = self._row(sql, seen.execution)
             if row is None or _run(row) != seen:
                 return None
@@ -270,14 +244,14 @@ class Journal:
 
     def forget(self, execution: str) -> None:
         """Remove a run and its steps from the journal; without effect if it is not there."""
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             row = self._row(sql, execution)
             if row is not None:
                 sql.execute("DELETE FROM run WHERE id = ?", (row["id"],))
 
     def forget_unchanged(self, seen: Run) -> bool:
         """Remove a run unless something became of it since it was read; whether it was removed."""
-        with self._transaction() as sql:
+        with self._file.transaction() as sql:
             row = self._row(sql, seen.execution)
             if row is None or _run(row) != seen:
                 return False
@@ -290,12 +264,12 @@ class Journal:
         Raises:
             DerivaMLNotFoundError: The journal does not know it.
         """
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             return _run(self._known(sql, execution))
 
     def runs(self) -> list[Run]:
         """The runs on this catalog, the newest first."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             rows = sql.execute(
                 "SELECT * FROM run WHERE catalog = ? AND catalog_id = ? ORDER BY id DESC",
                 (self.catalog, self.catalog_id),
@@ -304,7 +278,7 @@ class Journal:
 
     def steps(self, execution: str) -> list[Step]:
         """What a run did, in order."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             rows = sql.execute(
                 "SELECT at, what, detail FROM step WHERE run = ? ORDER BY id", (self._known(sql, execution)["id"],)
             )
@@ -323,12 +297,10 @@ class Journal:
 
     def close(self) -> None:
         """Close the file, which a block of ``with`` has kept open."""
-        with self._lock:
-            self._kept = False
-            self._give_back()
+        self._file.close()
 
     def __enter__(self) -> Self:
-        self._kept = True
+        self._file.keep()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -336,85 +308,6 @@ class Journal:
 
     def _time(self) -> str:
         return self._now().isoformat(timespec="milliseconds")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as sql:
-            sql.execute("BEGIN IMMEDIATE")
-            try:
-                yield sql
-            except BaseException:
-                sql.execute("ROLLBACK")
-                raise
-            sql.execute("COMMIT")
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._translated():
-            try:
-                yield self._open()
-            finally:
-                if not self._kept:
-                    self._give_back()
-
-    def _give_back(self) -> None:
-        if self._connection is not None and self._owner == os.getpid():
-            self._connection.close()
-        self._connection = None
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-                raise unusable_directory(self.path.parent, OSError(None, f"its {self.path.name}: {error}")) from error
-            raise DerivaMLExecutionError(
-                f"The journal {self.path} cannot be used: {error}.",
-                source=str(self.path),
-                hint="make room on the disk, or move the file away: only the history of runs on this machine is in it",
-            ) from error
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is not None and self._owner == os.getpid():
-            return self._connection
-        # a connection that was inherited through a fork must not be used, nor closed
-        make_directory(self.path.parent)
-        sql = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
-        try:
-            sql.row_factory = sqlite3.Row
-            sql.execute("PRAGMA journal_mode = WAL")
-            sql.execute("PRAGMA synchronous = FULL")
-            sql.execute("PRAGMA foreign_keys = ON")
-            self._prepare(sql)
-        except BaseException:
-            sql.close()
-            raise
-        self._connection, self._owner = sql, os.getpid()
-        return sql
-
-    def _prepare(self, sql: sqlite3.Connection) -> None:
-        """Make the tables, once, whichever process is first."""
-        if self._format(sql) == 0:
-            sql.execute("BEGIN IMMEDIATE")
-            try:
-                if self._format(sql) == 0:
-                    for statement in filter(str.strip, _SCHEMA.split(";")):
-                        sql.execute(statement)
-                    sql.execute(f"PRAGMA user_version = {FORMAT}")
-            except BaseException:
-                sql.execute("ROLLBACK")
-                raise
-            sql.execute("COMMIT")
-        if (found := self._format(sql)) != FORMAT:
-            raise DerivaMLDataError(
-                f"The journal {self.path} is of format {found}.",
-                allowed=[str(FORMAT)],
-                hint="use the version of deriva-ml that wrote it",
-            )
-
-    def _format(self, sql: sqlite3.Connection) -> int:
-        return int(sql.execute("PRAGMA user_version").fetchone()[0])
 
     def _row(self, sql: sqlite3.Connection, execution: str) -> sqlite3.Row | None:
         found: sqlite3.Row | None = sql.execute(
