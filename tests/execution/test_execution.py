@@ -567,3 +567,19 @@ def test_a_file_that_is_written_again_after_its_upload_is_an_output_of_its_own(m
     assert set(found) == {len("epoch1"), len("epoch2 final")}
     assert {asset.description for asset in found.values()} == {"a checkpoint"}
     assert execution.upload_execution_outputs() == {}
+
+
+def test_a_failure_is_recorded_though_this_machine_can_note_nothing_any_more(ml, configuration):
+    execution = Execution(configuration, ml)
+    with pytest.raises(ValueError, match="no good"), execution:
+        with open_journal(ml.session) as journal:
+            path = journal.path
+        execution._ledger.journal.close()
+        for file in path.parent.glob(f"{path.name}*"):
+            file.unlink()
+        path.write_bytes(b"no database" * 1000)
+        raise ValueError("no good")
+    record = lookup_execution(ml.session, execution.execution_rid)
+    assert record.status is Status.failed
+    assert record.status_detail.startswith("ValueError: no good")
+    assert record.stop_time is not None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.enums import MLTable, Status
-from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.core.exceptions import DerivaMLException, DerivaMLUnreachable
 from deriva_ml.core.logging_config import get_logger
 from deriva_ml.execution.masking import Mask
 from deriva_ml.execution.states import Upload, check_move, check_upload_move, is_final
@@ -124,6 +124,20 @@ class Ledger:
         if told and ended:
             self.journal.mark_synced(self.execution_rid, status.value)
         self._rest()
+
+    def tell_end(self, status: Status, detail: str, **columns: Any) -> None:
+        """Tell the catalog how a run ended where the journal could not be told: whatever can be, shall be true.
+
+        Args:
+            status: The last status.
+            detail: What there is to say of it.
+            columns: Further columns of the run's row.
+        """
+        self.status, self.detail = status, self._mask.text(detail)[:LONGEST_DETAIL]
+        try:
+            self._tell({"Status": status.value, "Status_Detail": self.detail, **columns})
+        except DerivaMLException as error:
+            get_logger("execution").warning("Nor could the catalog be told: %s", str(error).splitlines()[0])
 
     def catch_up(self) -> None:
         """Know what another process has noted of the run meanwhile."""
