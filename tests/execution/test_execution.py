@@ -645,3 +645,19 @@ def test_words_that_mean_nothing_are_refused(world, configuration):
         ml.gc_executions(older_than=5)
     with pytest.raises(DerivaMLValidationError, match="no moment"):
         ml.list_executions(since="yesterday")
+
+
+def test_a_failure_is_recorded_though_this_machine_can_note_nothing_any_more(ml, configuration):
+    execution = Execution(configuration, ml)
+    with pytest.raises(ValueError, match="no good"), execution:
+        with open_journal(ml.session) as journal:
+            path = journal.path
+        execution._ledger.journal.close()
+        for file in path.parent.glob(f"{path.name}*"):
+            file.unlink()
+        path.write_bytes(b"no database" * 1000)
+        raise ValueError("no good")
+    record = lookup_execution(ml.session, execution.execution_rid)
+    assert record.status is Status.failed
+    assert record.status_detail.startswith("ValueError: no good")
+    assert record.stop_time is not None

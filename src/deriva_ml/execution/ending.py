@@ -1,7 +1,8 @@
 """How a run ends: its times, what is said of the error that ended it, and what is given back.
 
 1. Whether outputs are waiting is written down with the end itself, so that no ended run is without its upload state.
-2. An error that ends a run goes on to the caller. A second one, met while the first is recorded, becomes a note of it:
+2. Where the journal cannot be written, because the disk is full, the catalog is told of the end all the same.
+3. An error that ends a run goes on to the caller. A second one, met while the first is recorded, becomes a note of it:
    what is left is in the journal, and the run can be resumed.
 """
 
@@ -81,6 +82,7 @@ def end_badly(
         error.add_note(f"Then, while the failed run was recorded: {second}")
         # that the catalog cannot be reached, the ledger has said already
         if not isinstance(second, DerivaMLUnreachable):
+            ledger.tell_end(status, detail, Stop_Time=now.isoformat())
             get_logger("execution").warning("The failed run %s is not recorded whole: %s", ledger.execution_rid, second)
         return None
 

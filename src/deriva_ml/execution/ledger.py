@@ -21,6 +21,7 @@ from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import (
     DerivaMLAuthenticationError,
     DerivaMLCatalogError,
+    DerivaMLException,
     DerivaMLExecutionError,
     DerivaMLUnreachable,
 )
@@ -188,6 +189,20 @@ class Ledger:
         # the row tells the last attempt; those before are told by the files about them
         times = dict.fromkeys(("Start_Time", "Stop_Time", *DURATIONS))
         self._tell({"Status": self.status.value, "Status_Detail": detail, **times})
+
+    def tell_end(self, status: Status, detail: str, **columns: Any) -> None:
+        """Tell the catalog how a run ended where the journal could not be told: whatever can be, shall be true.
+
+        Args:
+            status: The last status.
+            detail: What there is to say of it.
+            columns: Further columns of the run's row.
+        """
+        self.status, self.detail = status, self._mask.text(detail)[:LONGEST_DETAIL]
+        try:
+            self._tell({"Status": status.value, "Status_Detail": self.detail, **columns})
+        except DerivaMLException as error:
+            get_logger("execution").warning("Nor could the catalog be told: %s", str(error).splitlines()[0])
 
     def catch_up(self) -> None:
         """Know what another process has noted of the run meanwhile."""

@@ -62,12 +62,13 @@ def what_ended(verdict: Verdict, model: Any, execution: Execution) -> BaseExcept
 
 def what_was_lost(lost: DerivaMLException, model: Any, execution: Execution) -> DerivaMLModelError:
     """The error of a model that ended well, and removed or damaged what the run had noted of itself."""
-    return DerivaMLModelError(
+    text = (
         f"The model {model_name(model)} ended, and what the run had registered cannot be read any more: "
-        f"{lost.args[0] if lost.args else lost}",
-        source=str(execution.working_dir),
-        hint="a model may write into the run's directory, and must leave what it finds there",
+        f"{lost.args[0] if lost.args else lost}"
     )
+    removed = "a model may write into the run's directory, and must leave what it finds there"
+    hint = lost.hint if execution.manifest.path.exists() else removed
+    return DerivaMLModelError(text, source=str(execution.working_dir), hint=hint, detail=text)
 
 
 def ended_itself(model: Any, execution: Execution) -> DerivaMLModelError:

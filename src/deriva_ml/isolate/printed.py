@@ -29,6 +29,9 @@ class Printed:
         sources: File descriptors to read from.
         echo: Is given it too.
         veil: Changes what is kept, line by line; by default it is kept byte for byte.
+
+    Attributes:
+        lost: By file, why it could not be kept whole.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Printed:
         self._begun: dict[int, bytes] = {}
         self._files: dict[int, IO[bytes]] = {}
         self._stack = ExitStack()
+        self.lost: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         for source, name in self._names.items():
@@ -91,8 +95,9 @@ class Printed:
         try:
             while content:
                 content = content[file.write(content) :]
-        except OSError:
+        except OSError as error:
             del self._files[source]
+            self.lost[self._names[source]] = error.strerror or str(error)
 
     def drain(self) -> None:
         """Take what was printed before the end; whoever still holds the other end is not waited for."""

@@ -406,6 +406,7 @@ class _Watch:
         evidence.leftovers += [f"a process was left behind, and ended: {name}" for name in names[:MOST_NAMES]]
         if len(names) > MOST_NAMES:
             evidence.leftovers.append(f"{len(names) - MOST_NAMES} more processes were left behind, and ended")
+        evidence.leftovers += [f"{name} is not whole: {reason}" for name, reason in self._printed.lost.items()]
         evidence.stack = "\n".join(tail(job.folder / CRASH, 200, 64 * 1024))
         evidence.cut_itself_off = evidence.stack.startswith(CUT_OFF)
         printed = [tail(job.folder / name, LAST_LINES, 16 * 1024) for name in (STDOUT, STDERR)]
