@@ -41,8 +41,8 @@ dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hy
   deriva-ml-run --resume RID                         do anew what a run was to do that failed or was aborted
 
 Exit codes: 0 done, 1 the run or some job failed, 2 the request was wrong, 4 the model has ended well and the upload is
-incomplete, as where the catalog was lost (finish it with deriva-ml-upload), 5 the catalog cannot be reached, and the model
-did not run, 130 interrupted, 143 terminated (SIGTERM).
+incomplete, as where the catalog was lost (finish it with deriva-ml-upload), 5 the catalog cannot be reached and the
+model did not run, 130 interrupted, 143 terminated (SIGTERM).
 """
 
 
