@@ -6,13 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from deriva_ml.cli.terminal import emit, escape_text, grid, table_of, title
+from deriva_ml.cli.tables import Table
+from deriva_ml.cli.terminal import emit, escape_text, table_of, title
 from deriva_ml.core.exceptions import DerivaMLDirtyWorkflowError, DerivaMLException
 from deriva_ml.core.files import human_size
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from deriva_ml.execution.dry_run import PlaceAhead
     from deriva_ml.execution.needs import InputNeed
     from deriva_ml.execution.outcome import Outcome
@@ -28,7 +27,7 @@ FULL = "it went the whole way in a copy of the catalog, which is gone now; this 
 
 def show_ahead(outcome: Outcome) -> None:
     """Print what a dry run found of one run."""
-    lines = grid()
+    lines = Table()
     lines.add_row("Dry run", BAD if outcome.error is not None else GOOD)
     if outcome.checked is not None:
         _add_run(lines, outcome.checked)
@@ -43,7 +42,7 @@ def show_ahead(outcome: Outcome) -> None:
 def show_sweep_ahead(sweep: SweepOutcome) -> None:
     """Print what a dry run found of what the jobs of a sweep have in common."""
     places = sweep.places
-    lines = grid()
+    lines = Table()
     lines.add_row("Dry run", BAD if sweep.error is not None or sweep.failed else GOOD)
     keys = f" over {escape_text(', '.join(sweep.swept))}" if sweep.swept else ""
     lines.add_row("Sweep", f"one parent execution, and {len(sweep.jobs)} that are part of it{keys}")
@@ -61,7 +60,7 @@ def show_sweep_ahead(sweep: SweepOutcome) -> None:
 
 def say_full(was_opened: bool) -> None:
     """Print what a dry run of the whole way was."""
-    lines = grid()
+    lines = Table()
     lines.add_row("Dry run", FULL if was_opened else BAD)
     emit(lines)
 

@@ -34,4 +34,4 @@ class Command:
             The exit code.
         """
         flags = self.parser().parse_args(argv)
-        return guarded(partial(self.body, flags), debug=flags.debug)
+        return guarded(partial(self.body, flags), debug=flags.debug, is_process=argv is None)

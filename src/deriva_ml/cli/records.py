@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from deriva_ml.cli.terminal import coloured, emit, escape_text, grid, local_time, table_of, title
+from deriva_ml.cli.tables import Table
+from deriva_ml.cli.terminal import coloured, emit, escape_text, local_time, table_of, title
 from deriva_ml.core.files import human_size
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from deriva_ml.execution.execution_record import ExecutionRecord
     from deriva_ml.execution.local_runs import ExecutionSnapshot
     from deriva_ml.execution.report import RunReport
@@ -99,7 +98,7 @@ def _kept(metadata: Sequence[AssetUse]) -> str:
 
 def _head(report: RunReport) -> Table:
     record, workflow = report.record, report.workflow
-    lines = grid()
+    lines = Table()
     status = coloured(str(record.status))
     if record.upload_state and record.upload_state != "uploaded":
         status += f", upload {record.upload_state}"

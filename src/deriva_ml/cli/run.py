@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     is_listing = flags.info or flags.list_configs  # which has a JSON of its own
     run = _answer_json if flags.json and not is_listing else _run
-    return guarded(partial(run, flags, rest), debug=flags.debug)
+    return guarded(partial(run, flags, rest), debug=flags.debug, is_process=argv is None)
 
 
 def _parts(word: str) -> list[str]:

@@ -110,23 +110,18 @@ def _show(items: Sequence[StoredItem]) -> None:
     """Print a line for each item, and the totals."""
     from datetime import UTC, datetime
 
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    from deriva_ml.cli.terminal import emit
+    from deriva_ml.cli.tables import Table
+    from deriva_ml.cli.terminal import emit, escape_text
     from deriva_ml.core.files import human_size
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
-    for name in ("Catalog", "RID", "Type", "Size", "Files", "Modified", "What"):
-        right = name in ("Size", "Files")
-        table.add_column(name, justify="right" if right else "left", no_wrap=name != "What", overflow="fold")
+    columns = ("Catalog", "RID", "Type", "Size", "Files", "Modified", "What")
+    table = Table(columns, right=("Size", "Files"), fixed=columns[:-1])
     for item in items:
         when = datetime.fromtimestamp(item.modified, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
-        stays = f" [yellow](stays: {escape(item.kept)})[/yellow]" if item.kept else ""
-        what = escape(item.detail or str(item.path)) + stays
-        row = (escape(str(item.place)), item.rid, str(item.kind), human_size(item.size), str(item.files), when, what)
-        table.add_row(*row)
+        stays = f" [yellow](stays: {escape_text(item.kept)})[/yellow]" if item.kept else ""
+        what = escape_text(item.detail or str(item.path)) + stays
+        place, size = escape_text(str(item.place)), human_size(item.size)
+        table.add_row(place, item.rid, str(item.kind), size, str(item.files), when, what)
     cache = sum(item.size for item in items if item.kind.is_cache)
     runs = sum(item.size for item in items if not item.kind.is_cache)
     total = f"Total: {human_size(cache + runs)} in {len(items)} item(s)"

@@ -5,20 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from deriva_ml.cli.tables import Table, escape_text, plain_text
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
 __all__ = [
     "coloured",
     "console",
     "emit",
     "escape_text",
-    "grid",
     "json_text",
     "local_time",
     "show_json",
@@ -40,38 +41,26 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False, emoji=False)
 
 
-def emit(*parts: RenderableType) -> None:
+def emit(*parts: str | Table | RenderableType) -> None:
     """Print parts one after the other, each with its lines' padding cut off."""
-    from rich.table import Table
-
-    out = console()
-    width = out.width
+    if sys.stdout.isatty() or not all(isinstance(part, (str, Table)) for part in parts):
+        _emit_rich(parts)
+        return
     for part in parts:
-        out.width = max(width, _fixed_width(part)) if isinstance(part, Table) else width
-        with out.capture() as text:
-            out.print(part)
-        for line in text.get().splitlines():
+        for line in part.lines() if isinstance(part, Table) else plain_text(str(part)).split("\n"):
             print(line.rstrip())
 
 
-FLEXIBLE_WIDTH = 12
-"""What a column whose text may be folded gets at least."""
-
-
-def _fixed_width(table: Table) -> int:
-    """Keep the columns that may not be folded as wide as their content; how wide the table is then at least.
-
-    In a terminal that is narrower the lines are broken by the terminal, and nothing is cut off.
-    """
-    from rich.text import Text
-
-    total = 0
-    for column in table.columns:
-        if column.no_wrap:
-            cells = [str(column.header), *(cell for cell in column.cells if isinstance(cell, str))]
-            column.min_width = max(Text.from_markup(cell).cell_len for cell in cells)
-        total += (column.min_width or FLEXIBLE_WIDTH) + 3
-    return total
+def _emit_rich(parts: Iterable[str | Table | RenderableType]) -> None:
+    """Print parts in colours, as wide as the terminal; whole lines where it is a file or a pipe."""
+    out = console()
+    width = out.width
+    for part in parts:
+        out.width = max(width, part.least_width()) if isinstance(part, Table) else width
+        with out.capture() as text:
+            out.print(part.rich() if isinstance(part, Table) else part)
+        for line in text.get().splitlines():
+            print(line.rstrip())
 
 
 def show_json(value: Any) -> None:
@@ -100,33 +89,12 @@ def title(text: str) -> str:
 
 
 def table_of(*columns: str) -> Table:
-    """A table whose columns have the house's widths and alignments."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
-    for name in columns:
-        right = name in ("Size", "Values", "Time", "Job")
-        fixed = name in ("RID", "Execution", "Started", "Version", "Status", "Size", "Time", "Job")
-        table.add_column(name, justify="right" if right else "left", no_wrap=fixed, overflow="fold")
-    return table
-
-
-def grid() -> Table:
-    """Names and what they stand for, side by side."""
-    from rich.table import Table
-
-    made = Table.grid(padding=(0, 2))
-    made.add_column(style="dim", no_wrap=True)
-    made.add_column(overflow="fold")
-    return made
-
-
-def escape_text(text: str) -> str:
-    """Text in which nothing is taken for markup."""
-    from rich.markup import escape
-
-    return escape(text)
+    """A table whose columns have the house's alignments."""
+    return Table(
+        columns,
+        right=("Size", "Values", "Time", "Job", "Files"),
+        fixed=("RID", "Execution", "Started", "Version", "Status", "Size", "Time", "Job"),
+    )
 
 
 def coloured(status: str) -> str:

@@ -153,12 +153,13 @@ def _same_part(key: str, other: str) -> bool:
 @contextmanager
 def hydra_session(job_name: str, base: str = VERSION_BASE) -> Iterator[Any]:
     """Hydra, ready to compose; its process-wide state, and the log's, is as before at the end of the block."""
-    from hydra import initialize
+    from hydra import initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
 
     Settings.read().make_home()
 
-    with state_kept(), initialize(config_path=None, job_name=job_name, **version_base(base)):
+    # Hydra's own package, where it looks anyhow: hydra.initialize would read the sources of all callers to find another
+    with state_kept(), initialize_config_module("hydra.conf", job_name=job_name, **version_base(base)):
         yield GlobalHydra.instance().hydra
 
 

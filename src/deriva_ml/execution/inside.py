@@ -9,6 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
+
+from deriva_ml.catalog.piped import Piped
+from deriva_ml.connect import Connection, through
+from deriva_ml.core.config import resolve_place
+from deriva_ml.execution.execution import Execution
+from deriva_ml.execution.handover import opened_from
+from deriva_ml.execution.request import instantiate, open_catalog
+from deriva_ml.wire.batch import Limits
+
 if TYPE_CHECKING:
     from deriva_ml.isolate.child import Conversation
 
@@ -24,16 +34,6 @@ def call_model(parent: Conversation, *, place: dict[str, Any], run: dict[str, An
         run: What ``handover.facts_of`` says of the run.
         config: The composed configuration as YAML, for a process that did not inherit it.
     """
-    from omegaconf import OmegaConf
-
-    from deriva_ml.catalog.piped import Piped
-    from deriva_ml.connect import Connection, through
-    from deriva_ml.core.config import resolve_place
-    from deriva_ml.execution.execution import Execution
-    from deriva_ml.execution.handover import opened_from
-    from deriva_ml.execution.request import instantiate, open_catalog
-    from deriva_ml.wire.batch import Limits
-
     composed = parent.inherited if config is None else OmegaConf.create(config)
     request = instantiate(composed)
     batch = None if place["batch"] is None else Limits(**place["batch"])

@@ -73,6 +73,15 @@ def _calls_model(config: Any) -> bool:
         return False
 
 
+def _copy(config: Any) -> Started:
+    """A copy of this process, once it has imported what both of them need: what the copy has, it need not import."""
+    import deriva_ml.execution.inside  # noqa: F401
+    from deriva_ml.execution.request import catalog_class
+
+    catalog_class()
+    return copy_process(config)
+
+
 @contextlib.contextmanager
 def prepare(config: Any, *, alone: bool = True) -> Iterator[Isolation | None]:
     """Prepare a child for the model of a run, if the configuration wants one; None if not.
@@ -94,7 +103,7 @@ def prepare(config: Any, *, alone: bool = True) -> Iterator[Isolation | None]:
     if wanted == "inline" or not _calls_model(config):
         yield None
         return
-    isolation = Isolation(config, copy_process(config) if alone and can_copy() else None)
+    isolation = Isolation(config, _copy(config) if alone and can_copy() else None)
     try:
         yield isolation
     finally:

@@ -5,6 +5,7 @@ A model that raises ends a run that is recorded as Failed, with the outputs that
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -61,6 +62,9 @@ def record_run(
     execution = ml.create_execution(outcome.checked.configuration, **place)
     error: BaseException | None = None
     flags = place_flags(outcome.hostname, outcome.catalog_id)
+    if not gc.isenabled():  # a command does without while it starts; what it has made by now lasts
+        gc.freeze()
+        gc.enable()
     try:
         with _way_out_told(execution, flags), execution.execute() as running:
             if options.earlier is not None:

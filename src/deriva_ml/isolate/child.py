@@ -131,10 +131,12 @@ def become(channel: Channel, printed: tuple[int, int], inherited: Any) -> NoRetu
         inherited: What the function of the job finds as ``Conversation.inherited``.
     """
     import atexit
+    import gc
 
     code = 1
     try:
         os.setsid()
+        gc.enable()
         atexit._clear()  # noqa: SLF001 - what the other process would do at its end is not to be done twice
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in zip((nothing, *printed), (0, 1, 2), strict=True):

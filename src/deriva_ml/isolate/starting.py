@@ -7,6 +7,7 @@ so it is made before there is anything in this process that it should not have: 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -130,6 +131,7 @@ def copy_process(inherited: Any = None) -> Started:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # replaced, or closed: nothing waits in it then
             stream.flush()
+    gc.freeze()  # what is there now is no business of the copy's collector, which would touch, and so copy, all of it
     with warnings.catch_warnings():
         # of threads that libraries started in native code, which have handlers for this
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -139,6 +141,7 @@ def copy_process(inherited: Any = None) -> Started:
         os.close(out[0])
         os.close(err[0])
         become(Channel(theirs), (out[1], err[1]), inherited)
+    gc.unfreeze()
     theirs.close()
     os.close(out[1])
     os.close(err[1])
