@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import requests
 from tests.line import Line, line_to
 
+from deriva_ml.catalog.http_connections import adapter
 from deriva_ml.catalog.outage import Outage
 from deriva_ml.catalog.transport import PROBE, Http, Retry, brief, tuned
 from deriva_ml.core.exceptions import DerivaMLUnreachable
@@ -125,7 +127,20 @@ def test_what_can_be_left_out_is_given_up_soon() -> None:
     assert PROBE <= 10
 
 
-def test_an_answer_that_takes_long_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_answer_that_takes_long_is_waited_for_and_told(line: Line) -> None:
+    told: list[tuple[float, float]] = []
+    session = requests.Session()
+    session.mount("http://", adapter(2, lambda *seconds: told.append(seconds), quiet=0.1))
+    line.delay = 0.4
+    assert session.get(f"{line.url}/x", timeout=(5.0, 5.0)).status_code == 200
+    assert told == [(0.1, 5.0)]
+    line.delay = 0.0
+    assert session.get(f"{line.url}/x", timeout=(5.0, 5.0)).status_code == 200
+    assert len(told) == 1
+    session.close()
+
+
+def test_what_is_told_of_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "deriva_ml")
     outage = Outage("http://x")
     outage.slow(20.0, 600.0)

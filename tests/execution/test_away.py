@@ -13,6 +13,7 @@ import pytest
 from tests.line import Line, line_to
 from tests.serving import Server
 
+from deriva_ml.asset.aux_classes import AssetSpec
 from deriva_ml.core.enums import Status
 from deriva_ml.core.ermrest import ColumnDefinition, TableDefinition
 from deriva_ml.core.exceptions import DerivaMLAuthenticationError, DerivaMLUnreachable, DerivaMLUploadError
@@ -278,6 +279,25 @@ def test_a_run_whose_row_could_not_be_made_gets_it_from_the_next_command(far: Fa
     assert record.status is Status.failed
     assert "No answer" in str(record.status_detail)
     assert far.near.commit_pending_executions().complete
+
+
+@pytest.mark.slow
+def test_a_catalog_that_is_lost_while_inputs_are_brought(far: Far, world: Any, configuration: Any) -> None:
+    given = configuration.model_copy(update={"assets": [AssetSpec(rid=world.asset)]})
+    gone: list[bool] = []
+
+    def lose(content: bytes) -> bool:
+        if b"GET /hatrac" in content:
+            gone.append(True)
+        return bool(gone)
+
+    far.line.lose = lose
+    with pytest.raises(DerivaMLUnreachable):
+        far.ml.create_execution(given)
+    far.line.lose = lambda _content: False
+    assert far.ml.commit_pending_executions().complete
+    [left] = far.ml.list_executions()
+    assert far.state(left.execution_rid) == ("Failed", "uploaded")
 
 
 def test_a_token_that_is_not_known_any_more_loses_nothing(far: Far, configuration: Any) -> None:

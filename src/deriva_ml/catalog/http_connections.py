@@ -23,12 +23,13 @@ QUIET = 20.0
 """After so many seconds without an answer that is said."""
 
 
-def adapter(size: int, slow: Callable[[float, float], None]) -> HTTPAdapter:
+def adapter(size: int, slow: Callable[[float, float], None], *, quiet: float = QUIET) -> HTTPAdapter:
     """What ``requests`` gets connections from.
 
     Args:
         size: How many connections to one host are kept.
         slow: Is told of an answer that takes long: for how many seconds it was waited for, and what the limit is.
+        quiet: After how many seconds.
     """
     from requests.adapters import HTTPAdapter
     from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -39,7 +40,7 @@ def adapter(size: int, slow: Callable[[float, float], None]) -> HTTPAdapter:
             return _connected(self, super()._new_conn)
 
         def getresponse(self) -> Any:
-            _watch(self, slow)
+            _watch(self, slow, quiet)
             return super().getresponse()
 
     class Secure(HTTPSConnection):
@@ -47,7 +48,7 @@ def adapter(size: int, slow: Callable[[float, float], None]) -> HTTPAdapter:
             return _connected(self, super()._new_conn)
 
         def getresponse(self) -> Any:
-            _watch(self, slow)
+            _watch(self, slow, quiet)
             return super().getresponse()
 
     class PlainPool(HTTPConnectionPool):
@@ -77,16 +78,16 @@ def _connected(connection: Any, make: Callable[[], socket.socket]) -> socket.soc
     return made
 
 
-def _watch(connection: Any, slow: Callable[[float, float], None]) -> None:
+def _watch(connection: Any, slow: Callable[[float, float], None], quiet: float) -> None:
     """Wait a while for an answer to begin; if it does not, say that it is waited for."""
     from urllib3.util.wait import wait_for_read
 
     limit = connection.timeout
-    if connection.sock is None or not isinstance(limit, int | float) or limit <= QUIET:
+    if connection.sock is None or not isinstance(limit, int | float) or limit <= quiet:
         return
     pending = getattr(connection.sock, "pending", None)  # of TLS: what has arrived and been decrypted
-    if not (pending and pending()) and not wait_for_read(connection.sock, QUIET):
-        slow(QUIET, limit)
+    if not (pending and pending()) and not wait_for_read(connection.sock, quiet):
+        slow(quiet, limit)
 
 
 def reason_of(error: BaseException) -> str:

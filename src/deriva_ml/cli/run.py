@@ -44,9 +44,9 @@ dry_run=true, and Hydra's own flags (--cfg job, --resolve, --info defaults, --hy
   deriva-ml-run --resume PARENT                      finish a sweep: jobs that completed stay
   deriva-ml-run --resume RID dry_run=true            show what would be run, record nothing
 
-Exit codes: 0 done, 1 the run or some job failed, 2 the request was wrong, 4 the upload is incomplete (finish it with
-deriva-ml-upload), 5 the catalog cannot be reached, 130 interrupted,
-129 the terminal was closed (SIGHUP), 143 terminated (SIGTERM).
+Exit codes: 0 done, 1 the run or some job failed, 2 the request was wrong, 4 the model has ended well and the upload is
+incomplete, as where the catalog was lost (finish it with deriva-ml-upload), 5 the catalog cannot be reached and the
+model did not run, 129 the terminal was closed (SIGHUP), 130 interrupted, 143 terminated (SIGTERM).
 """
 
 

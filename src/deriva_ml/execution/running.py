@@ -63,10 +63,10 @@ def record_run(
     ml.on_download = options.on_download
     execution, why_new = _begin(ml, outcome.checked.configuration, outcome.number, child, options.earlier)
     error: BaseException | None = None
+    flags = place_flags(outcome.hostname, outcome.catalog_id)
     if not gc.isenabled():  # a command does without while it starts; what it has made by now lasts
         gc.freeze()
         gc.enable()
-    flags = place_flags(outcome.hostname, outcome.catalog_id)
     try:
         with _way_out_told(execution, flags), execution.execute() as running:
             if isolation is None:
