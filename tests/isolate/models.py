@@ -56,6 +56,10 @@ def raises_two(parent: Conversation) -> None:
     raise TwoArguments("this", "that")
 
 
+def raises_much(parent: Conversation) -> None:
+    raise ValueError("\U0001f600" * 1_000_000)
+
+
 def raises_no_text(parent: Conversation) -> None:
     raise NoText
 

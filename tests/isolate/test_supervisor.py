@@ -88,6 +88,7 @@ def test_that_what_it_prints_cannot_be_kept_is_said_and_holds_nothing_up(run, tm
     [
         ("raises", {}, "It raised ValueError: no good", "ValueError"),
         ("raises_two", {}, "It raised tests.isolate.models.TwoArguments: this and that", "TwoArguments"),
+        ("raises_much", {}, "It raised ValueError: \U0001f600\U0001f600", "ValueError"),
         ("raises_no_text", {}, "its text cannot be made", "NoText"),
         ("not_json", {}, "It raised TypeError: Object of type object is not JSON serializable", "TypeError"),
         ("out_of_memory", {}, "It raised MemoryError", "MemoryError"),
@@ -238,10 +239,25 @@ def test_who_reports_is_not_silent_and_who_waits_for_an_answer_neither(run):
     assert run("asks", name="slow", data={}, handlers={"slow": slow}, limits=limits).outcome is Outcome.completed
 
 
-@pytest.mark.parametrize("wrong", [{"wall": 0}, {"memory": -1}, {"grace": None}, {"silence": "1"}, {"wall": True}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"wall": 0},
+        {"wall": float("inf")},
+        {"wall": float("nan")},
+        {"memory": -1},
+        {"grace": None},
+        {"silence": "1"},
+        {"wall": True},
+    ],
+)
 def test_a_wrong_limit_is_refused(wrong):
     with pytest.raises(DerivaMLConfigurationError, match="positive number"):
         Limits(**wrong)
+
+
+def test_a_limit_may_be_years_away(run):
+    assert run("add", one=1, other=2, limits=Limits(wall=1e9, silence=1e9, heartbeat=1e9)).value == 3
 
 
 @pytest.mark.parametrize("target", ["module", ":name", "module:"])
@@ -406,3 +422,21 @@ def test_nothing_is_left_open(run):
         run("add", one=1, other=1)
         run("kill")
     assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux: only there the kernel tells of children")
+def test_fifty_children_leave_nothing_behind(run, tmp_path):
+    def state():
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count(), children(os.getpid())
+
+    before = state()
+    for _ in range(10):
+        assert run("add", one=1, other=1).value == 2
+        assert run("kill").signal == "SIGKILL"
+        assert run("leaves_process").outcome is Outcome.completed
+        assert len(run("large", size=100_000).value) == 100_000
+        assert run("leaves_thread", seconds=60, limits=Limits(grace=0.1)).notes
+    assert state() == before
+    assert {path.name for path in tmp_path.iterdir()} == {STDOUT, STDERR, "crash.txt", "result.json", "left.pid"}

@@ -48,7 +48,10 @@ CUT_OFF = "The way to the parent is closed: nothing that is done from here on co
 """What that file begins with then."""
 
 LONGEST_RESULT = 32 * 1024
-LONGEST_TEXT = 100_000
+LONGEST_TEXT = 8 * 1024
+LONGEST_TRACEBACK = 32 * 1024
+"""In characters, each of which may take twelve bytes in a frame."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -287,8 +290,8 @@ def _traceback(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except Exception:  # noqa: BLE001 - as above
         text = "".join(traceback.format_tb(error.__traceback__))
-    half = LONGEST_TEXT // 2
-    return text if len(text) <= LONGEST_TEXT else f"{text[:half]}\n...\n{text[-half:]}"
+    half = LONGEST_TRACEBACK // 2
+    return text if len(text) <= LONGEST_TRACEBACK else f"{text[:half]}\n...\n{text[-half:]}"
 
 
 def _listen(channel: Channel, conversation: Conversation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,11 +37,13 @@ class Limits:
             value = getattr(self, name)
             if value is None and name != "grace":
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number or not (math.isfinite(value) and value > 0):
+                unit = "bytes, such as 16e9" if name == "memory" else "seconds, such as 5"
                 raise DerivaMLConfigurationError(
                     f"The limit {name} is {value!r}, which is no positive number.",
                     source=f"limits.{name}",
-                    hint="leave it out for no limit" if name != "grace" else "give seconds, such as 5",
+                    hint=f"give {unit}" + ("" if name == "grace" else "; or leave it out for no limit"),
                 )
 
 

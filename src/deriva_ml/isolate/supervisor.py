@@ -40,6 +40,9 @@ STDOUT, STDERR = "stdout.txt", "stderr.txt"
 """Files, in the folder of the job, of what the child prints."""
 
 LOOK_AT_MEMORY = 0.5
+LONGEST_WAIT = 3600.0
+"""The system takes no waits of months."""
+
 ANSWERING = 4
 LAST_LINES = 20
 MOST_NAMES = 20
@@ -305,7 +308,7 @@ class _Watch:
                 until.append(clocks.looked + LOOK_AT_MEMORY)
         if ended is None:
             until.append(time.monotonic() + 0.02)  # no pidfd here: the end is looked for
-        return max(0.0, min(until) - time.monotonic()) if until else None
+        return max(0.0, min(LONGEST_WAIT, min(until) - time.monotonic())) if until else None
 
     def _running(self, limits: Limits) -> list[tuple[float, float | None]]:
         clocks = self._clocks
