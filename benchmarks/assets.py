@@ -60,7 +60,7 @@ import sys
 from pathlib import Path
 from transactions import openings
 from deriva_ml import DerivaML
-from deriva_ml.execution.outputs import commit_run
+from deriva_ml.execution.finishing import commit_run
 
 root, work, rid, manifest, told = sys.argv[1:]
 with DerivaML(root, 1, working_dir=work) as ml, openings(Path(manifest)) as written:

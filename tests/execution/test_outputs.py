@@ -13,7 +13,8 @@ from tests.fakes import Failing
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLUnreachable, DerivaMLUploadError
 from deriva_ml.execution.execution import Execution
-from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit_run, execution_root, parse_upload
+from deriva_ml.execution.finishing import clean_run_directory, commit_run, parse_upload
+from deriva_ml.execution.outputs import CommitReport, execution_root
 from deriva_ml.execution.recovery import incomplete_runs
 from deriva_ml.execution.states import Upload
 from deriva_ml.workspace.manifest import MANIFEST_NAME, AssetEntry, Manifest, Uploaded
@@ -112,7 +113,7 @@ def test_what_cannot_be_removed_is_told_and_is_no_error(tmp_path):
 import os
 from pathlib import Path
 from deriva_ml.core.enums import Status
-from deriva_ml.execution.outputs import clean_run_directory
+from deriva_ml.execution.finishing import clean_run_directory
 from deriva_ml.workspace.manifest import MANIFEST_NAME, Manifest
 os.fchdir(os.open(".", os.O_RDONLY))
 if not os.geteuid():

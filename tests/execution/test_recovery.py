@@ -13,8 +13,8 @@ import pytest
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLExecutionError, DerivaMLNotFoundError
 from deriva_ml.execution.execution import Execution
+from deriva_ml.execution.finishing import commit_run
 from deriva_ml.execution.ledger import open_journal
-from deriva_ml.execution.outputs import commit_run
 from deriva_ml.execution.recovery import incomplete_runs, reconcile_dead_runs
 from deriva_ml.execution.report import describe
 from deriva_ml.execution.resume import restore_execution
@@ -288,7 +288,7 @@ def test_the_upload_can_be_done_by_two_at_once(world, project, tmp_path):
     assert run_until(0, "running", Path(world.ml.host_name), project, tmp_path).returncode == -signal.SIGKILL
     (dead,) = reconcile_dead_runs(world.ml)
     code = (
-        "import sys\nfrom deriva_ml.ml import DerivaML\nfrom deriva_ml.execution.outputs import commit_run\n"
+        "import sys\nfrom deriva_ml.ml import DerivaML\nfrom deriva_ml.execution.finishing import commit_run\n"
         "ml = DerivaML(sys.argv[1], 1)\nreport = commit_run(ml, sys.argv[2])\nassert report.complete, report.errors()\n"
     )
     command = [sys.executable, "-c", code, world.ml.host_name, dead.execution]

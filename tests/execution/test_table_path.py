@@ -11,7 +11,7 @@ from deriva_ml.cli.upload import main as upload
 from deriva_ml.core.exceptions import DerivaMLTableTypeError, DerivaMLUploadError
 from deriva_ml.dataset import upload as upload_paths
 from deriva_ml.execution.execution import Execution
-from deriva_ml.execution.outputs import commit_run
+from deriva_ml.execution.finishing import commit_run
 from deriva_ml.execution.recovery import incomplete_runs
 from deriva_ml.wire.path import table as rows_of
 

@@ -21,8 +21,8 @@ from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataEr
 from deriva_ml.execution.described import Recorded, in_catalog, not_recorded, read_recorded
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
+from deriva_ml.execution.finishing import commit_run
 from deriva_ml.execution.metadata import CONFIGURATION, describe_changes
-from deriva_ml.execution.outputs import commit_run
 from deriva_ml.execution.request import RunRequest
 from deriva_ml.execution.workflow import Workflow
 from deriva_ml.schema.session import HasSession, Session, session_of

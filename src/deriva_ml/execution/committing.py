@@ -19,8 +19,9 @@ from deriva_ml.core.exceptions import (
     DerivaMLUnreachable,
     DerivaMLUploadError,
 )
+from deriva_ml.execution.finishing import commit_run
 from deriva_ml.execution.local_runs import find_incomplete_executions
-from deriva_ml.execution.outputs import CommitReport, commit_run
+from deriva_ml.execution.outputs import CommitReport
 from deriva_ml.execution.recovery import reconcile_dead_runs
 from deriva_ml.execution.states import is_final
 from deriva_ml.schema.session import Session

@@ -29,9 +29,10 @@ from deriva_ml.execution.attempts import earlier_outputs, earlier_values
 from deriva_ml.execution.ending import close_run, end_badly, end_run
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import ExecutionRecord
+from deriva_ml.execution.finishing import clean_run_directory
 from deriva_ml.execution.ledger import utc_now
 from deriva_ml.execution.opening import Checked, Opened, Surroundings, check_run, open_run
-from deriva_ml.execution.outputs import CommitReport, clean_run_directory, commit
+from deriva_ml.execution.outputs import CommitReport, commit
 from deriva_ml.execution.reopening import reopen_run, take_up
 from deriva_ml.execution.saying import Sayings
 from deriva_ml.execution.states import Upload, is_final, named_status

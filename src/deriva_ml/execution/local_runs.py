@@ -12,8 +12,8 @@ from pathlib import Path
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLValidationError
+from deriva_ml.execution.finishing import parse_upload
 from deriva_ml.execution.ledger import open_journal
-from deriva_ml.execution.outputs import parse_upload
 from deriva_ml.execution.pending import summarise_run
 from deriva_ml.execution.recovery import begun_for, has_journal
 from deriva_ml.execution.states import Upload, is_final, named_status, parse_status

@@ -21,12 +21,13 @@ from deriva_ml.execution.ending import close_run, end_badly
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import lookup_execution
+from deriva_ml.execution.finishing import give_up_unwritten, take_over
 from deriva_ml.execution.input_check import Inputs, check_inputs
 from deriva_ml.execution.inputs import RunInputs, record_asset_inputs, store_inputs
 from deriva_ml.execution.ledger import open_journal
 from deriva_ml.execution.metadata import CONFIGURATION, FOLDER, describe_environment, stage_metadata
 from deriva_ml.execution.opening import Opened, Surroundings, choose_workflow, record_and_bring
-from deriva_ml.execution.outputs import execution_root, give_up_unwritten, take_over
+from deriva_ml.execution.outputs import execution_root
 from deriva_ml.execution.states import is_final
 from deriva_ml.execution.workflow import Workflow, lookup_workflow
 from deriva_ml.schema.session import Session
