@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -29,6 +28,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.core.files import unusable_directory
 from deriva_ml.core.marker import MARKER
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.batch import DEFAULT_LIMITS, Limits
 from deriva_ml.wire.http import Request, Response
 

@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PosixPath
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from deriva_ml.core.enums import AssetRole
 from deriva_ml.core.ermrest import RID
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 from deriva_ml.workspace.manifest import AssetEntry, Manifest
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.session import Session
 from deriva_ml.workspace.cache import Cache, CacheEntry
 

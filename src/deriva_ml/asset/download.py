@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import cast
@@ -21,6 +20,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.core.files import Digests, hash_file
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.places import cache_of
 from deriva_ml.schema.rids import resolve_rids
 from deriva_ml.schema.session import Session

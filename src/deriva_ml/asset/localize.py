@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -36,6 +36,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLValidationError,
 )
 from deriva_ml.core.files import Digests, hash_file, nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.handles import client_of
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.wire.hatrac import parse_object_target

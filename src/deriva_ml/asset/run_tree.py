@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -26,6 +25,7 @@ from urllib.parse import quote, unquote
 from deriva_ml.core.constants import DerivaAssetColumns
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLValidationError
 from deriva_ml.core.files import make_directory, nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.workspace.manifest import MANIFEST_NAME
 
 __all__ = [

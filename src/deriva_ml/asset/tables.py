@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from deriva_ml.core.constants import DerivaAssetColumns
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLSchemaError, DerivaMLTableTypeError
 from deriva_ml.core.files import nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.tables import is_asset, is_association, referencing
 from deriva_ml.wire.model import Column, Table

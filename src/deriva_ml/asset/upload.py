@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -38,6 +38,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLUploadError,
 )
 from deriva_ml.core.files import HASH_BLOCK, file_lock, human_size
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Table
 from deriva_ml.workspace.manifest import AssetEntry, Manifest, Uploaded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from deriva_ml.core.enums import AssetRole, MLVocab
 from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLInvalidTerm, DerivaMLUnreachable
 from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import list_vocabulary_terms
 from deriva_ml.wire.batch import Member, weigh

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.catalog.exchange import check
@@ -24,6 +23,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLUploadError,
 )
 from deriva_ml.core.files import Digests, hash_file
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.http import Request
 
 __all__ = ["Content", "Naming", "Outgoing"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 from deriva_ml.core.enums import BaseStrEnum
 from deriva_ml.core.files import human_size
+from deriva_ml.core.values import dataclass
 
 __all__ = ["AssetCopyMode", "CloneCatalogResult", "CloneProgress", "OrphanStrategy", "Orphans"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Lock
 from typing import Any
 
@@ -22,6 +22,7 @@ from deriva_ml.catalog.copy_model import CopiedModel, Doc, TableName
 from deriva_ml.catalog.copy_objects import Carrier
 from deriva_ml.catalog.copy_rows import CopiedRows, copy_clients
 from deriva_ml.core.exceptions import DerivaMLCatalogError
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.path import any_of, table
 
 __all__ = ["Changes", "Part", "Report", "copy_part"]

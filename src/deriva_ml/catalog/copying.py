@@ -14,7 +14,7 @@ A copy that is not finished carries a mark (`copy_mark`), so that nobody takes i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from deriva_ml.catalog.client import CatalogClient, Row
@@ -27,6 +27,7 @@ from deriva_ml.catalog.copy_rows import CopiedRows, copy_clients, is_conflict
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.core import codes
 from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLConfigurationError
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire import moments, targets
 from deriva_ml.wire.model import SYSTEM_COLUMNS
 from deriva_ml.wire.path import cnt, table

@@ -10,8 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.batch import Member, weigh
 from deriva_ml.wire.model import Json
 from deriva_ml.wire.syntax import encode

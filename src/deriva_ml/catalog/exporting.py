@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from deriva_ml.catalog.exchange import check
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
 from deriva_ml.core.files import hash_file
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.http import Request
 from deriva_ml.wire.model import Table
 from deriva_ml.wire.path import table as path_of

@@ -11,7 +11,6 @@ import hashlib
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +24,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLValidationError,
 )
 from deriva_ml.core.files import Digests, atomic_write, hash_file, hash_parts
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.hatrac import NAMESPACE_TYPE, parse_object_target
 from deriva_ml.wire.http import Request, Response
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TypeVar
 
 from deriva_ml.catalog.batches import parts
 from deriva_ml.catalog.exchange import check
 from deriva_ml.catalog.transport import PASSING, Retry, Transport
 from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.batch import (
     FAILED,
     MEDIA,

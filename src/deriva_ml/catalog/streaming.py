@@ -11,13 +11,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from deriva_ml.catalog.client import CatalogClient
 from deriva_ml.catalog.exchange import check
 from deriva_ml.catalog.transport import Retry
 from deriva_ml.core.exceptions import DerivaMLUnreachable
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire import targets
 from deriva_ml.wire.http import Request, Response
 from deriva_ml.wire.model import Json

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from deriva_ml.cli.errors import guarded
+from deriva_ml.core.values import dataclass
 
 __all__ = ["Command"]
 

@@ -10,9 +10,10 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from deriva_ml.core.values import dataclass
 
 if TYPE_CHECKING:
     from deriva_ml.execution.runner import RunPlan

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.values import dataclass
 
 if TYPE_CHECKING:
     from rich.text import Text

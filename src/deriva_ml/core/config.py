@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.marker import MARKER, settle_identity
+from deriva_ml.core.values import dataclass
 
 if TYPE_CHECKING:
     from deriva_ml.core.ml_config import DerivaMLConfig

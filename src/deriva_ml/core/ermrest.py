@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, computed_field, field_validator
 
 from deriva_ml.core.enums import BuiltinTypes, UploadState
+from deriva_ml.core.values import dataclass
 
 if TYPE_CHECKING:
     from deriva_ml.core.json_types import Json

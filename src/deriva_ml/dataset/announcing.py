@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from deriva_ml.catalog.exchange import json_body
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLCycleError, DerivaMLException
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetVersion
 from deriva_ml.dataset.changes import Changes
 from deriva_ml.dataset.nesting import Nesting

@@ -14,12 +14,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.files import Digests
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
 from deriva_ml.dataset.bag_database import BagDatabase, build_database
 from deriva_ml.dataset.bag_keys import bag_keys, bag_scope, base_url

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLNotFoundError, DerivaMLValidationError
 from deriva_ml.core.fields import refuse_text
 from deriva_ml.core.files import nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.bag_features import find_features, read_values
 from deriva_ml.feature.feature import Feature

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
@@ -30,6 +29,7 @@ from deriva_ml.core.codes import decode
 from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.core.files import Digests
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.model import Json, Table
 
 __all__ = [

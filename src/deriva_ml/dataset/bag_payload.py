@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from threading import Event, Lock
 
 from deriva_ml.catalog.objects import ObjectClient
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLUnreachable
 from deriva_ml.core.files import Digests
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.bag_layout import ASSETS, FETCH, Payload, read_fetch, read_manifest
 from deriva_ml.workspace.cache_files import STAMP, FileSeal, FileStore, bring, stamp
 from deriva_ml.workspace.seals import seal_file

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from deriva_ml.core.files import Digests, hash_parts
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.bag_layout import (
     BAGIT,
     SEAL,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.enums import BaseStrEnum
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetSpec, DatasetVersion
 from deriva_ml.dataset.bag import download_dataset_bag
 from deriva_ml.dataset.bag_keys import bag_keys

@@ -12,12 +12,12 @@ follows and that version's moment. Records of runs that consumed the older versi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from deriva_ml.core import codes
 from deriva_ml.core.config import place_flags
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLNotFoundError
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion, VersionPart
 from deriva_ml.dataset.numbering import advance
 from deriva_ml.dataset.versions import entries, find_version

@@ -10,12 +10,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from deriva_ml.catalog.drafts import Draft
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLCatalogError
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.announcing import version_members
 from deriva_ml.dataset.aux_classes import DatasetVersion
 from deriva_ml.dataset.changes import Changes, all_or_nothing

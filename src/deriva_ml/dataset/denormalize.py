@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from deriva_ml.core.exceptions import (
@@ -24,6 +23,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLDenormalizeError,
 )
 from deriva_ml.core.files import nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.elements import Element, elements
 from deriva_ml.dataset.joined_ways import Ground, Name, Way, way_between
 from deriva_ml.schema.tables import is_association

@@ -6,9 +6,9 @@ How they live together with releases is said at the head of :mod:`deriva_ml.data
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from deriva_ml.core.exceptions import DerivaMLDataError
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetVersion, VersionPart
 from deriva_ml.dataset.clones import session_at
 from deriva_ml.dataset.dataset_types import list_types

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from deriva_ml.core.enums import MLTable
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.tables import is_association
 from deriva_ml.wire.model import ForeignKey, Model, Table
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLValidationError
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.reference import DatasetRef
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.path import eq, table

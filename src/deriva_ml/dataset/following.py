@@ -7,9 +7,9 @@ route that had passed no table which this one has not: nothing new can be found 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.key_reader import KeyReader, Lookup
 from deriva_ml.dataset.keys import RowSet, Values
 from deriva_ml.wire.model import Model, Table

@@ -13,13 +13,14 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from deriva_ml.core.constants import ML_SCHEMA, get_domain_schemas
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLValidationError
 from deriva_ml.core.files import Digests, hash_file
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.bag_layout import (
     ASSETS,
     Payload,

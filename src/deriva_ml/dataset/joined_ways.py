@@ -15,11 +15,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDenormalizeAmbiguousPath, DerivaMLDenormalizeUnrelatedAnchor
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.elements import dataset_table
 from deriva_ml.feature.shape import FeatureShape, feature_shapes
 from deriva_ml.schema.tables import is_association, is_vocabulary

@@ -13,10 +13,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from deriva_ml.catalog.several import CONCURRENCY
 from deriva_ml.catalog.streaming import Columns, columns_of
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.keys import TableKeys, Values
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.batch import Member

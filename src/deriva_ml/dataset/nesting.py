@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deriva_ml.core.enums import MLTable
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.path import table
 

@@ -7,11 +7,12 @@ refer to rows that do not (`part_orphans`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deriva_ml.core.codes import normalise
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLRidsNotFound
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.following import follow
 from deriva_ml.dataset.key_reader import KeyReader, Lookup
 from deriva_ml.dataset.keys import RowSet, count_rows

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Any
 
 from deriva_ml.catalog.copy_model import BUILT_IN
 from deriva_ml.core.enums import MLTable
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.following import Edge, Route, edges_of
 from deriva_ml.schema.tables import ASSET_TAG, is_vocabulary
 from deriva_ml.wire.model import Model, Table

@@ -7,10 +7,10 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLException
+from deriva_ml.core.values import dataclass
 
 __all__ = ["Placement", "Transformer", "component", "kept_apart", "place"]
 

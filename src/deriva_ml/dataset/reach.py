@@ -24,10 +24,11 @@ each table, and where the service takes several in one, one or two, and one more
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLDatasetNotFound
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.following import Edge, Route, edges_of, follow
 from deriva_ml.dataset.key_reader import USUAL, Bounds, KeyReader, Lookup
 from deriva_ml.dataset.keys import RowSet, TableKeys, count_rows

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableTypeError, DerivaMLValidationError
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.bag_labels import Choose, LabelReader, Labels, Missing, Targets, check_missing
 from deriva_ml.dataset.bag_walk import belonging
 from deriva_ml.dataset.placement import Placement, Transformer, component, kept_apart, place

@@ -10,12 +10,12 @@ from __future__ import annotations
 import importlib
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableTypeError
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.bag_database import BagDatabase
 from deriva_ml.dataset.bag_labels import Label, LabelReader, Labels, Missing, Targets, check_missing
 from deriva_ml.dataset.bag_layout import is_stored

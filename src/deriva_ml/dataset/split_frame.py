@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLSelectionError
 from deriva_ml.core.files import nearest, require
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.dataset.split_plan import EXTRA, SelectionFunction, column_of
 from deriva_ml.wire.model import Json

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.files import require
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetVersion
 from deriva_ml.dataset.dataset_types import types_of
 from deriva_ml.dataset.nesting import Nesting, read_nesting

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from deriva_ml.catalog.clone_result import AssetCopyMode, CloneCatalogResult, CloneProgress, OrphanStrategy
 from deriva_ml.connect import Connection
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLOrphansFound
 from deriva_ml.core.files import nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.part import Selection, select_part, start_of
 from deriva_ml.dataset.part_orphans import Settling
 from deriva_ml.dataset.part_rules import PartRules, part_document, partly_readable, tables_without_rows, unreadable

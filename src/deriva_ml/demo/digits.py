@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from deriva_ml.core.files import require
+from deriva_ml.core.values import dataclass
 
 __all__ = ["LEVELS", "SIDE", "STEP", "TEST_SHARE", "Digit", "is_test", "png", "read_digits"]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.enums import BuiltinTypes
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import file_lock
+from deriva_ml.core.values import dataclass
 from deriva_ml.demo.digits import Digit, read_digits
 from deriva_ml.demo.leftovers import clear
 from deriva_ml.ml import DEFAULT_CATALOG, DerivaML

@@ -9,11 +9,11 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.core.files import require
+from deriva_ml.core.values import dataclass
 from deriva_ml.demo.digits import LEVELS, STEP
 
 __all__ = ["k_nearest_neighbours", "logistic_regression", "nothing"]

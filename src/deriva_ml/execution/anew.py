@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.described import Recorded, in_catalog, not_recorded, read_recorded
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration

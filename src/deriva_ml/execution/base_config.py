@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from hydra_zen import builds, instantiate, store
 
 from deriva_ml.core.config import Settings
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution import composition
 from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.config_package import load_configs

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLValidationError
 from deriva_ml.core.files import human_size
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.ledger import open_journal
 from deriva_ml.execution.local_runs import wanted_statuses
 from deriva_ml.execution.recovery import has_journal, incomplete_run

@@ -8,7 +8,7 @@ does not know the caller, ends the whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from deriva_ml.asset.upload import Patience
@@ -19,6 +19,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLUnreachable,
     DerivaMLUploadError,
 )
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.finishing import commit_run
 from deriva_ml.execution.local_runs import find_incomplete_executions
 from deriva_ml.execution.outputs import CommitReport

@@ -12,13 +12,13 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.config import Settings
 from deriva_ml.core.logging_config import logging_kept
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.composition_errors import our_words
 from deriva_ml.execution.overrides import quote
 

@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.config import resolve_place
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLCatalogError, DerivaMLException, DerivaMLProblems
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.outcome import Outcome, RunOptions
 from deriva_ml.execution.preflight import Checked, CodeReader, catalog_is_there, examine_request

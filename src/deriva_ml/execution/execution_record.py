@@ -6,7 +6,7 @@ Every function makes a number of requests that does not depend on how many rows 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
@@ -22,6 +22,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLRidsNotFound,
     DerivaMLTableTypeError,
 )
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.ledger import open_journal
 from deriva_ml.execution.states import check_move, named_status, parse_status

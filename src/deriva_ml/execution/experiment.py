@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.enums import ExecMetadataType, MLAsset, MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLDataError
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.dataset import Dataset
 from deriva_ml.dataset.dataset_types import types_of
 from deriva_ml.execution.execution_record import ExecutionRecord, lookup_execution

@@ -7,11 +7,12 @@ number of tables that they are in (two for each), and with that of RIDs that nam
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from deriva_ml.core.codes import normalise
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLSchemaError
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion
 from deriva_ml.dataset.clones import first_moment
 from deriva_ml.dataset.versions import entries

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from deriva_ml.core.exceptions import DerivaMLWorkflowError
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.environment import git_environment
 
 __all__ = ["Change", "Repository", "open_repository", "parse_changes", "version_of", "web_url"]

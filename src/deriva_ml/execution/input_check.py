@@ -7,7 +7,6 @@ each run is judged by it, and everything that is wrong with its inputs is found,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deriva_ml.core.enums import MLTable
@@ -20,6 +19,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLValidationError,
     DerivaMLVersionNotFound,
 )
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetSpec
 from deriva_ml.dataset.clones import not_shown
 from deriva_ml.execution.facts import Facts, RecordFacts

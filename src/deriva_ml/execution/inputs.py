@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -17,6 +16,7 @@ from deriva_ml.asset.tables import execution_companion
 from deriva_ml.core.constants import DRY_RUN_RID
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.exceptions import DerivaMLValidationError
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.execution.input_check import AssetInput, DatasetInput, Inputs, check_inputs
 from deriva_ml.schema.session import Session

@@ -7,9 +7,10 @@ import csv
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from deriva_ml.core.values import dataclass
 
 __all__ = ["Installed", "find_installed"]
 

@@ -14,12 +14,13 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException
 from deriva_ml.core.files import nearest, read_ends
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.request import DryRun
 from deriva_ml.isolate.frames import Frame
 from deriva_ml.isolate.job import Job, Limits

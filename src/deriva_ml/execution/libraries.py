@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import quote
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.blobs import blob_checksum, new_file_patch
 from deriva_ml.execution.git import Change, Repository, open_repository
 

@@ -6,12 +6,12 @@ Every run that is in the journal writes to its catalog as it goes: its mode is `
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLValidationError
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.finishing import parse_upload
 from deriva_ml.execution.ledger import open_journal
 from deriva_ml.execution.pending import summarise_run

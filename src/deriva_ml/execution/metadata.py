@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deriva_ml.core.enums import ExecMetadataType, MLAsset
 from deriva_ml.core.files import atomic_write
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.environment import find_lock_file, get_execution_environment
 from deriva_ml.execution.masking import Mask
 from deriva_ml.workspace.entries import new_key

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import ModuleType
 from typing import Any
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.config_text import join_text, split_text
 from deriva_ml.execution.registry import entries
 

@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from deriva_ml.asset.cached import asset_key
@@ -26,6 +26,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLReadOnlyError,
 )
 from deriva_ml.core.files import human_size, unusable_directory
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.bag_keys import bag_keys, bag_scope
 from deriva_ml.dataset.bag_record import recorded_size
 from deriva_ml.execution.facts import Facts

@@ -15,7 +15,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLUploadError,
 )
 from deriva_ml.core.files import make_directory, unusable_directory
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.ending import close_run, end_badly
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration

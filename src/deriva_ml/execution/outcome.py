@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.request import DryRun
 
 if TYPE_CHECKING:

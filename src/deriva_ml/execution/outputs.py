@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -28,6 +28,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLUnreachable,
     DerivaMLUploadError,
 )
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.ledger import Ledger, duration_text
 from deriva_ml.execution.metadata import FOLDER
 from deriva_ml.execution.partial import mark_partial

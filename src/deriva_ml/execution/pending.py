@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from deriva_ml.asset.rewritten import rewritten_outputs
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLNotFoundError
 from deriva_ml.core.files import human_size
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.ledger import open_journal
 from deriva_ml.execution.outputs import is_unwritten
 from deriva_ml.execution.recovery import has_journal

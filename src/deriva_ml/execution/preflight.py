@@ -7,7 +7,7 @@ everything that is wrong, not only the first thing.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.config import resolve_place
@@ -18,6 +18,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLProblems,
     DerivaMLWorkflowError,
 )
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.model_protocol import model_name, model_problems
 from deriva_ml.execution.parameters import misfits

@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from deriva_ml.core.enums import MLTable, Status
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLNotFoundError
 from deriva_ml.core.logging_config import get_logger
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.attempts import RESUMED
 from deriva_ml.execution.ledger import duration_text, execution_columns, insert_execution, open_journal
 from deriva_ml.execution.outputs import Waiting, pending_outputs

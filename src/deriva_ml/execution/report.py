@@ -6,9 +6,8 @@ run has files, and one for each feature.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from deriva_ml.core.enums import AssetRole, MLAsset
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.execution_record import (
     EXECUTION,
     NESTING,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from deriva_ml.core.enums import BaseStrEnum
 from deriva_ml.core.ermrest import RID_PATTERN
 from deriva_ml.core.error_text import error_text
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLException, DerivaMLProblems
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.composition_errors import interpolation_error
 from deriva_ml.execution.config_text import join_text
 from deriva_ml.execution.model_protocol import RUN_KEYWORDS

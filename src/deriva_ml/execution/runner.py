@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from hydra_zen import builds
 
 from deriva_ml.core.config import Settings
 from deriva_ml.core.exceptions import DerivaMLException
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution import composition
 from deriva_ml.execution.base_config import base_defaults
 from deriva_ml.execution.composition import JobContext, reset_multirun_state

@@ -30,7 +30,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from urllib.parse import quote
 
 from deriva_ml.core.exceptions import DerivaMLDirtyWorkflowError, DerivaMLWorkflowError
 from deriva_ml.core.logging_config import get_logger
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.blobs import blob_checksum, file_content, new_file_patch, same_but_for_outputs
 from deriva_ml.execution.calling import calling_file, file_of
 from deriva_ml.execution.git import Change, Repository, open_repository

@@ -10,12 +10,12 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.files import human_size
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.recovery import incomplete_run
 from deriva_ml.execution.states import is_final, parse_status
 from deriva_ml.schema.places import cache_of, place_of

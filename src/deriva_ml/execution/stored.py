@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLNotFoundError
 from deriva_ml.core.files import nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.storage import RUNNING, kept_reasons, run_directories
 from deriva_ml.workspace.cache import Cache, CacheEntry
 from deriva_ml.workspace.places import WorkPlace

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLExecutionError,
     DerivaMLProblems,
 )
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution import composition
 from deriva_ml.execution.composition import JobContext
 from deriva_ml.execution.dry_run import PlaceAhead, look_ahead

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.anew import Earlier, earlier_of
 from deriva_ml.execution.described import Recorded, read_recorded
 from deriva_ml.execution.execution_record import relatives_below

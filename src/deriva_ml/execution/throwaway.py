@@ -14,7 +14,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from deriva_ml.catalog.sketch import Sketch
 from deriva_ml.connect import lay_over, open_connection
 from deriva_ml.core.enums import MLTable
 from deriva_ml.core.logging_config import get_logger
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.bag import download_dataset_bag
 from deriva_ml.execution.input_check import Inputs
 from deriva_ml.execution.request import RunRequest, open_catalog

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from deriva_ml.asset.tables import Companion, asset_tables, execution_companion, type_companion
 from deriva_ml.core.enums import AssetRole, MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLSchemaError
+from deriva_ml.core.values import dataclass
 from deriva_ml.feature.shape import feature_shapes
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import check_terms

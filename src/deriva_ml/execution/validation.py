@@ -8,11 +8,12 @@ reading of the catalog (:class:`~deriva_ml.execution.facts.Facts`) and one judge
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLException
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetSpec
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.facts import Facts

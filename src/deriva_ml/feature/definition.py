@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from deriva_ml.core.constants import DerivaSystemColumns
@@ -11,6 +10,7 @@ from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLTableTypeError, DerivaMLValidationError
 from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 from deriva_ml.feature.shape import EXECUTION, FEATURE_NAME
 from deriva_ml.schema.session import NamedTable, Session
 from deriva_ml.schema.tables import is_asset, is_vocabulary

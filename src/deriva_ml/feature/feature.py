@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import cast
 
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLNotFoundError, DerivaMLValidationError
 from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 from deriva_ml.feature.definition import Metadata, TableLike, feature_columns, listed
 from deriva_ml.feature.records import FeatureRecord, TermReader, record_class
 from deriva_ml.feature.shape import FEATURE_NAME, FeatureShape, feature_shapes

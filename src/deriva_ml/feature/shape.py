@@ -7,10 +7,10 @@ The default of its column ``Feature_Name`` is F. Its other columns are the featu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 from deriva_ml.core.constants import is_system_schema
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.tables import is_asset, is_vocabulary
 from deriva_ml.wire.model import Column, ForeignKey, Model, Table
 

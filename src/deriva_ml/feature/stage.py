@@ -16,7 +16,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -27,6 +27,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLUnreachable,
     DerivaMLValidationError,
 )
+from deriva_ml.core.values import dataclass
 from deriva_ml.feature.feature import Feature, find_features
 from deriva_ml.feature.records import FeatureRecord
 from deriva_ml.feature.shape import EXECUTION, FeatureShape

@@ -17,8 +17,10 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from deriva_ml.core.values import dataclass
 
 __all__ = ["LONGEST_HEADER", "LONGEST_PAYLOAD", "PROTOCOL", "BrokenFrame", "Channel", "Decoder", "Frame", "encode"]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.values import dataclass
 
 __all__ = ["Job", "Limits"]
 

@@ -16,12 +16,12 @@ import subprocess
 import sys
 import threading
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.config import child_environment
 from deriva_ml.core.exceptions import DerivaMLExecutionError
+from deriva_ml.core.values import dataclass
 from deriva_ml.isolate.frames import Channel
 from deriva_ml.isolate.job import Job
 from deriva_ml.isolate.processes import Session

@@ -21,10 +21,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from deriva_ml.core.error_text import error_text
+from deriva_ml.core.values import dataclass
 from deriva_ml.isolate.cancel import Cancel
 from deriva_ml.isolate.child import CRASH, CUT_OFF
 from deriva_ml.isolate.frames import PROTOCOL, BrokenFrame, Frame

@@ -8,9 +8,11 @@ says what is known: its own error, the limit that it passed, the signal that kil
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
+
+from deriva_ml.core.values import dataclass
 
 __all__ = ["ChildError", "Evidence", "Outcome", "Usage", "Verdict", "judge"]
 

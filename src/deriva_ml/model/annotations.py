@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 from deriva_ml.model.display_options import ColumnDisplayOptions, NameStyle, PreFormat, TableDisplayOptions
 from deriva_ml.model.pseudo_columns import (
     Aggregate,

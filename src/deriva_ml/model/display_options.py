@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 from deriva_ml.model.pseudo_columns import Order, TemplateEngine, check_engine, check_order, check_types, given, refuse
 
 __all__ = ["ColumnDisplayOptions", "NameStyle", "PreFormat", "TableDisplayOptions"]

@@ -6,13 +6,14 @@ The builders check what they are given when they are made; ``to_dict`` gives the
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from typing import Any, NoReturn, TypeAlias
 
 from deriva_ml.core.exceptions import DerivaMLValidationError
 from deriva_ml.core.files import nearest
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.annotation_values import plain
 
 __all__ = [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.config_text import split_text
 from deriva_ml.project.naming import catalog_name, host_name
 from deriva_ml.project.placing import placed

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from deriva_ml.core.config import resolve_place
 from deriva_ml.core.constants import ML_SCHEMA
 from deriva_ml.core.exceptions import DerivaMLException, DerivaMLUnreachable
+from deriva_ml.core.values import dataclass
 from deriva_ml.project.config_references import Named, Wrong, wrong_references, wrong_terms
 from deriva_ml.project.config_report import ConfigProblem
 from deriva_ml.schema.session import Session

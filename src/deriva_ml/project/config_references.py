@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from deriva_ml.asset.tables import asset_tables
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.ermrest import RID_PATTERN
 from deriva_ml.core.files import nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetHistory, DatasetVersion
 from deriva_ml.dataset.clones import unshown
 from deriva_ml.dataset.versions import histories

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.validation import ValidationSeverity
 
 __all__ = ["ConfigProblem", "ConfigValidationReport", "in_order"]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
 from deriva_ml.core.ermrest import RID_PATTERN
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.multirun_config import MULTIRUN_GROUP
 
 __all__ = ["DEFAULTS_KEY", "Chosen", "FoundPlace", "Reference", "ScannedFile", "Stored", "scan_file"]

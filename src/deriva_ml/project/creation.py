@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.values import dataclass
 from deriva_ml.project.naming import catalog_name, host_name, project_name
 from deriva_ml.project.placing import placed
 from deriva_ml.project.rendering import project_files

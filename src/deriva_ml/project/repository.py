@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
+from deriva_ml.core.values import dataclass
 from deriva_ml.execution.environment import git_environment
 
 __all__ = ["FirstCommit", "first_commit", "has_git", "repository_above"]

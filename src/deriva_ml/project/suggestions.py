@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from deriva_ml.asset.tables import asset_tables, execution_companion, type_companion
 from deriva_ml.core.enums import AssetRole, MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLSchemaError
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 from deriva_ml.dataset.aux_classes import DatasetHistory
 from deriva_ml.dataset.clones import unshown
 from deriva_ml.dataset.dataset_types import types_of

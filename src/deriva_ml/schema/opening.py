@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.core.files import file_lock, nearest, unusable_directory
 from deriva_ml.core.logging_config import get_logger
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.create_schema import create_ml_schema, initialize_ml_schema
 from deriva_ml.schema.session import Session
 from deriva_ml.wire.model import Model

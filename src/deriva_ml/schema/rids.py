@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from deriva_ml.core.exceptions import DerivaMLRidsNotFound, DerivaMLValidationError
 from deriva_ml.core.fields import refuse_text
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.session import NamedTable, Session
 from deriva_ml.wire.model import Json, Table
 from deriva_ml.wire.path import Path, eq, table

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from deriva_ml.core.exceptions import DerivaMLDataError
 from deriva_ml.core.files import nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.json_text import read_json
 from deriva_ml.wire.model import SYSTEM_COLUMNS, Column, Json, Table
 from deriva_ml.wire.rows import read_csv

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -13,6 +13,7 @@ from deriva_ml.core.config import Place
 from deriva_ml.core.constants import ML_SCHEMA, is_system_schema
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLReadOnlyError, DerivaMLTableNotFound
 from deriva_ml.core.files import nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.model import Model, Table
 
 __all__ = ["HasSession", "NamedTable", "Session", "session_of"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from deriva_ml.core.enums import MLTable
@@ -27,6 +27,7 @@ from deriva_ml.core.exceptions import (
     DerivaMLValidationError,
 )
 from deriva_ml.core.files import hash_file, make_directory
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.refused_rows import reason_of_refusal
 from deriva_ml.schema.row_files import FORMATS, RowFile, read_row_file
 from deriva_ml.schema.session import Session

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from deriva_ml.core.ermrest import ColumnDef, ForeignKeyDef, KeyDef, TableDef
 from deriva_ml.core.exceptions import DerivaMLDataError
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.model import Json, Model, Table
 
 __all__ = [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 
 from deriva_ml.core.enums import BaseStrEnum, ExecAssetType
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.create_schema import SEED_TERMS, ml_schema_documents
 from deriva_ml.schema.session import HasSession, Session, session_of
 from deriva_ml.schema.tables import is_vocabulary

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from deriva_ml.core.enums import MLTable, MLVocab
 from deriva_ml.core.exceptions import DerivaMLNotFoundError
+from deriva_ml.core.values import dataclass
 from deriva_ml.schema.ordering import sorted_path
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.vocabulary import check_terms

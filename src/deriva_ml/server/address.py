@@ -6,8 +6,9 @@ of a path is 404, one on the way to it 409, as with the original.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.access import Access, label
 from deriva_ml.server.ddl import find_schema, find_table
 from deriva_ml.server.errors import BadRequest, Conflict, NotFound

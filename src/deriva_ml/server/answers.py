@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import isfinite
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.errors import BadRequest, ServiceError
 from deriva_ml.wire.http import Request, Response
 from deriva_ml.wire.json_text import read_json

@@ -18,13 +18,13 @@ import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from deriva_ml.core.config import MARKER
 from deriva_ml.core.files import fsync_directory, hash_file
+from deriva_ml.core.values import dataclass
 from deriva_ml.server import names, registry, store, users
 from deriva_ml.server.catalogs import database_path
 from deriva_ml.server.claims import claimed, discard, draft_of

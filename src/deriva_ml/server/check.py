@@ -11,10 +11,10 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.catalogs import database_path
 from deriva_ml.server.check_model import check_model
 from deriva_ml.server.check_objects import RECENT, age_of, check_objects, is_idle

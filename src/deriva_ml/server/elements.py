@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.model import Document, Model, Schema, Table
 from deriva_ml.wire.model_documents import schema_document, schema_from_document, table_document, table_from_document
 

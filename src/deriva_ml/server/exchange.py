@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from deriva_ml.core import codes
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.access import Access, roles_of
 from deriva_ml.server.answers import Answer
 from deriva_ml.server.registry import Entry

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.collation import Key, base_type, key_function, text_key
 from deriva_ml.server.errors import BadRequest, Conflict
 from deriva_ml.wire.model import ColumnType

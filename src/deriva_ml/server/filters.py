@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
 
 from deriva_ml.core import codes
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.collation import base_type, key_function
 from deriva_ml.server.errors import BadRequest, Conflict
 from deriva_ml.server.expressions import Parameters, family, joined, key_sql, key_value, literal, packed, text_sql

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from deriva_ml.core.values import dataclass
 
 __all__ = ["Finding"]
 

@@ -11,10 +11,11 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from deriva_ml.core.files import fsync_directory
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.errors import FolderError
 
 __all__ = ["Format", "bring_up", "format_of", "kept_copy", "refuse_later"]

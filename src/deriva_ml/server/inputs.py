@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO, TypeAlias
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.errors import BadRequest, Conflict, UnsupportedInput
 from deriva_ml.server.integrity import INPUT_VIOLATES, not_null
 from deriva_ml.wire.model import Column, Table

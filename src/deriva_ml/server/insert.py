@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.access import Access
 from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import Conflict

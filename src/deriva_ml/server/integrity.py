@@ -16,8 +16,8 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.connections import quote
 from deriva_ml.server.errors import Conflict
 from deriva_ml.server.transaction import Transaction

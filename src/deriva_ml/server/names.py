@@ -14,10 +14,10 @@ import threading
 from base64 import b32encode
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.files import Digests
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.connections import Frozen, open_format
 from deriva_ml.server.errors import FolderError
 from deriva_ml.server.formats import Format

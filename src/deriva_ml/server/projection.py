@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from json.encoder import encode_basestring
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.collation import base_type
 from deriva_ml.server.errors import BadRequest, Conflict
 from deriva_ml.server.expressions import joined, key_sql, literal

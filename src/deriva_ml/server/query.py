@@ -15,9 +15,9 @@ Source: the protocol specification, section A3.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.errors import BadRequest
 from deriva_ml.server.expressions import Parameters, joined, key_sql, key_value, level_sql, whole_literal
 from deriva_ml.server.functions import register_functions

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.connections import BUSY_SECONDS, open_format
 from deriva_ml.server.formats import Format
 from deriva_ml.server.small_database import SmallDatabase, place_database

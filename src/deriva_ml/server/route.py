@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import assert_never
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.errors import BadRequest, Conflict, ServiceError
 from deriva_ml.server.expressions import Parameters, family, joined, level_sql
 from deriva_ml.server.filters import Operand, filter_sql

@@ -22,11 +22,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.exceptions import DerivaMLConfigurationError
 from deriva_ml.core.files import nearest
+from deriva_ml.core.values import dataclass
 from deriva_ml.server.access import LOCAL_ROLE
 from deriva_ml.server.errors import FolderError, translate
 from deriva_ml.server.small_database import SmallDatabase, place_database

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeAlias
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.http import Response
 from deriva_ml.wire.model import Document, Json
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
+
+from deriva_ml.core.values import dataclass
 
 __all__ = [
     "NAMESPACE_TYPE",

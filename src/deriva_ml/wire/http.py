@@ -7,8 +7,10 @@ The embedded service and the client that uses it meet only here: as the two ends
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO
+
+from deriva_ml.core.values import dataclass
 
 __all__ = ["ANONYMOUS", "Body", "Client", "Request", "Response"]
 

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TypeAlias
 
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 
 __all__ = [
     "SYSTEM_COLUMNS",

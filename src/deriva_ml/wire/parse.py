@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, cast
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.scan import END, TEXT, Cursor, PathSyntaxError
 from deriva_ml.wire.syntax import (
     COMPARISONS,

@@ -11,10 +11,11 @@ A column is its name in the context table, or a pair of an alias and a name, or 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from typing import Literal, TypeAlias
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.parse import Segment, Target, parse_path, parse_target
 from deriva_ml.wire.scan import PathSyntaxError
 from deriva_ml.wire.syntax import (

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import TypeAlias, cast
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire.json_text import read_json
 from deriva_ml.wire.model import ColumnType, Json
 from deriva_ml.wire.values import Codec, Stored, codec, is_json

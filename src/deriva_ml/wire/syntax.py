@@ -7,10 +7,11 @@ Source: the protocol specification, section A2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import UnionType
 from typing import Literal, TypeAlias
 from urllib.parse import quote
+
+from deriva_ml.core.values import dataclass
 
 __all__ = [
     "COMPARISONS",

@@ -30,11 +30,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from json.encoder import encode_basestring
 from types import MappingProxyType
 from typing import TypeAlias, cast
 
+from deriva_ml.core.values import dataclass
 from deriva_ml.wire import floats, moments
 from deriva_ml.wire.arrays import read_array, write_array
 from deriva_ml.wire.column_types import array_of, element_type, is_json, is_serial, known_type, parse_type

@@ -27,13 +27,13 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deriva_ml.core.exceptions import DerivaMLDataError, DerivaMLExecutionError
 from deriva_ml.core.files import Digests, atomic_write, file_lock, hash_file, make_directory
+from deriva_ml.core.values import dataclass
 from deriva_ml.workspace.cache_files import FileStore
 from deriva_ml.workspace.seals import (
     SEAL_NAME,

@@ -22,10 +22,10 @@ import shutil
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from deriva_ml.core.files import Digests, hash_file
+from deriva_ml.core.values import dataclass
 
 __all__ = ["SMALL", "STAMP", "FileSeal", "FileStore", "bring", "stamp"]
 

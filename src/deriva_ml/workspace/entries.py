@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, field, fields, replace
 from datetime import date, datetime
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
 from deriva_ml.core.json_types import Json
+from deriva_ml.core.values import dataclass
 
 __all__ = [
     "ABANDONED",

@@ -7,9 +7,10 @@ kernel tells in ``/proc``. Where there is no ``/proc``, only a missing pid is ev
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+from deriva_ml.core.values import dataclass
 
 __all__ = ["ProcessMark", "Sign"]
 

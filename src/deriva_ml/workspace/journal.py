@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLExecutionError, DerivaMLNotFoundError
+from deriva_ml.core.values import dataclass
 from deriva_ml.workspace.evidence import ProcessMark, Sign
 from deriva_ml.workspace.journal_file import JournalFile
 

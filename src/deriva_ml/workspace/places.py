@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from deriva_ml.core.config import Settings
+from deriva_ml.core.values import dataclass
 
 __all__ = ["WorkPlace", "known_places", "note_place"]
 
