@@ -348,6 +348,12 @@ def unwinds_at_sigterm(parent: Conversation) -> None:
     unwinds(parent)
 
 
+def counts(parent: Conversation) -> None:
+    parent.status("counting")
+    for number in range(100_000_000):
+        os.write(1, f"{number}\n".encode())
+
+
 def takes_interruption_for_an_end(parent: Conversation) -> str:
     try:
         parent.status("waiting")

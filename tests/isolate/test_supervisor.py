@@ -308,7 +308,12 @@ folder = Path(sys.argv[1])
 def seen(frame):
     if frame.kind == sys.argv[3]:
         (folder / "ready").touch()
-verdict = run_isolated(Job(f"tests.isolate.models:{sys.argv[2]}", folder, limits=Limits(grace=2)), observer=seen)
+def show(name, content):
+    time.sleep(0.002)
+    with (folder / "shown").open("ab") as file:
+        file.write(content)
+job = Job(f"tests.isolate.models:{sys.argv[2]}", folder, limits=Limits(grace=2))
+verdict = run_isolated(job, observer=seen, echo=show)
 print(verdict.outcome.value, verdict.reason, sep=": ")
 """
 
@@ -337,6 +342,19 @@ def test_ctrl_c_ends_the_child_in_order_and_it_is_aborted(tmp_path):
     out, _err = process.communicate(timeout=30)
     assert out == "aborted: It was interrupted (Ctrl-C).\n"
     assert (tmp_path / "unwound").exists()
+
+
+def test_ctrl_c_loses_nothing_of_what_is_printed_at_that_moment(tmp_path):
+    for number in range(4):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process = parent(folder, "counts", "status")
+        time.sleep(0.05 * number)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        lines = (folder / STDOUT).read_bytes().splitlines()
+        assert [int(line) for line in lines] == list(range(len(lines)))
+        assert (folder / "shown").read_bytes().splitlines() == lines
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux: only there the kernel tells of children")

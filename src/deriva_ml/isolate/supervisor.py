@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 from typing import Any
@@ -103,6 +103,19 @@ class _Clocks:
     looked: float = 0.0
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put off what interrupts this process: what has been read of the child must be kept, or it would be lost."""
+    if threading.current_thread() is not threading.main_thread():  # signals are none of its business
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Watch:
     """Watches over one child."""
 
@@ -158,7 +171,12 @@ class _Watch:
 
     def _has_ended(self, selector: selectors.BaseSelector, ended: int | None) -> bool:
         """Wait for the next thing to happen; whether it was the child's end."""
-        for key, _events in selector.select(self._wait(ended)):
+        events = selector.select(self._wait(ended))
+        with _uninterrupted():
+            return self._take(selector, ended, [key for key, _events in events])
+
+    def _take(self, selector: selectors.BaseSelector, ended: int | None, keys: list[selectors.SelectorKey]) -> bool:
+        for key in keys:
             if key.fileobj is self._channel.socket:
                 if not self._listen():
                     selector.unregister(self._channel.socket)
