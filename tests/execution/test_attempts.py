@@ -205,6 +205,17 @@ def test_of_two_that_take_a_run_up_one_does(ml, configuration):
     assert ml.lookup_execution(rid).status is Status.completed
 
 
+def test_a_run_that_has_not_ended_is_not_taken_up(ml, configuration):
+    execution = Execution(configuration, ml)
+    with open_journal(ml.session) as journal:
+        for status in ("Initializing", "Pending", "Running"):
+            journal.move(execution.execution_rid, status)
+            with pytest.raises(DerivaMLExecutionError, match=f"is {status} by now"):
+                journal.take_up(journal.run(execution.execution_rid), "Initializing")
+            with pytest.raises(DerivaMLExecutionError):
+                execution.take_up()
+
+
 def test_a_run_whose_input_is_gone_stays_as_it_ended(world, workflow):
     ml = world.ml
     execution = Execution(ExecutionConfiguration(workflow=workflow, assets=[world.asset], description="gone"), ml)
