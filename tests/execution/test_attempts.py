@@ -170,6 +170,16 @@ def test_the_row_tells_how_long_inputs_and_outputs_took(world, workflow):
     assert record.duration.endswith("sec")
 
 
+def test_a_catalog_that_has_another_column_for_the_time_of_the_model_gets_it_there(ml, configuration):
+    ml.session.catalog.drop_column("deriva-ml", "Execution", "Duration")
+    ml.session.catalog.create_column(
+        "deriva-ml", "Execution", {"name": "Execution_Duration", "type": {"typename": "text"}, "nullok": True}
+    )
+    with Execution(configuration, ml) as run:
+        pass
+    assert ml.lookup_execution(run.execution_rid).duration.endswith("sec")
+
+
 def test_of_a_failed_run_and_of_an_upload_that_was_finished_later_the_times_are_told_too(world, workflow):
     ml = world.ml
     failed = Execution(ExecutionConfiguration(workflow=workflow, assets=[world.asset], description="failed"), ml)
