@@ -170,6 +170,16 @@ def test_the_row_tells_how_long_inputs_and_outputs_took(world, workflow):
     assert record.duration.endswith("sec")
 
 
+def test_a_catalog_that_has_another_column_for_the_time_of_the_model_gets_it_there(ml, configuration):
+    ml.session.catalog.drop_column("deriva-ml", "Execution", "Duration")
+    ml.session.catalog.create_column(
+        "deriva-ml", "Execution", {"name": "Execution_Duration", "type": {"typename": "text"}, "nullok": True}
+    )
+    with Execution(configuration, ml) as run:
+        pass
+    assert ml.lookup_execution(run.execution_rid).duration.endswith("sec")
+
+
 def test_of_a_failed_run_and_of_an_upload_that_was_finished_later_the_times_are_told_too(world, workflow):
     ml = world.ml
     failed = Execution(ExecutionConfiguration(workflow=workflow, assets=[world.asset], description="failed"), ml)
@@ -203,6 +213,17 @@ def test_of_two_that_take_a_run_up_one_does(ml, configuration):
     with one:
         pass
     assert ml.lookup_execution(rid).status is Status.completed
+
+
+def test_a_run_that_has_not_ended_is_not_taken_up(ml, configuration):
+    execution = Execution(configuration, ml)
+    with open_journal(ml.session) as journal:
+        for status in ("Initializing", "Pending", "Running"):
+            journal.move(execution.execution_rid, status)
+            with pytest.raises(DerivaMLExecutionError, match=f"is {status} by now"):
+                journal.take_up(journal.run(execution.execution_rid), "Initializing")
+            with pytest.raises(DerivaMLExecutionError):
+                execution.take_up()
 
 
 def test_a_run_whose_input_is_gone_stays_as_it_ended(world, workflow):

@@ -144,12 +144,13 @@ class Journal:
         How the attempt before ended, and which process it was, is kept with the step ``resumed``.
 
         Raises:
-            DerivaMLExecutionError: Something became of the run since it was read, as when another process takes it up.
+            DerivaMLExecutionError: The run has not ended, or something became of it since it was read, as when another
+                process takes it up.
         """
         mark, at = ProcessMark.current(), self._time()
         with self._file.transaction() as sql:
             old = self._known(sql, seen.execution)
-            if _run(old) != seen:
+            if _run(old) != seen or old["status"] not in ENDED:
                 raise DerivaMLExecutionError(
                     f"Execution {seen.execution} is {old['status']} by now: {_mark(old).told} works on it.",
                     hint="wait until it has ended",
