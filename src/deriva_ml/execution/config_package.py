@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -120,6 +119,8 @@ def _missing_module(name: str, missing: str) -> tuple[list[str], str]:
     if package is not None:
         names = [info.name for info in pkgutil.iter_modules(getattr(package, "__path__", ()))]
         return [f"{parent}.{item}" for item in nearest(leaf, names)], "correct the name of the module"
+    import difflib
+
     root = sys.modules.get(name.partition(".")[0])
     beside = [str(Path(place).parent) for place in getattr(root, "__path__", ())]
     names = [info.name for info in pkgutil.iter_modules(beside)]

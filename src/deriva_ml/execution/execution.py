@@ -14,6 +14,7 @@ are brought when it is entered, and its directory is made when something is to b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -204,6 +205,10 @@ class Execution:
     def asset_types(self) -> Mapping[str, str]:
         """The types that an output may have: the preferred name of each term and synonym."""
         return self.asset_stage.known_types()
+
+    def at_hand(self) -> AbstractContextManager[None]:
+        """Within the block this machine's journal stays open: for who does not leave the run before it has ended."""
+        return self._ledger.at_hand()
 
     def catch_up(self) -> None:
         """Know what the process that did the run's work has noted and registered meanwhile."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,10 @@ class Ledger:
     def is_away(self) -> bool:
         """Whether the catalog could not be told of the latest move."""
         return self._away_since is not None
+
+    def at_hand(self) -> AbstractContextManager[None]:
+        """Within the block the journal is opened once; a run that may be left, and never ended, is not in one."""
+        return nullcontext() if self.journal is None else self.journal.at_hand()
 
     def open(self, directory: Path, row: Mapping[str, Any]) -> None:
         """Begin the run in the journal: from now on it is known, whatever happens. Its row is made by the first move.

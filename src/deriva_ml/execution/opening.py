@@ -31,7 +31,7 @@ from deriva_ml.core.exceptions import (
 )
 from deriva_ml.core.files import make_directory, unusable_directory
 from deriva_ml.core.values import dataclass
-from deriva_ml.execution.ending import close_run, end_badly
+from deriva_ml.execution.ending import end_badly
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.execution_record import add_nested_execution
@@ -210,25 +210,24 @@ def open_run(
     directory = execution_root(session, rid)
     ledger = Ledger(session, open_journal(session), rid, mask=mask)
     manifest: Manifest | None = None
-    try:
-        ledger.open(directory, {"Workflow": workflow_rid, "Description": mask.text(configuration.description)})
-        _make_directory(directory, rid)
-        configuration, inputs = store_inputs(session, configuration, inputs)
-        manifest = Manifest(directory / MANIFEST_NAME, rid)
-        brought = RunInputs(session, rid, directory, inputs, around.notice, around.source)
-        opened = Opened(code, workflow_rid, directory, ledger, manifest, brought, configuration)
-        files = _description(session, rid, code, configuration, mask, around)
-        stage_metadata(manifest, directory, session.ml_schema, files)
-        ledger.move(Status.initializing, "Bringing inputs.")
-        record_and_bring(session, opened, around)
-        ledger.move(Status.pending, "Ready to start.")
-    except BaseException as error:
-        upload = not isinstance(error, (DerivaMLUploadError, DerivaMLUnreachable))
-        end_badly(ledger, manifest, error, started=None, now=around.now(), upload=upload)
-        close_run(ledger, directory)
-        raise
     # Who opened the run may take a while to start it, or never do so: no database stays open for that.
-    close_run(ledger, directory, remove=False)
+    with ledger.at_hand():
+        try:
+            ledger.open(directory, {"Workflow": workflow_rid, "Description": mask.text(configuration.description)})
+            _make_directory(directory, rid)
+            configuration, inputs = store_inputs(session, configuration, inputs)
+            manifest = Manifest(directory / MANIFEST_NAME, rid)
+            brought = RunInputs(session, rid, directory, inputs, around.notice, around.source)
+            opened = Opened(code, workflow_rid, directory, ledger, manifest, brought, configuration)
+            files = _description(session, rid, code, configuration, mask, around)
+            stage_metadata(manifest, directory, session.ml_schema, files)
+            ledger.move(Status.initializing, "Bringing inputs.")
+            record_and_bring(session, opened, around)
+            ledger.move(Status.pending, "Ready to start.")
+        except BaseException as error:
+            upload = not isinstance(error, (DerivaMLUploadError, DerivaMLUnreachable))
+            end_badly(ledger, manifest, error, started=None, now=around.now(), upload=upload)
+            raise
     return opened
 
 

@@ -67,18 +67,19 @@ def record_run(
     if not gc.isenabled():  # a command does without while it starts; what it has made by now lasts
         gc.freeze()
         gc.enable()
-    try:
-        with _way_out_told(execution, flags), execution.execute() as running:
-            if isolation is None:
-                _call(request.model, ml, running)
-            else:
-                call_isolated(isolation, request.model, ml, running, request.limits)
-        if execution.status in {Status.failed, Status.aborted}:
-            error = ended_itself(request.model, execution)
-    except DerivaMLModelError as raised:
-        error = raised
-    upload = {**request.upload_options(), "progress_callback": options.on_upload}
-    report, error = finish(execution, error, flags, upload)
+    with execution.at_hand():
+        try:
+            with _way_out_told(execution, flags), execution.execute() as running:
+                if isolation is None:
+                    _call(request.model, ml, running)
+                else:
+                    call_isolated(isolation, request.model, ml, running, request.limits)
+            if execution.status in {Status.failed, Status.aborted}:
+                error = ended_itself(request.model, execution)
+        except DerivaMLModelError as raised:
+            error = raised
+        upload = {**request.upload_options(), "progress_callback": options.on_upload}
+        report, error = finish(execution, error, flags, upload)
     rid, description = execution.execution_rid, execution.configuration.description
     came_to = {"execution_rid": rid, "report": report, "error": error, "description": description}
     return replace(outcome, **came_to, why_new=why_new)

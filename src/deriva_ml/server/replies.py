@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 from collections.abc import Collection
 from http import HTTPStatus
@@ -89,8 +88,10 @@ def readable(request: Request, refusal: Response) -> Response:
     is_line = bool(line) and refusal.headers.get("content-type") == "text/plain"
     if not is_line or accepted(request.headers.get("accept"), REFUSALS) != "html":
         return refusal
+    from html import escape  # pages are rare, and its table of entities is large
+
     page = ERROR_PAGE.format(
-        status=refusal.status, phrase=HTTPStatus(refusal.status).phrase, text=html.escape(line.decode().strip())
+        status=refusal.status, phrase=HTTPStatus(refusal.status).phrase, text=escape(line.decode().strip())
     )
     body = page.encode("ascii", "xmlcharrefreplace")
     headers = {**refusal.headers, "content-type": "text/html", "content-length": str(len(body))}
@@ -150,8 +151,10 @@ def lines(request: Request, urls: list[str], *, etag: bool = True) -> Response:
     if form == "uris":
         return _tagged(request, "text/uri-list", ("\n".join(urls) + "\n").encode(), etag=etag)
     if form == "html":
-        items = "".join(f'<li><a href="{html.escape(url)}">{html.escape(url)}</a></li>\n' for url in urls)
-        page = LINK_PAGE.format(title=html.escape(request.target.partition("?")[0]), items=items)
+        from html import escape
+
+        items = "".join(f'<li><a href="{escape(url)}">{escape(url)}</a></li>\n' for url in urls)
+        page = LINK_PAGE.format(title=escape(request.target.partition("?")[0]), items=items)
         return _tagged(request, "text/html", page.encode("ascii", "xmlcharrefreplace"), etag=etag)
     return document(request, list(urls), etag=etag)
 

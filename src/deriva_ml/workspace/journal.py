@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -295,6 +296,10 @@ class Journal:
         return [
             run for run in self.runs() if not run.synced and (run.process == own or run.process.sign() is Sign.gone)
         ]
+
+    def at_hand(self) -> AbstractContextManager[None]:
+        """Within the block the file is opened once, for all that this process notes."""
+        return self._file.at_hand()
 
     def close(self) -> None:
         """Close the file, which a block of ``with`` has kept open."""

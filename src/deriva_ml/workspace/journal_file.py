@@ -53,16 +53,33 @@ class JournalFile:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._kept = False
+        self._blocks = 0
         self._owner = 0
 
     def keep(self) -> None:
         """Leave the file open after the next block, until it is closed."""
         self._kept = True
 
+    @contextmanager
+    def at_hand(self) -> Iterator[None]:
+        """Within the block the file is opened once, by who needs it first, and closed at the end, not before."""
+        with self._lock:
+            self._blocks += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                self._rest()
+
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; in a block in which it is to be at hand, at the end of that."""
         with self._lock:
             self._kept = False
+            self._rest()
+
+    def _rest(self) -> None:
+        if not self._kept and not self._blocks:
             self._give_back()
 
     @contextmanager
@@ -90,8 +107,7 @@ class JournalFile:
             try:
                 yield self._open()
             finally:
-                if not self._kept:
-                    self._give_back()
+                self._rest()
 
     def _give_back(self) -> None:
         if self._connection is not None and self._owner == os.getpid():
