@@ -89,3 +89,42 @@ def test_a_catalog_that_refuses_the_type_gets_the_files_all_the_same(ml, configu
         fail(execution)
     assert types_of(ml, execution)["late.txt"] == ("Model_File",)
     assert "not marked as partial" in caplog.text
+
+
+def save(execution: Execution, name: str, text: str) -> None:
+    execution.asset_file_path("Execution_Asset", name, asset_types="Model_File").write_text(text)
+
+
+def test_a_later_attempt_goes_on_with_what_a_failed_one_left_and_its_whole_outputs_are_not_marked(ml, configuration):
+    execution = Execution(configuration, ml)
+    with pytest.raises(ValueError, match="no good"), execution:
+        for name in ("same.txt", "grown.txt", "left.txt"):
+            save(execution, name, "1")
+        raise ValueError("no good")
+    execution.upload_execution_outputs()
+    with ml.resume_execution(execution.execution_rid) as second:
+        path = second.asset_file_path("Execution_Asset", "grown.txt", asset_types="Model_File")
+        assert path.read_text() == "1"
+        path.write_text("12")
+        assert second.asset_file_path("Execution_Asset", "same.txt", asset_types="Model_File").read_text() == "1"
+    second.upload_execution_outputs()
+    second.upload_execution_outputs()
+    found = sorted((use.file_name, use.length, tuple(sorted(use.types))) for use in second.describe().output_assets)
+    assert found == [
+        ("grown.txt", 1, ("Model_File", "Partial")),
+        ("grown.txt", 2, ("Model_File",)),
+        ("left.txt", 1, ("Model_File", "Partial")),
+        ("same.txt", 1, ("Model_File",)),
+    ]
+
+
+def test_what_a_second_attempt_left_that_failed_too_stays_marked(ml, configuration):
+    execution = Execution(configuration, ml)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no good"), execution:
+            save(execution, "same.txt", "1")
+            raise ValueError("no good")
+        execution.upload_execution_outputs()
+        execution = ml.resume_execution(execution.execution_rid)
+    [use] = execution.describe().output_assets
+    assert sorted(use.types) == ["Model_File", "Partial"]

@@ -25,7 +25,7 @@ from deriva_ml.asset.asset_record import AssetRecord, asset_record_class, checke
 from deriva_ml.asset.aux_classes import AssetFilePath, Binding
 from deriva_ml.asset.sealing import existing_file, seal_copy
 from deriva_ml.asset.tables import asset_table
-from deriva_ml.core.enums import MLVocab
+from deriva_ml.core.enums import ExecAssetType, MLVocab
 from deriva_ml.core.error_text import legible
 from deriva_ml.core.exceptions import (
     DerivaMLDataError,
@@ -45,6 +45,9 @@ __all__ = ["AssetStage", "register"]
 
 NAME_BYTES = 255
 """The longest name of a file, in bytes, that the usual file systems allow."""
+
+MARK = ExecAssetType.partial.value
+"""The type that marks an output of an attempt that failed or was stopped."""
 
 
 class AssetStage:
@@ -140,12 +143,15 @@ class AssetStage:
             entry = self._manifest.asset(key)
             if (entry.schema, entry.asset_table, entry.file_name) != (table.schema, table.name, name):
                 continue
-            is_same = all(getattr(entry, field) == value for field, value in told.items())
+            whole = tuple(kind for kind in entry.asset_types if kind != MARK)
+            is_same = all((whole if name == "asset_types" else getattr(entry, name)) == told[name] for name in told)
             if not is_same and (entry.status == UPLOADED or entry.rid is not None):
                 continue  # the catalog may say something else of it: this is another output
             self._earlier.remove(key)
             if not is_same or entry.status not in (PENDING, UPLOADED):
                 entry = self._manifest.update(key, **told, status=PENDING, error=None)
+            elif whole != entry.asset_types:  # if this attempt completes, it is whole
+                entry = self._manifest.update(key, asset_types=whole)
             return entry
         return None
 

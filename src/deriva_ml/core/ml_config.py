@@ -47,7 +47,7 @@ class DerivaMLConfig(BaseModel):
         s3_bucket: Bucket for bags with a MINID.
         use_minid: Whether bags get a MINID; by default if there is a bucket.
         check_auth: Ask the host who the caller is before anything else.
-        clean_execution_dir: Remove a run's directory once its outputs are uploaded.
+        clean_execution_dir: Empty the directory of a run that completed once its outputs are uploaded.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")

@@ -32,6 +32,7 @@ __all__ = [
     "attempt_number",
     "earlier_outputs",
     "earlier_values",
+    "is_attempt_file",
     "numbered",
 ]
 
@@ -62,6 +63,11 @@ def numbered(name: str, attempt: int) -> str:
 def attempt_file(attempt: int) -> str:
     """The name of the file that tells an attempt that is over."""
     return f"attempt-{attempt}.json"
+
+
+def is_attempt_file(entry: AssetEntry) -> bool:
+    """Whether an entry tells an attempt that is over; a run with none is in its first."""
+    return entry.path.startswith(f"{FOLDER}/attempt-")
 
 
 def attempt_files(journal: Journal, manifest: Manifest, mask: Mask) -> list[MetadataFile]:

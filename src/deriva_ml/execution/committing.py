@@ -146,7 +146,7 @@ def commit_output_assets(
     Args:
         run: The run.
         clean_folder: Remove inputs and staged files afterwards, if the run has ended and everything is uploaded; by
-            default as ``clean_execution_dir`` of the ``DerivaML`` says.
+            default as ``clean_execution_dir`` of the ``DerivaML`` says, if it completed.
         progress_callback: Is told of the bytes that have been sent.
 
     Raises:

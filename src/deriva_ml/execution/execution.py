@@ -393,7 +393,8 @@ class Execution:
 
         Args:
             clean_folder: Remove inputs and staged files afterwards, if the run has ended and everything is uploaded;
-                by default as ``clean_execution_dir`` of the ``DerivaML`` says.
+                by default as ``clean_execution_dir`` of the ``DerivaML`` says, and then only if it completed: one that
+                did not can be taken up again.
             progress_callback: Is told of the bytes that have been sent.
             max_retries: How often a request is tried again after a lost connection or a fault that may pass.
             retry_delay: Seconds before the first time; doubled before each further one.
@@ -424,8 +425,9 @@ class Execution:
             return self.reports[-1]
         self._sayings.settle()
         report = self.bring_registered(progress, patience, settle=True)
-        if clean_folder is None:
-            clean_folder = bool(getattr(self._ml_object, "clean_execution_dir", False))
+        if clean_folder is None:  # a run that did not complete can be taken up again, and goes on with what is here
+            wanted = bool(getattr(self._ml_object, "clean_execution_dir", False))
+            clean_folder = wanted and self.status is Status.completed
         if clean_folder and report.complete and is_final(self.status):
             clean_run_directory(self.manifest, self.status)
         return report

@@ -31,7 +31,7 @@ from deriva_ml.core.exceptions import (
 from deriva_ml.core.values import dataclass
 from deriva_ml.execution.ledger import Ledger, duration_text
 from deriva_ml.execution.metadata import FOLDER
-from deriva_ml.execution.partial import mark_partial
+from deriva_ml.execution.partial import mark_partial, unmark_whole
 from deriva_ml.execution.states import Upload, is_final
 from deriva_ml.schema.session import Session
 from deriva_ml.schema.staged_rows import RowUpload, reopen_rewritten, upload_rows
@@ -190,6 +190,11 @@ def _commit(
     rid = ledger.execution_rid
     stage_rewritten(manifest)
     reopen_rewritten(manifest)
+    try:
+        unmark_whole(session, manifest, ledger.status)
+    except DerivaMLException as error:
+        ledger.fail_upload(str(error))
+        raise
     if not any(pending_outputs(manifest, ledger.status)):
         if settle and ledger.upload is not Upload.uploaded:
             ledger.settle_upload()
