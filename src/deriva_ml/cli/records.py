@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deriva_ml.cli.tables import Table
 from deriva_ml.cli.terminal import coloured, emit, escape_text, local_time, table_of, title
-from deriva_ml.core.enums import ExecAssetType
+from deriva_ml.core.enums import ExecAssetType, Status
 from deriva_ml.core.files import human_size
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def show_report(report: RunReport, place: str = "", *, with_children: bool = Tru
     if report.input_datasets or report.input_assets:
         emit(title("Inputs"), _inputs(report.input_datasets, report.input_assets))
     if report.output_assets:
-        is_partial = any(ExecAssetType.partial in use.types for use in report.output_assets)
+        marked = any(ExecAssetType.partial in use.types for use in report.output_assets)
+        is_partial = marked and report.record.status is not Status.completed
         emit(title("Outputs, partial" if is_partial else "Outputs"), _files(report.output_assets))
     if report.output_datasets:
         table = table_of("RID", "Version", "Description")
@@ -115,13 +116,10 @@ def _head(report: RunReport) -> Table:
     if record.start_time is not None:
         took = run_time(record)
         lines.add_row("Started", local_time(record.start_time) + (f", took {took}" if took else ""))
-    brought = [
-        f"{what} in {_told_seconds(text)}"
-        for what, text in (("inputs", record.download_duration), ("outputs", record.upload_duration))
-        if text
-    ]
-    if brought:
-        lines.add_row("Brought", ", ".join(brought))
+    times = (("inputs", record.download_duration), ("outputs", record.upload_duration))
+    told = [f"{what} in {took}" for what, text in times if text and (took := _told_seconds(text)) != "0.0 s"]
+    if told:
+        lines.add_row("Brought", ", ".join(told))
     if workflow is not None:
         kinds = ", ".join(workflow.workflow_type)
         lines.add_row("Workflow", f"{workflow.rid}  {escape_text(workflow.name)} ({escape_text(kinds)})")
