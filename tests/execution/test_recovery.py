@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,24 @@ def test_a_status_that_the_catalog_missed_is_told_later(ml, configuration):
     assert reconcile_dead_runs(ml) == []
     record = ml.lookup_execution(rid)
     assert (record.status, record.status_detail) == (Status.completed, "told late")
+
+
+def test_the_start_that_the_catalog_missed_is_that_of_the_model_however_often_it_told_its_status(ml, configuration):
+    execution = Execution(configuration, ml)
+    with execution:
+        for epoch in range(3):
+            execution._ledger.move(Status.running, f"epoch {epoch}")  # as told by a model, a second apart
+            time.sleep(0.01)
+    with open_journal(ml.session) as journal:
+        first = next(step.at for step in journal.steps(execution.execution_rid) if step.what == "Running")
+        journal.set_upload(execution.execution_rid, "none")  # which the catalog is still to be told
+    blank = {"RID": execution.execution_rid, "Status": "Running", "Start_Time": None, "Stop_Time": None}
+    ml.session.catalog.update("deriva-ml", "Execution", [blank])
+    reconcile_dead_runs(ml)
+    record = ml.lookup_execution(execution.execution_rid)
+    assert record.start_time is not None
+    assert record.start_time.isoformat(timespec="milliseconds") == first
+    assert record.status is Status.completed
 
 
 def test_an_end_that_the_catalog_knows_is_not_overwritten(ml, configuration):

@@ -205,7 +205,7 @@ def _times(journal: Journal, run: Run, known: frozenset[str]) -> dict[str, Any]:
     for step in journal.steps(run.execution):
         if step.what == RESUMED:
             moments.clear()  # the row tells the last attempt
-        moments[step.what] = datetime.fromisoformat(step.at)
+        moments.setdefault(step.what, datetime.fromisoformat(step.at))  # a status may be told of again and again
     started, stopped = moments.get(Status.running.value), moments.get(run.status)
     times: dict[str, Any] = {}
     if started is not None:
