@@ -314,6 +314,10 @@ def raises_and_hangs(parent: Conversation) -> None:
     raise ValueError("no good")
 
 
+def starts_a_session(parent: Conversation) -> int:
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True).pid
+
+
 def shares_memory(parent: Conversation, megabytes: int, copies: int) -> str:
     held = bytearray(os.urandom(1 << 20)) * megabytes
     pids = []

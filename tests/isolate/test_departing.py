@@ -33,6 +33,15 @@ def test_a_process_of_multiprocessing_is_waited_for_and_then_ended(run):
     assert verdict.notes == ("a process was left behind, and ended: worker-7",)
 
 
+def test_what_was_started_a_moment_before_the_end_in_a_session_of_its_own_is_ended_too(run):
+    for _ in range(5):
+        verdict = run("starts_a_session")
+        assert verdict.outcome is Outcome.completed
+        assert wait_until(lambda pid=verdict.value: is_gone(pid), 5)
+        (note,) = verdict.notes
+        assert note.startswith("a process was left behind, and ended: ")
+
+
 @pytest.mark.parametrize(("seconds", "then"), [(0, ""), (0.5, "falls")])
 def test_a_process_that_wanted_to_be_a_daemon_is_ended_too(run, tmp_path, seconds, then):
     verdict = run("daemonises", seconds=seconds, then=then)

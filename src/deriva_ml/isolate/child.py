@@ -34,6 +34,7 @@ from typing import Any, NoReturn, TextIO
 
 from deriva_ml.core.config import change_environment
 from deriva_ml.isolate.departing import end_as_an_interpreter_does, leave, left_threads, let_be, take_leave
+from deriva_ml.isolate.descent import descendants
 from deriva_ml.isolate.frames import PROTOCOL, Channel, Frame
 
 __all__ = ["CRASH", "RESULT", "ChildRefused", "Conversation", "become", "main"]
@@ -245,7 +246,7 @@ def _function(target: str) -> Callable[..., Any]:
 def _result(channel: Channel, folder: Path, value: Any, grace: float) -> None:
     """Tell the result, once what the function left behind has ended or is given up."""
     text = json.dumps(value)
-    told = {"left": take_leave(grace), "memory": _memory()}
+    told = {"left": take_leave(grace), "memory": _memory(), "descend": _descend()}
     if len(text) <= LONGEST_RESULT:
         channel.send(Frame("result", {"value": value, **told}))
         return
@@ -269,10 +270,16 @@ def _memory() -> int | None:
         return None
 
 
+def _descend() -> list[tuple[int, str]]:
+    """The processes that descend from this one: its parent cannot ask any more when it has ended."""
+    return list(descendants(os.getpid()).items())
+
+
 def _failed(channel: Channel, error: BaseException) -> int:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    data = {"type": name, "text": _text(error), "traceback": _traceback(error), "memory": _memory()}
+    told = {"memory": _memory(), "descend": _descend()}
+    data = {"type": name, "text": _text(error), "traceback": _traceback(error), **told}
     channel.send(Frame("interrupted" if isinstance(error, KeyboardInterrupt) else "error", data))
     return 1
 

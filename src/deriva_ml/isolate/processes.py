@@ -8,9 +8,10 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+
+from deriva_ml.isolate.descent import descendants, state_of
 
 __all__ = ["Session", "tail"]
 
@@ -99,20 +100,15 @@ class Session:
                 total += int(next(line.split()[1] for line in lines if line.startswith("Pss:"))) * 1024
         return total or self.look()
 
+    def note(self, seen: Mapping[int, str]) -> None:
+        """Remember processes that descend from the child, with when each began."""
+        self._seen.update(seen)
+
     def _tree(self) -> list[int]:
         """The child and what descends from it."""
-        found, open_ = [], [self.pid]
-        while open_:
-            pid = open_.pop()
-            found.append(pid)
-            with contextlib.suppress(OSError, ValueError):
-                for task in (_PROC / str(pid) / "task").iterdir():
-                    open_ += map(int, (task / "children").read_text().split())
-        for pid in found[1:]:
-            state = _state(pid)
-            if state is not None:
-                self._seen[pid] = state.start
-        return found
+        found = descendants(self.pid)
+        self.note(found)
+        return [self.pid, *found]
 
     def left(self) -> list[int]:
         """What the child has left behind: processes of its session, and others that descend from it and were seen."""
@@ -121,7 +117,7 @@ class Session:
         every = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
         found = []
         for pid in every:
-            state = _state(pid)
+            state = state_of(pid)
             if state is None or pid == self.pid or state.code == "Z":
                 continue
             if state.session == self.pid or self._seen.get(pid) == state.start:
@@ -150,23 +146,6 @@ class Session:
             time.sleep(0.01)
             pids = [pid for pid in pids if pid in set(self.left())]
         return pids
-
-
-class _State(NamedTuple):
-    """What the system says of a process: its state's letter, its session, and when it began."""
-
-    code: str
-    session: int
-    start: str
-
-
-def _state(pid: int) -> _State | None:
-    try:
-        # the name of a program, in parentheses, may hold anything
-        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        return _State(fields[0], int(fields[3]), fields[19])
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def _heeds(pid: int, number: signal.Signals) -> bool:

@@ -222,6 +222,7 @@ class _Watch:
     def _hear(self, frame: Frame) -> None:
         self._clocks.beat = time.monotonic()
         self._peak = max(self._peak, int(frame.data.get("memory") or 0))
+        self._session.note({int(pid): str(start) for pid, start in frame.data.get("descend", ())})
         if frame.kind == "heartbeat":
             self._look()
             return
