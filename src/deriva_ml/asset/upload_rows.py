@@ -120,9 +120,7 @@ class RowWriter:
             else:
                 return True
             attempt += 1
-            there = self.present(table, [str(item.entry.rid) for item in items if not item.exists])
-            for item in items:
-                item.exists = item.exists or item.entry.rid in there
+            self._note_present(table, items)
 
     def _members(self, table: Table, items: Sequence[Item]) -> list[Member]:
         catalog = self._session.catalog
@@ -136,6 +134,7 @@ class RowWriter:
         """Make the rows that are not there; where one is refused the others are still made."""
         fresh = [item for item in items if not item.exists]
         if not self._accepted(table, fresh):
+            fresh = [item for item in fresh if not item.exists]
             self._rename_taken(table, fresh, errors)
             self._insert_halves(table, [item for item in fresh if item.entry.key not in errors], errors)
         return [item for item in items if item.entry.key not in errors]
@@ -149,10 +148,20 @@ class RowWriter:
         except DerivaMLCatalogError as error:
             if error.status >= 500:
                 raise
+            self._note_present(table, items)
+            rest = [item for item in items if not item.exists]
+            if len(rest) < len(items):
+                return self._accepted(table, rest, errors)
             if errors is not None:
                 errors.update({item.entry.key: str(error) for item in items})
             return False
         return True
+
+    def _note_present(self, table: Table, items: Sequence[Item]) -> None:
+        """Note which rows are there: of a request whose answer was lost, the service may have been at work still."""
+        there = self.present(table, [str(item.entry.rid) for item in items if not item.exists])
+        for item in items:
+            item.exists = item.exists or item.entry.rid in there
 
     def _rename_taken(self, table: Table, items: list[Item], errors: dict[str, str]) -> None:
         """Give outputs other object names where those chosen belong to assets of the catalog already."""
