@@ -137,7 +137,7 @@ def test_an_instance_in_the_store_keeps_its_other_values() -> None:
     assert (node.name, node.workflow_type, list(node.description)) == ("w", "T", ["$", "{x}"])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(AWKWARD, AWKWARD)
 def test_any_text_comes_through_a_composition(stored: str, typed: str) -> None:
     assume("???" not in (stored, typed))  # that is a value which somebody has to give

@@ -35,7 +35,7 @@ def test_an_upload_that_breaks_off_is_finished_by_another_process(ml, configurat
         execution.asset_file_path("Execution_Asset", "a.txt").write_text("a")
     down.append(True)
     with pytest.raises(DerivaMLUnreachable):
-        execution.upload_execution_outputs()
+        execution.upload_execution_outputs(max_retries=1, retry_delay=0.01)
     assert execution.upload_state is Upload.failed
     record = ml.lookup_execution(execution.execution_rid)
     assert (record.status, record.upload_state) == (Status.completed, "failed")
