@@ -190,8 +190,9 @@ def _commit(
     rid = ledger.execution_rid
     stage_rewritten(manifest)
     reopen_rewritten(manifest)
+    patience = patience or Patience()
     try:
-        unmark_whole(session, manifest, ledger.status)
+        _patiently(session, patience, lambda way: unmark_whole(way, manifest, ledger.status))
     except DerivaMLException as error:
         ledger.fail_upload(str(error))
         raise
@@ -205,8 +206,7 @@ def _commit(
     keys = {entry.key for entry in manifest.pending_assets()} - {entry.key for entry in awaited} if awaited else None
     began = time.monotonic()
     try:
-        mark_partial(session, manifest, ledger.status)
-        files, rows, (stored, unstored) = _bring(session, manifest, ledger, progress, patience or Patience(), keys)
+        files, rows, (stored, unstored) = _bring(session, manifest, ledger, progress, patience, keys)
     except DerivaMLException as error:
         ledger.add(Upload_Duration=duration_text(time.monotonic() - began))
         ledger.fail_upload(str(error))
@@ -269,9 +269,10 @@ def _bring(
     patience: Patience,
     keys: Collection[str] | None,
 ) -> tuple[UploadReport, RowUpload, tuple[Mapping[str, int], Mapping[str, str]]]:
-    """Bring what waits, files and rows and values."""
+    """Bring what waits, files and rows and values; what a run left that failed is marked before."""
 
     def once(way: Session) -> tuple[UploadReport, RowUpload, tuple[Mapping[str, int], Mapping[str, str]]]:
+        mark_partial(way, manifest, ledger.status)
         files = upload(way, ledger.execution_rid, manifest, progress=progress, patience=patience, keys=keys)
         rows = _store_rows(way, manifest, ledger)
         return files, rows, _store_features(way, manifest, ledger.execution_rid)

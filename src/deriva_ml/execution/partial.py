@@ -51,11 +51,11 @@ def unmark_whole(session: Session, manifest: Manifest, status: Status) -> None:
         manifest: What the run has registered.
         status: The run's status.
     """
-    from deriva_ml.dataset.changes import chunks
-
     entries = list(manifest.assets.values())
     if status is not Status.completed or not any(is_attempt_file(entry) for entry in entries):
         return
+    from deriva_ml.dataset.changes import chunks
+
     last = {entry.path: entry for entry in entries}
     whole: dict[tuple[str, str], list[str]] = {}
     for entry in last.values():
