@@ -68,7 +68,7 @@ test: $(VENV)/.dev
 
 slow: $(VENV)/.dev
 	@echo "==> Running the tests that take long"
-	@$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+	@$(BIN)/python -m pytest -n 4 -m slow $(ARGS)
 
 docs: $(VENV)/.dev
 	@$(BIN)/python -m deriva_ml.execution.state_page docs/lifecycle.md

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
+import os
 from typing import NamedTuple
 
 __all__ = ["State", "descendants", "state_of"]
-
-_PROC = Path("/proc")
 
 
 class State(NamedTuple):
@@ -22,9 +20,10 @@ class State(NamedTuple):
 def state_of(pid: int) -> State | None:
     """What the system says of a process; None if there is none, or it does not tell."""
     try:
-        # the name of a program, in parentheses, may hold anything
-        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        return State(fields[0], int(fields[3]), fields[19])
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - asked of every process there is
+            # the name of a program, in parentheses, may hold anything
+            fields = file.read().rpartition(b")")[2].split(None, 20)
+        return State(fields[0].decode(), int(fields[3]), fields[19].decode())
     except (OSError, ValueError, IndexError):
         return None
 
@@ -37,8 +36,9 @@ def descendants(pid: int) -> dict[int, str]:
         parent = open_.pop()
         children: list[int] = []
         with contextlib.suppress(OSError, ValueError):
-            for task in (_PROC / str(parent) / "task").iterdir():
-                children += map(int, (task / "children").read_text().split())
+            for task in os.listdir(f"/proc/{parent}/task"):  # noqa: PTH208
+                with open(f"/proc/{parent}/task/{task}/children", "rb") as file:  # noqa: PTH123
+                    children += map(int, file.read().split())
         for child in children:
             state = state_of(child)
             if state is not None:

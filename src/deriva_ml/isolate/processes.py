@@ -114,7 +114,7 @@ class Session:
         """What the child has left behind: processes of its session, and others that descend from it and were seen."""
         if sys.platform != "linux":
             return []
-        every = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+        every = [int(name) for name in os.listdir(_PROC) if name.isdigit()]  # noqa: PTH208 - there may be thousands
         found = []
         for pid in every:
             state = state_of(pid)
