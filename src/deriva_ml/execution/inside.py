@@ -16,7 +16,7 @@ from deriva_ml.connect import Connection, through
 from deriva_ml.core.config import resolve_place
 from deriva_ml.execution.execution import Execution
 from deriva_ml.execution.handover import opened_from
-from deriva_ml.execution.request import instantiate, open_catalog
+from deriva_ml.execution.request import catalog_class, instantiate_model
 from deriva_ml.wire.batch import Limits
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ def call_model(parent: Conversation, *, place: dict[str, Any], run: dict[str, An
         config: The composed configuration as YAML, for a process that did not inherit it.
     """
     composed = parent.inherited if config is None else OmegaConf.create(config)
-    request = instantiate(composed)
+    configured, ml_class, model = instantiate_model(composed)
     batch = None if place["batch"] is None else Limits(**place["batch"])
     transport = Piped(lambda name, data, payload=b"": parent.request(name, data, payload), batch)
     connection = Connection(resolve_place(place["hostname"]), transport, place["identity"], place["client_id"])
     where = {name: place[name] for name in ("hostname", "catalog_id", "working_dir", "cache_dir")}
-    there = request.deriva_ml.model_copy(update={**where, "credential": None})
+    there = configured.model_copy(update={**where, "credential": None})
     with through(connection):
-        ml = open_catalog(replace(request, deriva_ml=there))
+        ml = catalog_class(ml_class).instantiate(there)
     ml.session = replace(ml.session, is_passing=bool(place["is_passing"]))
     with ml:
         execution = Execution.attached(opened_from(ml.session, run), ml)
-        request.model(ml_instance=ml, execution=execution)
+        model(ml_instance=ml, execution=execution)

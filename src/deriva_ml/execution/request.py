@@ -133,6 +133,28 @@ def instantiate(config: Any, overrides: Sequence[str] = ()) -> RunRequest:
     return replace(request, description=join_text("" if description is None else description))
 
 
+def instantiate_model(config: Any) -> tuple[Any, Any, Any]:
+    """Make what the process of a model needs of a configuration that another process has made in full: no more.
+
+    Args:
+        config: The configuration, without Hydra's part.
+
+    Returns:
+        Where the catalog is, the class that opens it (None for the default one), and what is called.
+    """
+    from hydra_zen import instantiate as make
+    from omegaconf import OmegaConf
+
+    def part(name: str) -> Any:
+        if name not in config or OmegaConf.is_missing(config, name):
+            return None
+        value = config[name]
+        return (make(value) if value else None) if OmegaConf.is_config(value) else value
+
+    script = part("script_config")
+    return part("deriva_ml"), part("ml_class"), part("model_config") if script is None else script
+
+
 def salvage(config: Any, overrides: Sequence[str] = ()) -> tuple[RunRequest | None, dict[str, DerivaMLException]]:
     """What can be made of a configuration that `instantiate` refuses, for whoever looks for all that is wrong.
 
