@@ -63,6 +63,7 @@ def _state(dataset: Dataset) -> _State:
 
 
 @pytest.mark.parametrize("name", sorted(WORK))
+@pytest.mark.slow
 def test_a_process_that_is_killed_at_any_request_leaves_all_or_nothing(
     small: Project, catalog_root: Path, name: str
 ) -> None:

@@ -279,6 +279,7 @@ def _require_rows(bag: Any, row_per: str, rows: list[dict[str, Any]]) -> None:
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=projects())
+@pytest.mark.slow
 def test_any_project_is_joined_the_same_in_the_catalog_and_in_a_bag(session: Session, drawn: Drawn) -> None:
     built = Built(session, drawn, next(NUMBERS))
     bag = _bag(built.dataset, built.version)

@@ -117,14 +117,8 @@ def test_records_under_its_rids_are_in_the_way(catalog_root: Path) -> None:
         load_demo(str(catalog_root))
 
 
-@pytest.mark.parametrize(
-    ("step", "done"),
-    [
-        pytest.param("catalog", 1, marks=pytest.mark.slow),
-        ("images uploaded", 900),
-        pytest.param("datasets", 0, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("step", "done"), [("catalog", 1), ("images uploaded", 900), ("datasets", 0)])
+@pytest.mark.slow
 def test_a_load_that_was_killed_is_begun_anew(
     step: str, done: int, demo_root: tuple[Path, DemoCatalog], tmp_path: Path, settings: Settings
 ) -> None:

@@ -262,6 +262,7 @@ def test_a_catalog_that_is_lost_while_the_outputs_are_uploaded(away: Away) -> No
     assert names(away.report(item["record"]["execution_rid"])) == ["weights.txt"]
 
 
+@pytest.mark.slow
 def test_a_catalog_that_is_away_from_the_start_leaves_nothing_behind(away: Away) -> None:
     away.server.kill()
     for command in ("deriva-ml-run", "deriva-ml-upload", "deriva-ml-show"):
@@ -273,6 +274,7 @@ def test_a_catalog_that_is_away_from_the_start_leaves_nothing_behind(away: Away)
     assert left == []
 
 
+@pytest.mark.slow
 def test_a_slow_line_takes_its_time(away: Away) -> None:
     with line_to(away.server.port) as line:
         line.delay = 0.05

@@ -293,6 +293,7 @@ def test_what_the_catalog_tool_does_to_catalogs_and_aliases(uploaded: Laboratory
 
 
 @over_tls
+@pytest.mark.slow
 def test_every_command_of_the_object_store_s_tool(uploaded: Laboratory) -> None:
     lab = uploaded
     common = ["--host", lab.host, "--oauth2-token", lab.tokens["admin"]]

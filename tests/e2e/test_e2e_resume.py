@@ -8,6 +8,8 @@ import signal
 import time
 from typing import Any
 
+import pytest
+
 
 def _only(project: Any, description: str) -> dict[str, Any]:
     [item] = [item for item in project.json() if item["record"]["description"] == description]
@@ -128,6 +130,7 @@ def test_a_failed_job_whose_code_is_other_by_now_is_done_anew_by_a_linked_run(pr
     assert _newest(project)["record"]["execution_rid"] not in {rid, complete}
 
 
+@pytest.mark.slow
 def test_a_sweep_is_finished_under_its_parent(project: Any) -> None:
     words = ["-m", "model_config.lr=1,2,3", "model_config.sleep=2"]
     process = project.start("deriva-ml-run", *words)

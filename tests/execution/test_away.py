@@ -183,6 +183,7 @@ def test_a_catalog_that_does_not_come_back_in_time_is_given_up_and_the_upload_fi
     assert far.made(run.execution_rid) == WHOLE
 
 
+@pytest.mark.slow
 def test_a_slow_and_narrow_line_takes_its_time_and_is_no_fault(far: Far, configuration: Any) -> None:
     run = far.begin(configuration)
     run.execution_stop()

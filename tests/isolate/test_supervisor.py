@@ -228,6 +228,7 @@ def test_the_peak_of_memory_is_not_that_of_this_process(tmp_path):
     del held
 
 
+@pytest.mark.slow
 def test_who_reports_is_not_silent_and_who_waits_for_an_answer_neither(run):
     limits = Limits(silence=1, grace=1)
     assert run("reports", count=8, every=0.25, limits=limits).value == "done"

@@ -236,6 +236,7 @@ def store_model(store: Any) -> Any:
 
 
 @pytest.mark.parametrize("changes", [False, True])
+@pytest.mark.slow
 def test_long_answers_are_not_held_in_memory(tables: Site, changes: bool) -> None:
     text = "x" * 1000
     for start in range(0, 30_000, 10_000):
