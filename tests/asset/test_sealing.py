@@ -105,11 +105,9 @@ def test_any_content_is_copied_as_it_is(tmp_path: Path, content: bytes) -> None:
     assert (tmp_path / "b").stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files that claim to be empty")
 def test_a_file_that_claims_to_be_empty_is_read_to_its_end(tmp_path: Path) -> None:
-    source = Path("/proc/self/status")
-    if not source.exists():
-        pytest.skip("there is no /proc")
-    seal_copy(source, tmp_path / "status")
+    seal_copy(Path("/proc/self/status"), tmp_path / "status")
     assert b"Name:" in (tmp_path / "status").read_bytes()
 
 

@@ -396,7 +396,7 @@ def test_the_heart_of_a_run_beats_in_the_journal_while_its_model_works(project: 
     process = project.start("deriva-ml-run", "model_config.sleep=40", f"isolation={isolation}")
     seen: set[str] = set()
     while process.poll() is None:
-        for journal in project.home.glob(".deriva-ml/work/*/1/journal.db"):
+        for journal in (project.home / ".deriva-ml").rglob("journal.db"):
             with closing(sqlite3.connect(journal)) as sql:
                 seen |= {beat for (beat,) in sql.execute("SELECT heartbeat FROM run WHERE status = 'Running'")}
         time.sleep(0.5)
