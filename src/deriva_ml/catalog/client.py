@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from deriva_ml.catalog import model_changes
-from deriva_ml.catalog.batches import Document, batches, by_changes, defaulted_columns, value_parts
+from deriva_ml.catalog import model_changes, searches
+from deriva_ml.catalog.batches import Document, batches, by_changes, defaulted_columns
 from deriva_ml.catalog.drafts import Drafts
 from deriva_ml.catalog.exchange import check, json_body, read_whole
+from deriva_ml.catalog.searches import ItemLike, Row
 from deriva_ml.catalog.several import Several
 from deriva_ml.catalog.transport import Retry, Transport
-from deriva_ml.core.codes import normalise
 from deriva_ml.core.exceptions import (
     DerivaMLCatalogError,
     DerivaMLReadOnlyError,
@@ -28,13 +28,11 @@ from deriva_ml.wire.batch import Member
 from deriva_ml.wire.http import Request, Response
 from deriva_ml.wire.model import Json, Model, Table
 from deriva_ml.wire.model_documents import model_from_document, rights_of
-from deriva_ml.wire.path import ColumnLike, Path, any_of, table
-from deriva_ml.wire.syntax import Bin, Call, Filter
+from deriva_ml.wire.path import Path
+from deriva_ml.wire.syntax import Call
 
 __all__ = ["CatalogClient", "Row"]
 
-Row: TypeAlias = dict[str, Json]
-ItemLike: TypeAlias = ColumnLike | Call | Bin
 T = TypeVar("T")
 
 TARGET_BYTES = 4096
@@ -55,6 +53,8 @@ class CatalogClient:
         transport: The way to the service.
         catalog_id: The catalog.
         snaptime: The moment, or None for the present.
+        base: The catalog's own target.
+        target_bytes: The longest request target to send.
         drafts: Changes that are going to be made together; threads that are in one see it.
         several: Sends several requests.
     """
@@ -71,10 +71,10 @@ class CatalogClient:
         self.transport = transport
         self.catalog_id = catalog_id
         self.snaptime = snaptime
-        self._base = targets.catalog(catalog_id, snaptime)
-        self._target_bytes = target_bytes
+        self.base = targets.catalog(catalog_id, snaptime)
+        self.target_bytes = target_bytes
         self._retry = retry or Retry(attempts=3)
-        self.several = Several(transport, self._base, self._retry)
+        self.several = Several(transport, self.base, self._retry)
         self.drafts = Drafts()
         self._model: Model | None = None
         self._model_tag: str | None = None
@@ -82,7 +82,7 @@ class CatalogClient:
         self._rights: dict[tuple[str, str], Mapping[str, Json]] = {}
 
     def __repr__(self) -> str:
-        return f"CatalogClient({self._base!r})"
+        return f"CatalogClient({self.base!r})"
 
     def over(self, transport: Transport) -> CatalogClient:
         """The same catalog over another way to its service; what is known of it stays known."""
@@ -90,7 +90,7 @@ class CatalogClient:
             return self
         made = copy(self)
         made.transport = transport
-        made.several = Several(transport, self._base, self._retry)
+        made.several = Several(transport, self.base, self._retry)
         return made
 
     # ------------------------------------------------------------------------------------------ requests
@@ -120,12 +120,12 @@ class CatalogClient:
         if method == "GET" and self.snaptime is None and (before := self.drafts.before(target)):
             # Answered in full, whatever the client has: what is drafted has no version to compare with.
             seen = self.several.change([*before, Member("GET", target, accept=fields["accept"])], commit=False)
-            return check(Request(method, self._base + target, fields), seen[-1])
+            return check(Request(method, self.base + target, fields), seen[-1])
         body = None
         if document is not None:
             body = json_body(document)
             fields["content-type"] = "application/json"
-        return read_whole(self.transport, Request(method, self._base + target, fields, body), self._retry)
+        return read_whole(self.transport, Request(method, self.base + target, fields, body), self._retry)
 
     def batch(self, members: Sequence[Member], take: Callable[[int, Response], T]) -> list[T]:
         """Read several things, in one request and of one moment where the service takes that; see `Several.read`."""
@@ -169,7 +169,7 @@ class CatalogClient:
     def snapshot(self, snaptime: str) -> CatalogClient:
         """The catalog as it was at a moment; shares the transport."""
         return CatalogClient(
-            self.transport, self.catalog_id, snaptime, target_bytes=self._target_bytes, retry=self._retry
+            self.transport, self.catalog_id, snaptime, target_bytes=self.target_bytes, retry=self._retry
         )
 
     def model(self, *, refresh: bool = False) -> Model:
@@ -230,83 +230,10 @@ class CatalogClient:
         """One row for each combination of the keys' values."""
         return cast("list[Row]", self.get(path.attributegroup(keys, **aggregates)))
 
-    def rows_by(
-        self,
-        schema: str,
-        table_name: str,
-        column: str,
-        values: Iterable[Json],
-        *,
-        columns: Sequence[ItemLike] | None = None,
-    ) -> list[Row]:
-        """The rows in which a column has one of the values, however many they are.
-
-        Args:
-            schema: The table's schema.
-            table_name: The table.
-            column: The column.
-            values: The values; repeated ones and nulls are left out.
-            columns: Only these columns of the rows; all by default.
-        """
-        base = table(schema, table_name)
-
-        def ask(chosen: Filter) -> str:
-            path = base.where(chosen)
-            return path.entity() if columns is None else path.attributes(*columns)
-
-        return self.get_by(column, values, ask)
-
-    def get_by(self, column: ColumnLike, values: Iterable[Json], ask: Callable[[Filter], str]) -> list[Row]:
-        """The rows of one request, or of several if there are more values than its target can hold.
-
-        Args:
-            column: The column that has one of the values.
-            values: The values; repeated ones and nulls are left out.
-            ask: Makes the target from the test of the column.
-        """
-        # what the request target takes beside the values
-        frame = len(self._base) + len(ask(any_of(column, ("",)))) + 1
-        found: list[Row] = []
-        for part in value_parts(values, self._target_bytes - frame):
-            found.extend(cast("list[Row]", self.get(ask(any_of(column, part)))))
-        return found
-
-    def resolve_rids(self, rids: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """Find the tables of rows.
-
-        One row is asked for by itself; then all others are looked for in its table at once, and so on: the number of
-        requests grows with the number of tables, and with that of RIDs that do not exist, not with that of rows.
-
-        Returns:
-            The schema and the table of each RID; those of no row are absent.
-        """
-        left = dict.fromkeys(rids)
-        found: dict[str, tuple[str, str]] = {}
-        while left:
-            rid = next(iter(left))
-            del left[rid]
-            place = self.place_of_rid(rid)
-            if place is None:
-                continue
-            found[rid] = place
-            if left:
-                present = {str(row["RID"]) for row in self.rows_by(*place, "RID", left, columns=["RID"])}
-                here = [other for other in left if other in present or normalise(other) in present]
-                found.update(dict.fromkeys(here, place))
-                left = {other: None for other in left if other not in found}
-        return found
-
-    def place_of_rid(self, rid: str) -> tuple[str, str] | None:
-        """The schema and the table of one row; None if there is no such row."""
-        try:
-            row = self.get(targets.entity_rid(rid))
-        except DerivaMLCatalogError as error:
-            if error.status in {400, 404, 409}:  # unknown; not an RID at all
-                return None
-            raise
-        if row.get("deleted_at") is not None or "table_name" not in row:
-            return None
-        return str(row["schema_name"]), str(row["table_name"])
+    rows_by = searches.rows_by
+    get_by = searches.get_by
+    resolve_rids = searches.resolve_rids
+    place_of_rid = searches.place_of_rid
 
     # ------------------------------------------------------------------------------------------ writing rows
 

@@ -188,9 +188,10 @@ class Execution:
     @property
     def uploaded_assets(self) -> dict[str, list[AssetFilePath]] | None:
         """The files that this object has brought into the catalog, by ``<schema>/<table>``; None if it never tried."""
-        return self._brought(self.reports) if self.reports else None
+        return self.brought(self.reports) if self.reports else None
 
-    def _brought(self, reports: Iterable[CommitReport]) -> dict[str, list[AssetFilePath]]:
+    def brought(self, reports: Iterable[CommitReport]) -> dict[str, list[AssetFilePath]]:
+        """The files that some uploads have brought into the catalog, by ``<schema>/<table>``."""
         found: dict[str, list[AssetFilePath]] = {}
         for report in reports:
             for entry in report.done:
@@ -380,39 +381,7 @@ class Execution:
     add_files = of_owner(lambda: recorded.add_files)
     create_dataset = of_owner(lambda: recorded.create_dataset)
 
-    def upload_execution_outputs(
-        self,
-        clean_folder: bool | None = None,
-        progress_callback: UploadCallback | None = None,
-        max_retries: int = 3,
-        retry_delay: float = 5.0,
-        timeout: tuple[float, float] | None = None,
-        chunk_size: int | None = None,
-    ) -> dict[str, list[AssetFilePath]]:
-        """Bring what the run has registered into the catalog; may be called in and after the block, several times.
-
-        Args:
-            clean_folder: Remove inputs and staged files afterwards, if the run has ended and everything is uploaded;
-                by default as ``clean_execution_dir`` of the ``DerivaML`` says, and then only if it completed: one that
-                did not can be taken up again.
-            progress_callback: Is told of the bytes that have been sent.
-            max_retries: How often a request is tried again after a lost connection or a fault that may pass.
-            retry_delay: Seconds before the first time; doubled before each further one.
-            timeout: Seconds to connect, and to wait for the next bytes; by default the connection's own.
-            chunk_size: Files longer than this are sent in chunks of so many bytes, and go on at the chunk that was
-                reached; by default the connection decides. Nothing is sent to a folder of this machine.
-
-        Returns:
-            The files that this call brought into the catalog, by ``<schema>/<table>``; none in a dry run.
-
-        Raises:
-            DerivaMLUploadError: Some did not get there; the rest did, and the call can be repeated.
-            DerivaMLUnreachable: The catalog cannot be reached.
-        """
-        patience = Patience(max_retries, retry_delay, timeout, chunk_size)
-        report = self.bring_outputs(progress_callback, patience, clean_folder=clean_folder)
-        report.require_complete()
-        return self._brought([report])
+    upload_execution_outputs = of_owner(lambda: committing.upload_execution_outputs)
 
     def bring_outputs(
         self, progress: UploadCallback | None, patience: Patience, *, clean_folder: bool | None
