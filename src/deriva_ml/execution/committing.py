@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from deriva_ml.asset.upload import Patience
 from deriva_ml.core.ermrest import UploadCallback
@@ -27,16 +27,12 @@ from deriva_ml.execution.recovery import reconcile_dead_runs
 from deriva_ml.execution.states import is_final
 from deriva_ml.schema.session import Session
 
-if TYPE_CHECKING:
-    from deriva_ml.asset.aux_classes import AssetFilePath
-
 __all__ = [
     "TableReport",
     "UploadReport",
     "commit_each",
     "commit_output_assets",
     "commit_pending_executions",
-    "upload_execution_outputs",
     "waiting_runs",
 ]
 
@@ -132,52 +128,12 @@ class UploadReport:
 
 
 class Commits(Protocol):
-    """What these functions need of a run; an ``Execution`` is one."""
+    """What :func:`commit_output_assets` needs of a run; an ``Execution`` is one."""
 
     def bring_outputs(
         self, progress: UploadCallback | None, patience: Patience, *, clean_folder: bool | None
     ) -> CommitReport:
         """Bring what the run has registered into the catalog."""
-
-    def brought(self, reports: Iterable[CommitReport]) -> dict[str, list[AssetFilePath]]:
-        """The files that some uploads have brought into the catalog, by ``<schema>/<table>``."""
-
-
-def upload_execution_outputs(
-    run: Commits,
-    /,
-    clean_folder: bool | None = None,
-    progress_callback: UploadCallback | None = None,
-    max_retries: int = 3,
-    retry_delay: float = 5.0,
-    timeout: tuple[float, float] | None = None,
-    chunk_size: int | None = None,
-) -> dict[str, list[AssetFilePath]]:
-    """Bring what the run has registered into the catalog; may be called in and after the block, several times.
-
-    Args:
-        run: The run.
-        clean_folder: Remove inputs and staged files afterwards, if the run has ended and everything is uploaded;
-            by default as ``clean_execution_dir`` of the ``DerivaML`` says, and then only if it completed: one that
-            did not can be taken up again.
-        progress_callback: Is told of the bytes that have been sent.
-        max_retries: How often a request is tried again after a lost connection or a fault that may pass.
-        retry_delay: Seconds before the first time; doubled before each further one.
-        timeout: Seconds to connect, and to wait for the next bytes; by default the connection's own.
-        chunk_size: Files longer than this are sent in chunks of so many bytes, and go on at the chunk that was
-            reached; by default the connection decides. Nothing is sent to a folder of this machine.
-
-    Returns:
-        The files that this call brought into the catalog, by ``<schema>/<table>``; none in a dry run.
-
-    Raises:
-        DerivaMLUploadError: Some did not get there; the rest did, and the call can be repeated.
-        DerivaMLUnreachable: The catalog cannot be reached.
-    """
-    patience = Patience(max_retries, retry_delay, timeout, chunk_size)
-    report = run.bring_outputs(progress_callback, patience, clean_folder=clean_folder)
-    report.require_complete()
-    return run.brought([report])
 
 
 def commit_output_assets(

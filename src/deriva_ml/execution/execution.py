@@ -381,7 +381,7 @@ class Execution:
     add_files = of_owner(lambda: recorded.add_files)
     create_dataset = of_owner(lambda: recorded.create_dataset)
 
-    upload_execution_outputs = of_owner(lambda: committing.upload_execution_outputs)
+    upload_execution_outputs = of_owner(lambda: registering.upload_execution_outputs)
 
     def bring_outputs(
         self, progress: UploadCallback | None, patience: Patience, *, clean_folder: bool | None

@@ -1,4 +1,7 @@
-"""The methods of ``Execution`` by which a model says what it makes: files, metrics, directories, values, rows."""
+"""The methods of ``Execution`` by which a model says what it makes, and brings it into the catalog.
+
+It makes files, metrics, directories, values of features, rows of tables.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from deriva_ml.asset import directory
 from deriva_ml.asset.staging import AssetStage
+from deriva_ml.asset.upload import Patience
 from deriva_ml.execution.outputs import CommitReport
 from deriva_ml.schema import staged_rows
 from deriva_ml.schema.session import HasSession, Session, session_of
@@ -16,12 +20,20 @@ from deriva_ml.workspace.manifest import Manifest
 if TYPE_CHECKING:
     from deriva_ml.asset.asset_record import AssetRecord
     from deriva_ml.asset.aux_classes import AssetFilePath
-    from deriva_ml.core.ermrest import FileUploadState
+    from deriva_ml.core.ermrest import FileUploadState, UploadCallback
     from deriva_ml.feature.records import FeatureRecord
     from deriva_ml.feature.stage import FeatureStage
     from deriva_ml.wire.model import Table
 
-__all__ = ["Producing", "add_features", "asset_file_path", "metrics_file", "table_path", "upload_assets"]
+__all__ = [
+    "Producing",
+    "add_features",
+    "asset_file_path",
+    "metrics_file",
+    "table_path",
+    "upload_assets",
+    "upload_execution_outputs",
+]
 
 
 class Producing(Protocol):
@@ -52,6 +64,14 @@ class Producing(Protocol):
 
     def bring_registered(self) -> CommitReport:
         """Bring what is registered into the catalog, while the run may go on."""
+
+    def bring_outputs(
+        self, progress: UploadCallback | None, patience: Patience, *, clean_folder: bool | None
+    ) -> CommitReport:
+        """Bring what is registered into the catalog; outputs that did not get there are in the report."""
+
+    def brought(self, reports: Iterable[CommitReport]) -> dict[str, list[AssetFilePath]]:
+        """The files that some uploads have brought into the catalog, by ``<schema>/<table>``."""
 
 
 def asset_file_path(
@@ -151,3 +171,40 @@ def table_path(run: Producing, table: str | Table, file_format: str = "csv") -> 
         file_format: ``csv``, or ``json``: a list of objects, or an object on each line.
     """
     return staged_rows.row_file(session_of(run.catalog), run.manifest, run.working_dir, table, file_format)
+
+
+def upload_execution_outputs(
+    run: Producing,
+    /,
+    clean_folder: bool | None = None,
+    progress_callback: UploadCallback | None = None,
+    max_retries: int = 3,
+    retry_delay: float = 5.0,
+    timeout: tuple[float, float] | None = None,
+    chunk_size: int | None = None,
+) -> dict[str, list[AssetFilePath]]:
+    """Bring what the run has registered into the catalog; may be called in and after the block, several times.
+
+    Args:
+        run: The run.
+        clean_folder: Remove inputs and staged files afterwards, if the run has ended and everything is uploaded;
+            by default as ``clean_execution_dir`` of the ``DerivaML`` says, and then only if it completed: one that
+            did not can be taken up again.
+        progress_callback: Is told of the bytes that have been sent.
+        max_retries: How often a request is tried again after a lost connection or a fault that may pass.
+        retry_delay: Seconds before the first time; doubled before each further one.
+        timeout: Seconds to connect, and to wait for the next bytes; by default the connection's own.
+        chunk_size: Files longer than this are sent in chunks of so many bytes, and go on at the chunk that was
+            reached; by default the connection decides. Nothing is sent to a folder of this machine.
+
+    Returns:
+        The files that this call brought into the catalog, by ``<schema>/<table>``; none in a dry run.
+
+    Raises:
+        DerivaMLUploadError: Some did not get there; the rest did, and the call can be repeated.
+        DerivaMLUnreachable: The catalog cannot be reached.
+    """
+    patience = Patience(max_retries, retry_delay, timeout, chunk_size)
+    report = run.bring_outputs(progress_callback, patience, clean_folder=clean_folder)
+    report.require_complete()
+    return run.brought([report])
