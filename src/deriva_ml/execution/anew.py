@@ -19,7 +19,7 @@ from typing import Any
 from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
 from deriva_ml.core.values import dataclass
-from deriva_ml.execution.described import Recorded, in_catalog, not_recorded, read_recorded
+from deriva_ml.execution.described import Recorded, in_catalog, not_recorded, read_recorded, require_catalog
 from deriva_ml.execution.environment import process_mask
 from deriva_ml.execution.execution_configuration import ExecutionConfiguration
 from deriva_ml.execution.finishing import commit_run
@@ -130,14 +130,7 @@ class Earlier:
         Raises:
             DerivaMLConfigurationError: It is another one.
         """
-        session = session_of(owner)
-        if (session.identity, session.catalog_id) != (self.identity, self.catalog_id):
-            raise DerivaMLConfigurationError(
-                f"Execution {self.execution_rid} is in another catalog than the configuration names: "
-                f"{session.catalog_id} at {session.place}.",
-                source="configuration group deriva_ml",
-                hint="name the catalog of that run with --host and --catalog",
-            )
+        require_catalog(owner, f"Execution {self.execution_rid}", self.identity, self.catalog_id)
 
     def record(self, owner: HasSession | Session) -> str:
         """The asset that the run's ``configuration.json`` is; it is uploaded first, if it waits on this machine.

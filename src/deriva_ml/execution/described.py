@@ -21,7 +21,28 @@ from deriva_ml.workspace.evidence import Sign
 from deriva_ml.workspace.journal import Run
 from deriva_ml.workspace.manifest import MANIFEST_NAME, AssetEntry, Manifest
 
-__all__ = ["Recorded", "in_catalog", "not_recorded", "read_recorded", "run_here"]
+__all__ = ["Recorded", "in_catalog", "not_recorded", "read_recorded", "require_catalog", "run_here"]
+
+
+def require_catalog(owner: HasSession | Session, what: str, identity: str, catalog_id: str) -> None:
+    """Refuse a catalog that is another than the one in which something was recorded.
+
+    Args:
+        owner: The catalog.
+        what: What was recorded: ``Execution 1-ABCD``.
+        identity: The service in which it was.
+        catalog_id: The catalog there.
+
+    Raises:
+        DerivaMLConfigurationError: It is another one.
+    """
+    session = session_of(owner)
+    if (session.identity, session.catalog_id) != (identity, catalog_id):
+        raise DerivaMLConfigurationError(
+            f"{what} is in another catalog than the configuration names: {session.catalog_id} at {session.place}.",
+            source="configuration group deriva_ml",
+            hint="name the catalog that it is in with --host and --catalog",
+        )
 
 
 def run_here(session: Session, execution_rid: str) -> Run | None:

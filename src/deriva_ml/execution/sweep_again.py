@@ -15,7 +15,7 @@ from deriva_ml.core.enums import Status
 from deriva_ml.core.exceptions import DerivaMLConfigurationError, DerivaMLDataError
 from deriva_ml.core.values import dataclass
 from deriva_ml.execution.anew import Earlier, earlier_of
-from deriva_ml.execution.described import Recorded, read_recorded
+from deriva_ml.execution.described import Recorded, read_recorded, require_catalog
 from deriva_ml.execution.execution_record import relatives_below
 from deriva_ml.execution.report import describe
 from deriva_ml.schema.session import HasSession, Session, session_of
@@ -70,22 +70,15 @@ class EarlierSweep:
         Raises:
             DerivaMLConfigurationError: It is in another catalog, has other jobs, or its code is other code.
         """
-        session = session_of(owner)
+        require_catalog(owner, f"Sweep {self.execution_rid}", self.identity, self.catalog_id)
         hint = "take the project to the commit of that sweep, resume its jobs one by one, or run it as a new one"
-        if (session.identity, session.catalog_id) != (self.identity, self.catalog_id):
-            raise DerivaMLConfigurationError(
-                f"Sweep {self.execution_rid} is in another catalog than the configuration names: "
-                f"{session.catalog_id} at {session.place}.",
-                source="configuration group deriva_ml",
-                hint="name the catalog of that sweep with --host and --catalog",
-            )
         if count != self.count:
             raise DerivaMLConfigurationError(
                 f"Sweep {self.execution_rid} had {self.count} jobs, and its overrides come to {count} by now.",
                 hint=hint,
             )
         code = {"url": workflow.url, "checksum": workflow.checksum, "version": workflow.version}
-        if same_workflow(session, name=workflow.name, **code) != self.workflow_rid:
+        if same_workflow(session_of(owner), name=workflow.name, **code) != self.workflow_rid:
             raise DerivaMLConfigurationError(
                 f"The code of sweep {self.execution_rid} was other code: its jobs would be of two under one parent.",
                 hint=hint,
