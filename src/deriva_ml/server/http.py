@@ -44,6 +44,10 @@ GATHER = 1 << 16
 REQUEST_LINE = 1 << 20
 """The longest request line and header fields that are read, in bytes: lists of values in URLs grow long."""
 
+LINGER_SECONDS = 5.0
+"""How long what a refused client still sends is read, and dropped: bytes left unread would reset the connection, and
+the client might never see why it was refused."""
+
 FINAL_SECONDS = 2.0
 """How long the requests that a second signal ends may take to end."""
 
@@ -352,6 +356,12 @@ class _Server(uvicorn.Server):  # type: ignore[misc]  # untyped here: the lint e
 class _Protocol(H11Protocol):  # type: ignore[misc]
     """HTTP whose request lines may be long, and that says so when one is longer."""
 
+    _is_refused = False
+
+    def data_received(self, data: bytes) -> None:
+        if not self._is_refused:
+            super().data_received(data)
+
     def send_400_response(self, msg: str) -> None:
         if len(self.conn.trailing_data[0]) <= REQUEST_LINE:
             super().send_400_response(msg)
@@ -361,4 +371,11 @@ class _Protocol(H11Protocol):  # type: ignore[misc]
         head = h11.Response(status_code=431, headers=fields, reason=b"Request Header Fields Too Large")
         for event in (head, h11.Data(data=text), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        self._part()
+
+    def _part(self) -> None:
+        """Close the connection once the client has read the answer and closed its side, or will not for long."""
+        self._is_refused = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
