@@ -19,9 +19,14 @@ from deriva_ml.schema.session import Session
 
 
 def pytest_configure() -> None:
-    """Let the processes that tests start be interrupted: a shell starts what it runs in the background without that."""
+    """Let the processes that tests start be interrupted: a shell starts what it runs in the background without that.
+
+    ``nohup`` starts what it runs without being told of a closed terminal, which commands are told of, too.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _let_processes_share_compiled_modules()
 
 
