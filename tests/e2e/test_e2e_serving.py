@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -99,6 +100,20 @@ def test_a_request_line_that_is_too_long_is_refused_in_words(folder: Path) -> No
         assert answer.startswith(b"HTTP/1.1 431 ")
         assert b"longer than 1048576 bytes" in answer
         assert http(server).send(Request("GET", "/ermrest/")).status == 200
+
+
+def test_a_request_line_that_is_too_long_is_refused_in_words_over_tls(folder: Path, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    trust = ssl.create_default_context(cafile=str(cert))
+    with served(folder, "--tls-cert", str(cert), "--tls-key", str(key)) as server:
+        # There one side of a connection cannot be closed alone: the length of the answer tells where it ends.
+        with trust.wrap_socket(raw(server), server_hostname="localhost") as connection:
+            connection.sendall(b"GET /ermrest/" + b"x" * (8 << 20))
+            answer = b""
+            while b"1048576 bytes.\n" not in answer and (part := connection.recv(65536)):
+                answer += part
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert b"longer than 1048576 bytes" in answer
 
 
 def test_a_client_that_breaks_off_in_the_middle_of_a_large_object_leaves_nothing(folder: Path) -> None:
